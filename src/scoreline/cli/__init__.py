@@ -1,0 +1,41 @@
+"""The command line. Each command is a file of its own, imported only when it is asked for."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+import typer
+
+from scoreline.core.names import load
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "keygen": "scoreline.cli.keygen:keygen",
+    "seal": "scoreline.cli.seal:seal_command",
+    "verify": "scoreline.cli.verify:verify",
+    "inspect": "scoreline.cli.inspect:inspect",
+    "serve": "scoreline.cli.serve:serve",
+    "batch": "scoreline.cli.batch:batch",
+}
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def main() -> None:
+    """Runs the command in `sys.argv`. Numerical libraries get one thread, which they read when they are loaded."""
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    build_app([wanted] if wanted in COMMANDS else list(COMMANDS))()
+
+
+def build_app(names: list[str]) -> typer.Typer:
+    """A typer app of the named commands."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+    @app.callback()
+    def scoreline() -> None:
+        """Seal a tabular model into a signed bundle and score it through one core behind many doors."""
+
+    for name in names:
+        app.command(name)(load(COMMANDS[name]))
+    return app

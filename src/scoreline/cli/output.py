@@ -1,0 +1,31 @@
+"""How commands speak: results on standard output, errors on standard error, exit codes."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from scoreline.core.errors import ScorelineError
+
+
+@contextmanager
+def errors_as_exit() -> Iterator[None]:
+    """An expected error becomes one line and exit code 1; anything else is a bug and keeps its trace."""
+    try:
+        yield
+    except ScorelineError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def say(text: str) -> None:
+    typer.echo(text)
+
+
+def set_up_logging() -> None:
+    """Log lines on standard error, with time, level, process and logger."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
+    )

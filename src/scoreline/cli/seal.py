@@ -1,0 +1,71 @@
+"""`scoreline seal`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scoreline.cli.output import errors_as_exit, say
+from scoreline.core.errors import SettingError
+from scoreline.sealing import seal
+from scoreline.sealing.seal import Sealed
+
+
+def seal_command(
+    source: Annotated[Path, typer.Argument(help="A trained XGBoost model, .ubj or .json.")],
+    name: Annotated[str, typer.Option(help="Name of the model.")],
+    output: Annotated[str, typer.Option(help="Name of the score in every answer.")],
+    reference: Annotated[Path, typer.Option(help="Rows it was trained on, or a sample: .parquet or .csv.")],
+    key: Annotated[Path, typer.Option(help="Private key to sign with; see `scoreline keygen`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the new bundle.")],
+    version: Annotated[str | None, typer.Option(help="Version; else the end of --out after NAME-, else 1.")] = None,
+    schema: Annotated[Path | None, typer.Option(help="schema.toml with what the reference does not show.")] = None,
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="OUTCOME=SCORE from which the outcome holds; may be repeated.")
+    ] = None,
+    otherwise: Annotated[str, typer.Option(help="Outcome of scores below all thresholds.")] = "approve",
+    classes: Annotated[str, typer.Option(help="Names of a multi-class model's classes, separated by commas.")] = "",
+    iterations: Annotated[
+        str, typer.Option(help="best: up to early stopping's best iteration; all: all trees.")
+    ] = "best",
+) -> None:
+    """Seals a trained model into a signed bundle, or says why it cannot."""
+    with errors_as_exit():
+        if iterations not in ("best", "all"):
+            raise SettingError("--iterations is best or all")
+        sealed = seal(
+            source,
+            name=name,
+            output=output,
+            reference=reference,
+            key=key,
+            out=out,
+            version=version,
+            schema=schema,
+            thresholds=dict(_threshold(text) for text in threshold or []),
+            otherwise=otherwise,
+            classes=classes.split(",") if classes else None,
+            iterations="best" if iterations == "best" else "all",
+        )
+    _report(sealed)
+
+
+def _threshold(text: str) -> tuple[str, float]:
+    outcome, _, start = text.partition("=")
+    try:
+        return outcome, float(start)
+    except ValueError:
+        raise SettingError(f"--threshold {text}: use OUTCOME=SCORE, as in review=0.5") from None
+
+
+def _report(sealed: Sealed) -> None:
+    manifest, measured = sealed.manifest, sealed.manifest.measured
+    say(f"{sealed.path}  {manifest.name} {manifest.version}  {manifest.digest}")
+    say(f"parity: margins equal bit for bit on {sealed.parity.rows:,} rows")
+    say(f"        scores within {sealed.parity.score_ulp} float32 ulp of the library's own")
+    say(
+        f"one row: p50 {measured['row_p50_us']} us, p99 {measured['row_p99_us']} us; "
+        f"in bulk {measured['bulk_rows_per_s']:,} rows/s ({measured['engine']})"
+    )
+    if sealed.twin_reason:
+        say(f"single rows use the library itself: {sealed.twin_reason}")

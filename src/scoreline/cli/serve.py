@@ -1,0 +1,120 @@
+"""`scoreline serve`."""
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scoreline.cli.output import errors_as_exit, say, set_up_logging
+from scoreline.cli.supervisor import Child, supervise
+from scoreline.core.errors import SettingError
+from scoreline.operations.install import install
+from scoreline.operations.state import Assignment, State, write_state
+from scoreline.settings import Settings, load_settings
+from scoreline.web.server import listen, stop_listening
+from scoreline.wiring import keyring, registries, verifier
+
+
+def serve(
+    refs: Annotated[list[str], typer.Argument(help="folder:/NAME[@ALIAS|/VERSION] or a path; may be repeated.")],
+    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind to.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the data plane; 0 takes a free one.")] = None,
+    admin_port: Annotated[int | None, typer.Option(help="Port of the control plane; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
+    default: Annotated[str, typer.Option(help="Model that /predict answers with, where several are served.")] = "",
+    state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
+    ] = None,
+) -> None:
+    """Serves models over HTTP: verifies them, loads them, answers, and records every answer before giving it."""
+    set_up_logging()
+    with errors_as_exit():
+        flags = {
+            "trust.keys": trust or None,
+            "server.host": host,
+            "server.port": port,
+            "server.admin_port": admin_port,
+            "server.workers": workers,
+            "state_dir": state_dir,
+        }
+        settings = load_settings(config, os.environ, flags)
+        check_exposure(settings)
+        state = seed_state(refs, settings, default)
+        data, control = (
+            _listen(settings.server.host, settings.server.port),
+            _listen("127.0.0.1", settings.server.admin_port),
+        )
+    names = ", ".join(f"{name} {assignment.version}" for name, assignment in state.models.items())
+
+    def on_ready() -> None:
+        say(f"scoreline serves {names} at http://{_address(data)} (control plane at http://{_address(control)})")
+        if keyring(settings).open_on_loopback:
+            say("no credentials are set: this machine only; access.admin_key or access.anonymous opens it to others")
+
+    code = supervise(
+        [
+            Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data))
+            for _ in range(settings.server.workers)
+        ],
+        Child("steward", "scoreline.control.steward:run_steward", (settings, control)),
+        drain_delay_s=settings.server.drain_delay_ms / 1e3,
+        drain_s=settings.server.drain_ms / 1e3,
+        on_ready=on_ready,
+        stop_accepting=lambda: stop_listening(data),
+    )
+    raise typer.Exit(code)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuses to answer other machines without credentials or an explicit choice; raises SettingError."""
+    if keyring(settings).open_on_loopback and not _is_loopback(settings.server.host):
+        raise SettingError(
+            f"{settings.server.host} is open to other machines and nobody needs a key: set access.admin_key "
+            '(SCORELINE_ACCESS__ADMIN_KEY), or choose access.anonymous = ["predict"] explicitly'
+        )
+
+
+def seed_state(refs: list[str], settings: Settings, default: str) -> State:
+    """Installs every REF and writes the state that assigns them; raises what installing raises."""
+    trust, known, state_dir = verifier(settings), registries(settings), Path(settings.state_dir)
+    models: dict[str, Assignment] = {}
+    for ref in refs:
+        manifest = install(ref, known, trust, state_dir).manifest
+        if manifest.name in models:
+            raise SettingError(f"two references are versions of {manifest.name!r}; serve one of them")
+        models[manifest.name] = Assignment(manifest.version, manifest.digest)
+    if default and default not in models:
+        raise SettingError(f"--default {default}: not among the models served: {', '.join(models)}")
+    ring = keyring(settings)
+    state = State(
+        models=models,
+        default=default or (next(iter(models)) if len(models) == 1 else ""),
+        keys={digest: (caller, tuple(sorted(scopes))) for digest, (caller, scopes) in ring.keys.items()},
+        anonymous=tuple(sorted(ring.anonymous)),
+    )
+    write_state(state_dir, state)
+    return state
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise SettingError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

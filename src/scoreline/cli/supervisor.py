@@ -1,0 +1,161 @@
+"""Keeps the processes of a service: starts them, replaces those that die, and drains them in order."""
+
+import ctypes
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from scoreline.core.errors import ScorelineError
+from scoreline.core.names import load
+
+_PR_SET_PDEATHSIG: Final = 1
+_BACKOFF_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+_STEADY_S: Final = 10.0
+_fork = multiprocessing.get_context("fork")
+log = logging.getLogger("scoreline.supervisor")
+
+
+@dataclass(slots=True)
+class Child:
+    """A process to keep: `run(*args, on_ready)` in a fork of this one, loaded there by its name."""
+
+    name: str
+    run: str
+    args: tuple[Any, ...]
+    process: Any = None
+    ready: Connection | None = None
+    started_s: float = 0.0
+    failures: int = 0
+    due_s: float = field(default=0.0)
+
+    def start(self) -> None:
+        self.ready, theirs = _fork.Pipe(duplex=False)
+        self.process = _fork.Process(target=_child, args=(self.run, self.args, theirs, os.getpid()), name=self.name)
+        self.process.start()
+        theirs.close()
+        self.started_s = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.is_alive()
+
+    def end(self, sig: int = signal.SIGTERM) -> None:
+        if self.alive:
+            os.kill(self.process.pid, sig)
+
+
+def supervise(
+    workers: list[Child],
+    steward: Child,
+    *,
+    drain_delay_s: float,
+    drain_s: float,
+    on_ready: Callable[[], None],
+    stop_accepting: Callable[[], None],
+) -> int:
+    """Runs until SIGTERM or SIGINT, then drains: workers first, the steward last. Returns the exit code.
+
+    A child that dies is replaced, ever more slowly while it keeps dying; one that dies before all were ready once ends
+    the service, because it could never have answered.
+    """
+    told: list[int] = []
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sig, lambda number, _: told.append(number))
+    children = [*workers, steward]
+    for child in children:
+        child.start()
+    announced = False
+    while not told:
+        if not announced and all(child.ready is None for child in workers):
+            announced = True
+            on_ready()
+        _wait(children)
+        dead = [child for child in children if not child.alive]
+        if dead and not announced and any(child in workers for child in dead):
+            log.error("a worker ended before it could answer")
+            _stop(children, 1.0)
+            return 1
+        for child in dead:
+            _replace(child)
+    log.info("draining")
+    for child in workers:
+        child.end()
+    _sleep_while_alive(workers, drain_delay_s)
+    stop_accepting()
+    _stop(workers, drain_s + 2.0)
+    _stop([steward], 5.0)
+    return 0
+
+
+def _wait(children: list[Child]) -> None:
+    """Sleeps until a child is ready, one dies, a signal comes, or a replacement may be due."""
+    waiting: list[Any] = [child.process.sentinel for child in children if child.alive]
+    waiting += [child.ready for child in children if child.ready is not None]
+    for event in multiprocessing.connection.wait(waiting, timeout=0.1 if len(waiting) < len(children) else 0.5):
+        for child in children:
+            if child.ready is event:
+                child.ready.close()
+                child.ready = None
+
+
+def _replace(child: Child) -> None:
+    now_s = time.monotonic()
+    if child.due_s == 0.0:
+        child.failures = 0 if now_s - child.started_s > _STEADY_S else child.failures + 1
+        delay_s = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
+        child.due_s = now_s + delay_s
+        log.error(
+            "%s %s ended with code %s; a new one in %.1f s",
+            child.name,
+            child.process.pid,
+            child.process.exitcode,
+            delay_s,
+        )
+    if now_s >= child.due_s:
+        child.due_s = 0.0
+        child.start()
+
+
+def _stop(children: list[Child], patience_s: float) -> None:
+    for child in children:
+        child.end()
+    _sleep_while_alive(children, patience_s)
+    for child in children:
+        if child.alive:
+            log.error("%s %s did not end in time and is killed", child.name, child.process.pid)
+        child.end(signal.SIGKILL)
+        child.process.join()
+
+
+def _sleep_while_alive(children: list[Child], patience_s: float) -> None:
+    deadline_s = time.monotonic() + patience_s
+    while any(child.alive for child in children) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+
+
+def _child(run: str, args: tuple[Any, ...], ready: Connection, parent: int) -> None:
+    """What runs in the fork: own signals, the parent's death as SIGTERM, expected errors as one line."""
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sig, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            return
+
+    def on_ready() -> None:
+        ready.send(True)
+        ready.close()
+
+    try:
+        load(run)(*args, on_ready)
+    except ScorelineError as error:
+        log.error("%s", error)
+        sys.exit(1)

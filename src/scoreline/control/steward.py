@@ -1,0 +1,106 @@
+"""The steward: tails this host's spool into tallies and serves the control plane.
+
+Until a database takes decisions over, it keeps every segment.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+import scoreline
+from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.core.errors import ScorelineError
+from scoreline.operations.state import read_state
+from scoreline.records.spool import SpoolReader, segments
+from scoreline.records.tally import Tallies
+from scoreline.settings import Settings
+from scoreline.web.routes import Routes, add_docs, add_health, new_app
+from scoreline.web.server import DrainingServer
+from scoreline.wiring import keyring, spool_folder
+
+TAIL_S: Final = 0.1
+log = logging.getLogger("scoreline.steward")
+
+
+def run_steward(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Runs the steward until it is told to end; the spool is read to its end before it does."""
+    steward = Steward(settings)
+    server = DrainingServer(
+        make_control_app(steward),
+        keep_alive_s=settings.server.keep_alive_s,
+        delay_s=0.0,
+        drain_s=1.0,
+        on_drain=steward.drain,
+    )
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_serve(server, steward, listener, on_ready))
+    steward.tail()
+
+
+async def _serve(
+    server: DrainingServer, steward: "Steward", listener: socket.socket, on_ready: Callable[[], None]
+) -> None:
+    tailing = asyncio.create_task(steward.run())
+    on_ready()
+    await server.serve(sockets=[listener])
+    tailing.cancel()
+
+
+class Steward:
+    """What the control plane knows: the tallies of this host's spool, and the state it serves."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ready = True
+        self._folder = spool_folder(settings)
+        self._reader = SpoolReader(self._folder)
+        self._tallies = Tallies()
+
+    def drain(self) -> None:
+        self.ready = False
+
+    def tail(self) -> int:
+        """Folds what the workers have appended since; returns how many decisions that was."""
+        return self._reader.read(self._tallies.add)
+
+    async def run(self) -> None:
+        """Tails for ever; what fails is logged and tried again."""
+        while True:
+            try:
+                self.tail()
+            except (OSError, ScorelineError) as error:
+                log.error("the spool cannot be read now: %s", error)
+            await asyncio.sleep(TAIL_S)
+
+    def status(self) -> dict[str, Any]:
+        """Models as assigned, the spool, and the decisions counted since this steward began."""
+        state = read_state(Path(self.settings.state_dir))
+        return {
+            "models": {
+                name: {"version": assignment.version, "digest": assignment.digest, "epoch": assignment.epoch}
+                for name, assignment in state.models.items()
+            },
+            "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
+            "decisions": self._tallies.to_json(),
+        }
+
+
+def make_control_app(steward: Steward) -> FastAPI:
+    """The app of the control plane."""
+    app = new_app("Scoreline control plane", "What the workers of this host have decided.", scoreline.__version__)
+    ring = keyring(steward.settings)
+    routes = Routes(app, CONTROL_PLANE, lambda: ring)
+    add_health(routes, lambda: steward.ready)
+    add_docs(routes, app)
+
+    async def status() -> dict[str, Any]:
+        """Models as assigned, the spool's lag, and decisions by model, version and role."""
+        return steward.status()
+
+    routes.add("GET", "/status", status, tags=["control"])
+    return app

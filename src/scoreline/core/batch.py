@@ -1,0 +1,39 @@
+"""A batch: rows that have passed the schema, as the engines take them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from scoreline.core.link import Floats
+
+
+@dataclass(slots=True)
+class Context:
+    """Who asks, and under which request: the same for all rows of a batch. Nobody changes it once it is made.
+
+    `time_ns` is the moment of take-up, in nanoseconds since 1970.
+    """
+
+    time_ns: int
+    request_id: str = ""
+    caller: str = ""
+    trace: str = ""
+
+
+NO_DEFAULTS: Final[Mapping[int, tuple[int, ...]]] = {}
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows ready to score. Nobody changes them; only creation speed keeps it from being frozen.
+
+    `values`: float64 (n_rows, n_fields), C order, schema order; categories as codes, missing as NaN.
+    `defaulted`: for the rows that took a default, the positions of those fields.
+    """
+
+    values: Floats
+    context: Context
+    defaulted: Mapping[int, Sequence[int]]
+
+    def __len__(self) -> int:
+        return len(self.values)

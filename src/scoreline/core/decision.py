@@ -1,0 +1,86 @@
+"""A decision: one row's answer and all that is needed to compute it again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from scoreline.core import ids
+from scoreline.core.batch import Context
+from scoreline.core.link import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Which model answered, and in which role: the same for all decisions of a scorer.
+
+    `digest` is the bundle's identity, `engine` names engine and library version, `epoch` is the seq of the ledger.
+    """
+
+    model: str
+    version: str
+    digest: str
+    engine: str
+    fields: tuple[str, ...]
+    output: str
+    classes: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    role: str = "champion"
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One row's answer: a view into `Decisions`. `features` are as used, after defaults."""
+
+    id: str
+    author: Author
+    context: Context
+    features: Mapping[str, float]
+    margins: tuple[float, ...]
+    scores: tuple[float, ...]
+    outcome: str | None
+    defaulted: tuple[str, ...]
+    degraded: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The decisions of one batch, in columns; row i of every column is decision i.
+
+    `values` float64 (n_rows, n_fields) as used; `margins` and `scores` float64 (n_rows, n_outputs);
+    `outcomes` positions in `author.outcomes`, or empty; `model_ns` the engine's time.
+    """
+
+    base: int
+    author: Author
+    context: Context
+    values: Floats
+    margins: Floats
+    scores: Floats
+    outcomes: Sequence[int]
+    defaulted: Mapping[int, Sequence[int]]
+    degraded: Sequence[int]
+    model_ns: int
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: int) -> Decision:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        author = self.author
+        names = author.fields
+        positions = self.defaulted.get(row, ())
+        return Decision(
+            id=ids.text(self.base | row),
+            author=author,
+            context=self.context,
+            features=dict(zip(names, self.values[row].tolist(), strict=True)),
+            margins=tuple(self.margins[row].tolist()),
+            scores=tuple(self.scores[row].tolist()),
+            outcome=author.outcomes[self.outcomes[row]] if self.outcomes else None,
+            defaulted=tuple(names[i] for i in positions if i not in self.degraded),
+            degraded=tuple(names[i] for i in self.degraded),
+        )
+
+    def __iter__(self) -> Iterator[Decision]:
+        return (self[row] for row in range(len(self)))

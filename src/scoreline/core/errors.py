@@ -1,0 +1,116 @@
+"""Every error Scoreline raises, in one tree.
+
+ScorelineError
+    SettingError            a setting, flag or file of settings is wrong
+    SchemaError             a schema contradicts itself or the model
+    SealRefused             a model cannot be sealed as it is
+    BundleError             a bundle is not what it says it is
+        SignatureRefused    no trusted key vouches for these bytes
+        SelfTestFailed      the bundle loads but does not repeat its golden margins
+    NotFound                a model, version or file that is not there
+    InputError              what a caller sent cannot be scored
+        Malformed           it is not JSON, or not of the expected shape
+        WrongType           its content type is not one this door takes
+        TooLarge            it has more bytes or rows than allowed
+        RowsRefused         rows that break the schema; carries every problem
+    Denied                  the caller may not do this
+        Unauthenticated     ... because it did not say who it is
+    EngineFailed            an engine raised, or answered something that is not finite
+    RecordRefused           the decision could not be recorded, so it is not answered
+    BatchRefused            a batch job cannot start or finish as asked
+
+Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ScorelineError(Exception):
+    """The root: whatever Scoreline itself raises is one of these."""
+
+
+class SettingError(ScorelineError):
+    """A setting is unknown, of the wrong type, or unsafe."""
+
+
+class SchemaError(ScorelineError):
+    """A schema contradicts itself, the reference rows or the model."""
+
+
+class SealRefused(ScorelineError):
+    """A model cannot be sealed as it is; the message gives the reason."""
+
+
+class BundleError(ScorelineError):
+    """A bundle is malformed, incomplete or of a format this version does not read."""
+
+
+class SignatureRefused(BundleError):
+    """No trusted, unrevoked key vouches for exactly these bytes."""
+
+
+class SelfTestFailed(BundleError):
+    """A loaded bundle does not repeat its golden margins on this machine."""
+
+
+class NotFound(ScorelineError):
+    """A model, version, bundle or file that is not there."""
+
+
+class InputError(ScorelineError):
+    """What a caller sent cannot be scored."""
+
+
+class Malformed(InputError):
+    """The input is not JSON, or not of the expected shape."""
+
+
+class WrongType(InputError):
+    """The content type is not one this door takes."""
+
+
+class TooLarge(InputError):
+    """The input has more bytes or rows than allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one field of one row: never the value itself."""
+
+    row: int
+    field: str
+    problem: str
+
+
+class RowsRefused(InputError):
+    """Rows that break the schema; `problems` lists all of them, by row and field."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        rows = len({problem.row for problem in self.problems})
+        super().__init__(f"{rows} {'row breaks' if rows == 1 else 'rows break'} the model's schema; see `errors`")
+
+
+class Denied(ScorelineError):
+    """The caller is known, or anonymous by choice, and may not do this."""
+
+
+class Unauthenticated(Denied):
+    """The route needs a key and none, or an unknown one, was given."""
+
+
+class EngineFailed(ScorelineError):
+    """An engine raised, or answered something that is not finite."""
+
+
+class RecordRefused(ScorelineError):
+    """The decision could not be recorded, so it is not answered; try again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class BatchRefused(ScorelineError):
+    """A batch job cannot start or finish as asked."""

@@ -1,0 +1,48 @@
+"""The plug points of the house, on one screen."""
+
+from pathlib import Path
+from typing import Protocol
+
+from scoreline.core.batch import Batch
+from scoreline.core.decision import Decisions
+from scoreline.core.link import Floats
+
+
+class Score(Protocol):
+    """One decision per row, in the same order. Every feature that concerns a prediction wraps it: `Score -> Score`."""
+
+    def __call__(self, batch: Batch, /) -> Decisions: ...
+
+
+class Engine(Protocol):
+    """A loaded model. It belongs to one thread; the same row gives the same bits alone or in a batch."""
+
+    name: str
+
+    def predict(self, values: Floats, /) -> Floats:
+        """Margins, float64 (n_rows, n_outputs), for values float64 (n_rows, n_fields); raises EngineFailed."""
+        ...
+
+
+class Registry(Protocol):
+    """Where versions of models are kept."""
+
+    def resolve(self, ref: str, /) -> Path:
+        """The folder of the bundle a REF names, not yet verified; raises NotFound."""
+        ...
+
+
+class Sink(Protocol):
+    """Where decisions are kept."""
+
+    def write(self, decisions: Decisions, /) -> None:
+        """Durable on return against the death of this process; raises RecordRefused."""
+        ...
+
+
+class Verifier(Protocol):
+    """Says whether trusted keys vouch for a set of files."""
+
+    def verify(self, signature: bytes, digests: dict[str, str], /) -> str:
+        """The fingerprint of the key that signed exactly these SHA-256 digests by path; raises SignatureRefused."""
+        ...

@@ -1,0 +1,39 @@
+"""REFs: how people name a version of a model."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from scoreline.core.errors import NotFound
+
+_REGISTERED: Final = re.compile(
+    r"(?P<scheme>[a-z]+):/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<alias>[A-Za-z0-9._-]+)|/(?P<version>[A-Za-z0-9._-]+))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """`scheme:/name`, `scheme:/name@alias` or `scheme:/name/version`. `str(Ref.parse(text)) == text`."""
+
+    scheme: str
+    name: str
+    version: str = ""
+    alias: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Ref":
+        """Raises NotFound where the text is not of one of the three forms."""
+        match = _REGISTERED.fullmatch(text)
+        if match is None:
+            raise NotFound(f"{text!r} is not a model reference: use folder:/NAME[@ALIAS|/VERSION] or a path")
+        return cls(match["scheme"], match["name"], match["version"] or "", match["alias"] or "")
+
+    def __str__(self) -> str:
+        tail = f"@{self.alias}" if self.alias else f"/{self.version}" if self.version else ""
+        return f"{self.scheme}:/{self.name}{tail}"
+
+
+def is_path(text: str) -> bool:
+    """Whether a REF is a path: it exists, or has no scheme."""
+    return ":/" not in text or Path(text).exists()

@@ -1,0 +1,55 @@
+"""The one scorer: a batch in, decisions out. Nothing else in Scoreline turns margins into answers."""
+
+import time
+
+from scoreline.core.batch import Batch
+from scoreline.core.decision import Author, Decisions
+from scoreline.core.errors import EngineFailed
+from scoreline.core.ids import IdSource
+from scoreline.core.link import LINKS, all_finite
+from scoreline.core.manifest import Manifest
+from scoreline.core.ports import Engine
+
+
+class Scorer:
+    """Scores batches with one version of one model. It is the innermost `Score`."""
+
+    def __init__(self, manifest: Manifest, engine: Engine, role: str = "champion", epoch: int = 0) -> None:
+        self.author = Author(
+            model=manifest.name,
+            version=manifest.version,
+            digest=manifest.digest,
+            engine=engine.name,
+            fields=manifest.schema.names,
+            output=manifest.output,
+            classes=manifest.classes,
+            outcomes=manifest.policy.outcomes,
+            role=role,
+            epoch=epoch,
+        )
+        self._engine = engine
+        self._new_base = IdSource().new_base
+        self._link = LINKS[manifest.link]
+        self._policy = manifest.policy
+        self._degraded = manifest.schema.store_fields
+
+    def __call__(self, batch: Batch) -> Decisions:
+        """Margins by the engine, scores by the link, outcomes by the thresholds; raises EngineFailed."""
+        start_ns = time.perf_counter_ns()
+        margins = self._engine.predict(batch.values)
+        model_ns = time.perf_counter_ns() - start_ns
+        if not all_finite(margins):
+            raise EngineFailed(f"{self._engine.name} answered a margin that is not finite")
+        scores = self._link(margins)
+        return Decisions(
+            base=self._new_base(batch.context.time_ns),
+            author=self.author,
+            context=batch.context,
+            values=batch.values,
+            margins=margins,
+            scores=scores,
+            outcomes=self._policy.codes(scores),
+            defaulted=batch.defaulted,
+            degraded=self._degraded,
+            model_ns=model_ns,
+        )

@@ -1,0 +1,45 @@
+"""JSON as JSON is: no key twice, no NaN or Infinity, no surprises of depth or size."""
+
+import json
+import math
+from typing import Any
+
+
+def strict_json(raw: bytes, *, finite: bool = True) -> Any:
+    """The value of a JSON text in UTF-8; raises ValueError with a problem that repeats nothing of the text.
+
+    With `finite` a number too large for float64 is refused too; without, it becomes infinite for the caller to name.
+    """
+    try:
+        return json.loads(
+            raw.decode(),
+            object_pairs_hook=_pairs,
+            parse_float=_finite if finite else float,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{error.msg[0].lower()}{error.msg[1:]} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+
+
+def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(items)
+    if len(found) != len(items):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is not finite")
+    return value
+
+
+def _constant(_: str) -> float:
+    raise ValueError("NaN and Infinity are not JSON; send null where a value is missing")

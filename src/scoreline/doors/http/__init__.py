@@ -1,0 +1,1 @@
+"""The real-time door: the app the workers run."""

@@ -1,0 +1,144 @@
+"""From a JSON body to a batch, by a decoder typed after the model's schema.
+
+The typed decoder takes well-formed rows at once. Whatever it does not take goes through the core's own reader, which
+either accepts it after all (3.0 for an integer) or names every problem; a property test holds the two to one answer.
+"""
+
+import math
+import struct
+from collections.abc import Callable, Sequence
+from itertools import starmap
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import numpy as np
+
+from scoreline.core.batch import NO_DEFAULTS, Batch, Context
+from scoreline.core.errors import Malformed, TooLarge
+from scoreline.core.rows import read_rows
+from scoreline.core.schema import Field, Schema
+from scoreline.core.strictjson import strict_json
+
+_astuple: Final = msgspec.structs.astuple
+_UNSET: Final = msgspec.UNSET
+_COLON: Final = ord(":")
+Values = Sequence[Any]
+
+
+class RowReader:
+    """Reads the bodies of one model's requests: a JSON object is one row, an array of objects is many."""
+
+    def __init__(self, schema: Schema, max_rows: int) -> None:
+        self._schema = schema
+        self._max_rows = max_rows
+        self._width = len(schema.fields)
+        row_type = _row_type(schema)
+        self._decode_one: Callable[[bytes], Any] = msgspec.json.Decoder(row_type).decode
+        self._decode_many: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[row_type]).decode  # type: ignore[valid-type]
+        self._n_sent = sum(field.source == "request" for field in schema.fields)
+        self._special = _special_columns(schema)
+        self._pack = struct.Struct(f"{self._width}d").pack
+
+    def read(self, body: bytes, context: Context) -> tuple[Batch, bool]:
+        """The batch, and whether the body was an array; raises Malformed, TooLarge or RowsRefused."""
+        many = body.lstrip()[:1] == b"["
+        try:
+            batch = self._read_many(body, context) if many else self._read_one(body, context)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            batch = None
+        return batch or self._read_strictly(body, context), many
+
+    def _read_one(self, body: bytes, context: Context) -> Batch | None:
+        row: Values = _astuple(self._decode_one(body))
+        if body.count(b":") != self._n_sent - (row.count(_UNSET) if self._special else 0):
+            return None  # a key stands twice, or a text holds a colon: the strict reader tells
+        if not self._special:
+            return Batch(np.frombuffer(self._pack(*row)).reshape(1, self._width), context, NO_DEFAULTS)
+        values, defaulted = self._complete(row)
+        packed = np.frombuffer(self._pack(*values)).reshape(1, self._width)
+        return Batch(packed, context, {0: defaulted} if defaulted else NO_DEFAULTS)
+
+    def _read_many(self, body: bytes, context: Context) -> Batch | None:
+        decoded = self._decode_many(body)
+        self._limit(len(decoded))
+        rows: list[Values] = list(map(_astuple, decoded))
+        unset = sum(row.count(_UNSET) for row in rows) if self._special else 0
+        if not rows or np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON) != self._n_sent * len(rows) - unset:
+            return None
+        defaulted: dict[int, tuple[int, ...]] = {}
+        if self._special:
+            for number, row in enumerate(rows):
+                rows[number], took_default = self._complete(row)
+                if took_default:
+                    defaulted[number] = took_default
+        packed = b"".join(starmap(self._pack, rows))
+        return Batch(np.frombuffer(packed).reshape(len(rows), self._width), context, defaulted or NO_DEFAULTS)
+
+    def _complete(self, row: Values) -> tuple[list[float], tuple[int, ...]]:
+        """A decoded row as numbers: defaults taken, nulls missing, categories as codes."""
+        values = list(row)
+        defaulted: list[int] = []
+        for position, codes, default in self._special:
+            value = values[position] if position < len(values) else _UNSET
+            if default is not None and value is _UNSET:
+                values[position] = default
+                defaulted.append(position)
+            elif value is None:
+                values[position] = math.nan
+            elif codes is not None:
+                values[position] = codes.get(value, math.nan)
+        return values, tuple(defaulted)
+
+    def _read_strictly(self, body: bytes, context: Context) -> Batch:
+        try:
+            found = strict_json(body, finite=False)
+        except ValueError as error:
+            raise Malformed(f"the body is not JSON: {error}") from None
+        rows = found if isinstance(found, list) else [found]
+        if not rows:
+            raise Malformed("the array has no rows; send an object, or an array of at least one")
+        self._limit(len(rows))
+        return read_rows(self._schema, rows, context)
+
+    def _limit(self, n_rows: int) -> None:
+        if n_rows > self._max_rows:
+            raise TooLarge(f"one request has at most {self._max_rows} rows; send several, or use `scoreline batch`")
+
+
+def _row_type(schema: Schema) -> type[msgspec.Struct]:
+    """A struct with one attribute per field, store fields included only as their unset default."""
+    attributes: list[tuple[str, Any, Any]] = []
+    for position, field in enumerate(schema.fields):
+        kind = _value_type(field)
+        if field.nullable:
+            kind = kind | None
+        default = msgspec.field(name=field.name)
+        if field.default is not None:
+            kind = kind | msgspec.UnsetType
+            default = msgspec.field(name=field.name, default=_UNSET)
+        attributes.append((f"f{position}", kind, default))
+    return msgspec.defstruct("Row", attributes, forbid_unknown_fields=True, kw_only=True, gc=False)
+
+
+def _value_type(field: Field) -> Any:
+    if field.source == "store":
+        return msgspec.UnsetType  # a request that brings it goes to the strict reader, which refuses it
+    if field.type == "boolean":
+        return bool
+    if field.type == "category":
+        if field.unseen == "missing":
+            return str if isinstance(field.categories[0], str) else int
+        return Literal[field.categories]
+    low, high = field.bounds
+    if field.type == "integer":
+        return Annotated[int, msgspec.Meta(ge=math.ceil(low), le=math.floor(high))]
+    return Annotated[float, msgspec.Meta(ge=low, le=high)]
+
+
+def _special_columns(schema: Schema) -> list[tuple[int, dict[object, float] | None, float | None]]:
+    """The positions that need more than a number: (position, codes of categories, default)."""
+    return [
+        (position, field.codes if field.type == "category" else None, field.default_value)
+        for position, field in enumerate(schema.fields)
+        if field.type == "category" or field.nullable or field.default is not None
+    ]

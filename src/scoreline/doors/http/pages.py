@@ -1,0 +1,102 @@
+"""Every route of the data plane by FastAPI: docs, models, health, and the prediction routes as they are declared."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+import scoreline
+from scoreline.access.scopes import DATA_PLANE
+from scoreline.core.errors import ScorelineError
+from scoreline.core.manifest import Manifest
+from scoreline.doors.http.app import Door, Endpoint
+from scoreline.doors.http.openapi import answer_schema, request_body
+from scoreline.web.asgi import refusal
+from scoreline.web.routes import Routes, add_docs, add_health, as_response, new_app
+
+DESCRIPTION = "Scores rows with sealed models. Every answer is recorded before it is given."
+
+
+def make_pages(door: Door) -> FastAPI:
+    """The app behind the hot routes, described for the models the door has now."""
+    app = new_app("Scoreline", DESCRIPTION, scoreline.__version__)
+    routes = Routes(app, DATA_PLANE, lambda: door.keyring)
+    add_health(routes, lambda: door.ready)
+    add_docs(routes, app)
+    _add_models(routes, door)
+    _add_predictions(routes, door)
+    return app
+
+
+def _add_models(routes: Routes, door: Door) -> None:
+    async def models() -> dict[str, Any]:
+        """The models served here: versions and roles."""
+        return {
+            "models": [
+                {
+                    "name": name,
+                    "version": endpoint.manifest.version,
+                    "role": "champion",
+                    "default": name == door.default,
+                }
+                for name, endpoint in sorted(door.endpoints.items())
+            ]
+        }
+
+    async def model(name: str) -> dict[str, Any]:
+        """One model: digest, output, outcomes, and its input schema with types, units, ranges and defaults."""
+        return _describe(door.endpoint(name).manifest)
+
+    routes.add("GET", "/models", models, tags=["models"])
+    routes.add("GET", "/models/{name}", model, tags=["models"])
+
+
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "role": "champion",
+        "digest": manifest.digest,
+        "output": manifest.output,
+        "classes": list(manifest.classes),
+        "outcomes": list(manifest.policy.outcomes),
+        "thresholds": list(manifest.policy.thresholds),
+        "schema": manifest.schema.to_json(),
+    }
+
+
+def _add_predictions(routes: Routes, door: Door) -> None:
+    async def answer(endpoint: Endpoint, request: Request) -> Response:
+        return as_response(door.predict(endpoint, dict(request.headers.raw), await request.body()))
+
+    async def predict(request: Request) -> Response:
+        """Scores one row, or an array of rows, with the default model."""
+        return await _or_refusal(answer, door, "", request)
+
+    async def predict_named(name: str, request: Request) -> Response:
+        """Scores one row, or an array of rows, with a named model."""
+        return await _or_refusal(answer, door, name, request)
+
+    default = door.endpoints.get(door.default)
+    for path, handler, endpoint in (
+        ("/predict", predict, default),
+        ("/models/{name}/predict", predict_named, default),
+    ):
+        described = _described(endpoint.manifest) if endpoint else {}
+        routes.add("POST", path, handler, tags=["predictions"], **described)
+
+
+async def _or_refusal(answer: Any, door: Door, name: str, request: Request) -> Response:
+    try:
+        found: Response = await answer(door.endpoint(name), request)
+    except ScorelineError as error:
+        return as_response(refusal(error))
+    return found
+
+
+def _described(manifest: Manifest) -> dict[str, Any]:
+    refused = {"description": "Refused: problem+json (RFC 9457) with every problem by field"}
+    scored = {"description": "Scored", "content": {"application/json": {"schema": answer_schema(manifest)}}}
+    return {
+        "openapi_extra": {"requestBody": request_body(manifest)},
+        "responses": {200: scored, 400: refused, 413: refused, 415: refused, 422: refused, 503: refused},
+    }

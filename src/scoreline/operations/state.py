@@ -1,0 +1,62 @@
+"""`state.json`: what workers read. Written by the steward's side, replaced atomically, never edited in place."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from scoreline.core.errors import NotFound, SettingError
+
+FILE: Final = "state.json"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which bundle answers for a model."""
+
+    version: str
+    digest: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The assignment of every model by name, the model `/predict` answers with, and the access rules.
+
+    `keys` maps SHA-256 of a key to (caller, scopes).
+    """
+
+    models: Mapping[str, Assignment]
+    default: str = ""
+    keys: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    anonymous: tuple[str, ...] = ()
+
+
+def write_state(state_dir: Path, state: State) -> None:
+    """Replaces the state as a whole: a reader sees the old one or the new one."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    temporary = state_dir / f".{FILE}.{os.getpid()}"
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps({"format": FORMAT, **asdict(state)}, sort_keys=True, indent=1))
+    temporary.replace(state_dir / FILE)
+
+
+def read_state(state_dir: Path) -> State:
+    """The state as last written; raises NotFound or SettingError."""
+    try:
+        found = json.loads((state_dir / FILE).read_text())
+    except FileNotFoundError:
+        raise NotFound(f"no {FILE} in {state_dir}: `scoreline serve` writes it") from None
+    except ValueError:
+        raise SettingError(f"{state_dir / FILE} is not JSON") from None
+    if found.get("format") != FORMAT:
+        raise SettingError(f"{state_dir / FILE} is of another format than {FORMAT}")
+    return State(
+        models={name: Assignment(**assignment) for name, assignment in found["models"].items()},
+        default=found["default"],
+        keys={digest: (caller, tuple(scopes)) for digest, (caller, scopes) in found["keys"].items()},
+        anonymous=tuple(found["anonymous"]),
+    )

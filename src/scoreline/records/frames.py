@@ -1,0 +1,108 @@
+"""The form of a spool segment: a magic word, then frames of length, CRC-32 and payload.
+
+A payload is a msgpack array. An author frame `[0, index, {...}]` names the model once per segment; a decisions frame
+`[1, author index, ...]` holds all rows of a request in columns. Integers are little-endian; columns are float64.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from scoreline.core.batch import Context
+from scoreline.core.decision import Author, Decisions
+
+MAGIC: Final = b"SLSPOOL1"
+_HEAD: Final = struct.Struct("<II")
+_AUTHOR: Final = 0
+_DECISIONS: Final = 1
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+def frame_author(index: int, author: Author) -> bytes:
+    return _frame(_encode((_AUTHOR, index, asdict(author))))
+
+
+def frame_decisions(author_index: int, decisions: Decisions) -> bytes:
+    """One request's decisions as one frame."""
+    context = decisions.context
+    payload = _encode(
+        (
+            _DECISIONS,
+            author_index,
+            decisions.base.to_bytes(16, "big"),
+            len(decisions.values),
+            context.time_ns,
+            context.request_id,
+            context.caller,
+            context.trace,
+            decisions.values.tobytes(),
+            decisions.margins.tobytes(),
+            decisions.scores.tobytes(),
+            decisions.outcomes,
+            decisions.defaulted,
+            decisions.degraded,
+            decisions.model_ns,
+        )
+    )
+    return _frame(payload)
+
+
+def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | None, int]]:
+    """The whole frames of a piece of a segment: decisions (None for an author frame) and the offset after each.
+
+    Stops before the first frame that is incomplete or whose CRC does not fit: a tail torn by a death, or one still
+    being written. `authors` is filled on the way and must be passed again for the next piece of the same segment.
+    """
+    offset = 0
+    while len(raw) - offset >= _HEAD.size:
+        length, crc = _HEAD.unpack_from(raw, offset)
+        payload = raw[offset + _HEAD.size : offset + _HEAD.size + length]
+        if len(payload) < length or zlib.crc32(payload) != crc:
+            return
+        offset += _HEAD.size + length
+        kind, *parts = _decode(payload)
+        if kind == _AUTHOR:
+            authors[parts[0]] = _author(parts[1])
+            yield None, offset
+        else:
+            yield _decisions(parts, authors), offset
+
+
+def whole_frame(raw: bytes) -> bool:
+    """Whether a piece of a segment holds its first frame whole."""
+    return len(raw) >= _HEAD.size and len(raw) - _HEAD.size >= _HEAD.unpack_from(raw)[0]
+
+
+def _frame(payload: bytes) -> bytes:
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def _author(found: dict[str, object]) -> Author:
+    return Author(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})  # type: ignore[arg-type]
+
+
+def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:
+    index, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
+    outcomes, defaulted, degraded, model_ns = rest
+
+    def column(raw: object) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        return np.frombuffer(raw, dtype="<f8").reshape(n_rows, -1)  # type: ignore[call-overload, no-any-return]
+
+    return Decisions(
+        base=int.from_bytes(base, "big"),  # type: ignore[arg-type]
+        author=authors[index],  # type: ignore[index]
+        context=Context(time_ns, request_id, caller, trace),  # type: ignore[arg-type]
+        values=column(values),
+        margins=column(margins),
+        scores=column(scores),
+        outcomes=outcomes,  # type: ignore[arg-type]
+        defaulted=defaulted,  # type: ignore[arg-type]
+        degraded=degraded,  # type: ignore[arg-type]
+        model_ns=model_ns,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,141 @@
+"""The spool: one folder of segments that workers append to and the steward tails.
+
+Delivery order of a decision:
+  1. the engine has scored it;
+  2. its frame goes to the worker's segment with one `write` (it outlives the process from here on);
+  3. only then the answer leaves.
+A write that does not go through whole is taken back, and the request refused.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from scoreline.core.batch import Batch
+from scoreline.core.decision import Author, Decisions
+from scoreline.core.errors import RecordRefused
+from scoreline.core.ports import Score, Sink
+from scoreline.records.frames import MAGIC, frame_author, frame_decisions, read_frames, whole_frame
+
+SUFFIX: Final = ".seg"
+RETRY_AFTER_S: Final = 5
+READ_BYTES: Final = 4 * 1024 * 1024
+
+
+class SpoolWriter:
+    """Appends decisions to segments of its own; one per process and thread. A `core.ports.Sink`."""
+
+    def __init__(self, folder: Path, segment_bytes: int) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._fd = -1
+        self._size = 0
+        self._authors: dict[int, int] = {}
+        self._kept: list[Author] = []  # keeps the ids in `_authors` from being used again
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, decisions: Decisions) -> None:
+        """One frame, one `write`; durable on return against the death of this process. Raises RecordRefused."""
+        if self._fd < 0 or self._size >= self._segment_bytes:
+            self._begin_segment()
+        author = decisions.author
+        index = self._authors.get(id(author))
+        if index is None:
+            index = len(self._kept)
+            self._append(frame_author(index, author))
+            self._kept.append(author)
+            self._authors[id(author)] = index
+        self._append(frame_decisions(index, decisions))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _begin_segment(self) -> None:
+        self.close()
+        name = f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
+        try:
+            self._fd = os.open(
+                self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise RecordRefused(f"no spool segment can be begun: {error.strerror}", RETRY_AFTER_S) from None
+        self._size = 0
+        self._authors, self._kept = {}, []
+        self._append(MAGIC)
+
+    def _append(self, frame: bytes) -> None:
+        try:
+            written = os.write(self._fd, frame)
+        except OSError as error:
+            raise RecordRefused(f"the decision cannot be recorded: {error.strerror}", RETRY_AFTER_S) from None
+        if written != len(frame):
+            os.ftruncate(self._fd, self._size)
+            raise RecordRefused("the decision cannot be recorded: the disk is full", RETRY_AFTER_S)
+        self._size += written
+
+
+def recorded(score: Score, sink: Sink) -> Score:
+    """The same score, with every decision in the sink before it is answered."""
+
+    def score_and_record(batch: Batch) -> Decisions:
+        decisions = score(batch)
+        sink.write(decisions)
+        return decisions
+
+    return score_and_record
+
+
+class SpoolReader:
+    """Tails every segment of a folder from where it last stopped; what it has read it hands on once and in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets: dict[str, int] = {}
+        self._authors: dict[str, dict[int, Author]] = {}
+
+    def read(self, take: Callable[[Decisions], None]) -> int:
+        """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions."""
+        return sum(self._read_segment(path, take) for path in segments(self._folder))
+
+    def _read_segment(self, path: Path, take: Callable[[Decisions], None]) -> int:
+        offset = self._offsets.get(path.name, len(MAGIC))
+        if path.stat().st_size <= offset:
+            return 0
+        with path.open("rb") as file:
+            file.seek(offset)
+            raw = file.read(READ_BYTES)
+            if len(raw) == READ_BYTES and not whole_frame(raw):
+                raw += file.read()
+        rows = read = 0
+        for decisions, end in read_frames(raw, self._authors.setdefault(path.name, {})):
+            read = end
+            if decisions is not None:
+                take(decisions)
+                rows += len(decisions)
+        self._offsets[path.name] = offset + read
+        return rows
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes appended and not yet read."""
+        return sum(
+            max(0, path.stat().st_size - self._offsets.get(path.name, len(MAGIC))) for path in segments(self._folder)
+        )
+
+
+def segments(folder: Path) -> list[Path]:
+    """The segments of a spool, oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def read_spool(folder: Path) -> Iterator[Decisions]:
+    """Every decision recorded in a spool, in the order each segment was written."""
+    for path in segments(folder):
+        raw = path.read_bytes()
+        for decisions, _ in read_frames(raw[len(MAGIC) :], {}):
+            if decisions is not None:
+                yield decisions

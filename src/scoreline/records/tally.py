@@ -1,0 +1,56 @@
+"""Tallies: what the steward folds decisions into. They add up over workers and hosts."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from scoreline.core.decision import Decisions
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of the decisions of one model, version and role."""
+
+    requests: int = 0
+    decisions: int = 0
+    defaulted: int = 0
+    score_sum: list[float] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, decisions: Decisions) -> None:
+        author = decisions.author
+        self.requests += 1
+        self.decisions += len(decisions)
+        self.defaulted += len(decisions.defaulted)
+        sums = [sum(column) for column in zip(*decisions.scores.tolist(), strict=True)]
+        self.score_sum = [a + b for a, b in zip(self.score_sum, sums, strict=True)] if self.score_sum else sums
+        if author.outcomes:
+            self.outcomes.update(author.outcomes[code] for code in decisions.outcomes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; the mean score is None where there is no decision: no data is not zero."""
+        means = [total / self.decisions for total in self.score_sum] if self.decisions else None
+        return {
+            "requests": self.requests,
+            "decisions": self.decisions,
+            "defaulted": self.defaulted,
+            "mean_score": means,
+            "outcomes": dict(self.outcomes),
+        }
+
+
+class Tallies:
+    """One Tally per (model, version, role)."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str], Tally] = {}
+
+    def add(self, decisions: Decisions) -> None:
+        author = decisions.author
+        self._found.setdefault((author.model, author.version, author.role), Tally()).add(decisions)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [
+            {"model": model, "version": version, "role": role, **tally.to_json()}
+            for (model, version, role), tally in sorted(self._found.items())
+        ]

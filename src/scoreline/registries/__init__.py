@@ -1,0 +1,1 @@
+"""Where versions of models are kept, behind one port."""

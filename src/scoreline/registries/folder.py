@@ -1,0 +1,67 @@
+"""A folder of bundles as a registry: one bundle per subfolder, one file per alias.
+
+The alias `champion` of `fraud` is a file named `fraud@champion` that holds a version.
+"""
+
+from pathlib import Path
+
+from scoreline.core.errors import BundleError, NotFound
+from scoreline.core.manifest import MANIFEST, Manifest
+from scoreline.core.refs import Ref
+
+
+class FolderRegistry:
+    """Resolves `folder:/NAME[@ALIAS|/VERSION]` under one root. A `core.ports.Registry`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def resolve(self, ref: str) -> Path:
+        """The folder of the bundle, found by its manifest, not by its own name; raises NotFound.
+
+        Without alias or version: the alias `champion`, else the only version there is.
+        """
+        wanted = Ref.parse(ref)
+        versions = self._versions(wanted.name)
+        if not versions:
+            raise NotFound(f"no bundle of {wanted.name!r} in {self._root}")
+        version = wanted.version or self._alias(wanted, versions)
+        if version not in versions:
+            raise NotFound(f"{wanted.name!r} has no version {version!r} in {self._root}; it has {_listed(versions)}")
+        return versions[version]
+
+    def _alias(self, wanted: Ref, versions: dict[str, Path]) -> str:
+        alias = wanted.alias or "champion"
+        try:
+            return (self._root / f"{wanted.name}@{alias}").read_text().strip()
+        except OSError:
+            if wanted.alias:
+                raise NotFound(
+                    f"no alias {wanted.name}@{alias} in {self._root}; write a version to that file"
+                ) from None
+        if len(versions) > 1:
+            raise NotFound(
+                f"{wanted.name!r} has versions {_listed(versions)} and no champion: name one as "
+                f"folder:/{wanted.name}/VERSION, or write it to {self._root / f'{wanted.name}@champion'}"
+            )
+        return next(iter(versions))
+
+    def _versions(self, name: str) -> dict[str, Path]:
+        """Version to folder, as the manifests say; a folder that is no bundle is passed over."""
+        found: dict[str, Path] = {}
+        for folder in sorted(self._root.iterdir()) if self._root.is_dir() else ():
+            try:
+                manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+            except (OSError, BundleError):
+                continue
+            if manifest.name == name:
+                if manifest.version in found:
+                    raise NotFound(
+                        f"{found[manifest.version].name} and {folder.name} are both {name} {manifest.version}"
+                    )
+                found[manifest.version] = folder
+        return found
+
+
+def _listed(versions: dict[str, Path]) -> str:
+    return ", ".join(versions)

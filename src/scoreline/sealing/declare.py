@@ -1,0 +1,89 @@
+"""The schema of a model: what schema.toml declares, and for the rest what the model and the reference rows show."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scoreline.core.errors import NotFound, SchemaError, SealRefused
+from scoreline.core.schema import Field, Schema
+from scoreline.sealing.reference import Column, Reference
+from scoreline.sealing.trained import TrainedModel
+
+
+def declare_schema(model: TrainedModel, reference: Reference, declared: Mapping[str, Mapping[str, Any]]) -> Schema:
+    """One field per feature, in the model's order; `declared` (the [fields] of schema.toml) goes before inference.
+
+    Raises SchemaError or SealRefused with what is missing.
+    """
+    names = model.feature_names or _names_from_reference(model, reference)
+    unknown = sorted(set(declared) - set(names))
+    if unknown:
+        raise SchemaError(f"schema.toml declares {unknown[0]!r}, which is not a feature of the model")
+    return Schema(
+        tuple(
+            _field(name, position, model, reference.columns.get(name), declared.get(name, {}))
+            for position, name in enumerate(names)
+        )
+    )
+
+
+def read_declared(path: Path) -> dict[str, dict[str, Any]]:
+    """The `[fields.NAME]` tables of a schema.toml; raises NotFound or SchemaError."""
+    try:
+        found = tomllib.loads(path.read_text())
+    except OSError:
+        raise NotFound(f"no schema at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SchemaError(f"{path.name} is not TOML: {error}") from None
+    fields = found.pop("fields", {})
+    if found or not all(isinstance(settings, dict) for settings in fields.values()):
+        raise SchemaError(f"{path.name} holds [fields.NAME] tables and nothing else")
+    return dict(fields)
+
+
+def _names_from_reference(model: TrainedModel, reference: Reference) -> Sequence[str]:
+    if len(reference.columns) != model.n_features:
+        raise SealRefused(
+            f"the model keeps no feature names and the reference has {len(reference.columns)} columns for its "
+            f"{model.n_features} features; give a reference with exactly the feature columns, in the order of training"
+        )
+    return list(reference.columns)
+
+
+def _field(name: str, position: int, model: TrainedModel, column: Column | None, declared: Mapping[str, Any]) -> Field:
+    settings = dict(declared)
+    if column is None and "type" not in settings:
+        raise SealRefused(f"the reference has no column {name!r} and schema.toml does not declare it")
+    is_category = position in model.categories
+    if is_category:
+        known = model.categories[position]
+        settings = {"type": "category", "categories": _categories(name, known, column, settings), **settings}
+        if known is not None and list(settings["categories"]) != list(known):
+            raise SchemaError(f"field {name!r}: the categories are not the model's, in the order of training")
+    elif column is not None:
+        settings = {"type": column.kind, **settings}
+    if settings["type"] not in ("number", "integer", "boolean", "category"):
+        raise SealRefused(f"column {name!r} holds {settings['type']}, and the model takes a number there")
+    if (settings["type"] == "category") != is_category:
+        raise SchemaError(
+            f"field {name!r}: {'the model takes' if is_category else 'the model does not take'} categories"
+        )
+    if column is not None and column.has_missing:
+        settings = {"nullable": True, **settings}
+    return Field.from_settings(name, settings)
+
+
+def _categories(
+    name: str, known: Sequence[Any] | None, column: Column | None, declared: Mapping[str, Any]
+) -> list[Any]:
+    if known is not None:
+        return list(known)
+    if "categories" in declared:
+        return list(declared["categories"])
+    if column is not None and column.categories:
+        return list(column.categories)
+    raise SealRefused(
+        f"the model does not keep the categories of {name!r}: list them in schema.toml in the order of training, or "
+        "give a reference where the column is a dictionary (pandas category)"
+    )

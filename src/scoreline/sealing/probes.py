@@ -1,0 +1,42 @@
+"""Rows that try a model where engines differ: at and beside thresholds, missing, denormal, extreme, each category."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from scoreline.core.link import Floats
+from scoreline.core.schema import Schema
+from scoreline.sealing.trained import Split
+
+MAX_SPLITS: Final = 20_000
+_DENORMAL: Final = (0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38)
+
+
+def probe_rows(schema: Schema, reference: Floats, splits: Sequence[Split], seed: int) -> Floats:
+    """Float64 rows (n, n_fields), each a reference row with one or more fields replaced; drawn with a fixed seed."""
+    rng = np.random.default_rng(seed)
+    positions: list[int] = []
+    values: list[float] = []
+    for position, threshold in _sample(splits, rng):
+        at = np.float32(threshold)
+        for value in (at, np.nextafter(at, np.float32(-np.inf)), np.nextafter(at, np.float32(np.inf))):
+            positions.append(position)
+            values.append(float(value))
+    for position, field in enumerate(schema.fields):
+        odd = range(len(field.categories)) if field.type == "category" else (*_DENORMAL, *field.bounds)
+        for value in (np.nan, *odd):
+            positions.append(position)
+            values.append(float(value))
+    single = reference[rng.integers(0, len(reference), len(values))]
+    single[np.arange(len(values)), positions] = values
+    sparse = reference[rng.integers(0, len(reference), 500)]
+    sparse[rng.random(sparse.shape) < 0.5] = np.nan
+    nothing = np.full((1, len(schema.fields)), np.nan)
+    return np.concatenate([single, sparse, nothing])
+
+
+def _sample(splits: Sequence[Split], rng: np.random.Generator) -> Sequence[Split]:
+    if len(splits) <= MAX_SPLITS:
+        return splits
+    return [splits[i] for i in rng.choice(len(splits), MAX_SPLITS, replace=False)]

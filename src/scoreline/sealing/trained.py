@@ -1,0 +1,37 @@
+"""What every reader of trained models hands to the seal."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scoreline.core.link import Floats
+
+Split = tuple[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A trained model, read by its own library.
+
+    `file` and `raw` are what goes into the bundle for the engine `kind`. `feature_names` is empty where the model has
+    none; `categories` maps a feature's position to its categories in the trainer's order, None where the model knows it
+    is categorical but not with which words. `twin` is the same model as an ONNX graph, or None and `twin_reason` says
+    why. `splits` are (position, threshold) pairs to probe. `margins` and `scores` are the trainer's own library on
+    float64 values (n_rows, n_features), shaped (n_rows, n_outputs).
+    """
+
+    kind: str
+    file: str
+    raw: bytes
+    n_features: int
+    n_outputs: int
+    link: str
+    feature_names: tuple[str, ...]
+    categories: Mapping[int, Sequence[str] | Sequence[int] | None]
+    classes: tuple[str, ...]
+    twin: bytes | None
+    twin_reason: str
+    splits: Sequence[Split]
+    margins: Callable[[Floats], Floats]
+    scores: Callable[[Floats], Floats]
+    lineage: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,225 @@
+"""Reads trained XGBoost models with XGBoost itself."""
+
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import xgboost
+
+from scoreline.core.errors import NotFound, SealRefused
+from scoreline.core.link import Floats
+from scoreline.sealing.trained import Split, TrainedModel
+from scoreline.sealing.trees import Tree, tree_graph
+
+Iterations = Literal["best", "all"]
+
+OBJECTIVES: Final = {
+    "binary:logistic": "sigmoid",
+    "binary:logitraw": "identity",
+    "reg:logistic": "sigmoid",
+    "multi:softprob": "softmax",
+    "multi:softmax": "softmax",
+    "reg:squarederror": "identity",
+    "reg:squaredlogerror": "identity",
+    "reg:absoluteerror": "identity",
+    "reg:pseudohubererror": "identity",
+    "count:poisson": "exp",
+    "reg:gamma": "exp",
+    "reg:tweedie": "exp",
+}
+
+
+def read_xgboost(model: object, iterations: Iterations = "best") -> TrainedModel:
+    """A trained booster from a .ubj or .json file, a `Booster` or a fitted scikit-learn estimator of XGBoost.
+
+    `iterations`: "best" keeps the trees up to early stopping's best iteration, where there was one; "all" keeps all.
+    Raises NotFound, or SealRefused with the reason.
+    """
+    booster, origin = _load(model)
+    kept = _kept_iterations(booster, iterations)
+    found = json.loads(bytes(booster.save_raw("json")))
+    if kept is not None:
+        booster = booster[:kept]
+        booster.set_attr(best_iteration=None, best_score=None)
+        found = json.loads(bytes(booster.save_raw("json")))
+    booster.set_param({"nthread": 1})
+    learner = found["learner"]
+    parameters = learner["learner_model_param"]
+    link = _link(learner["objective"]["name"], int(parameters["num_target"]))
+    n_outputs = max(1, int(parameters["num_class"]))
+    n_features = int(parameters["num_feature"])
+    trees, twin_reason = _trees(learner["gradient_booster"])
+    categories = _categories(learner)
+    twin = None
+    if not twin_reason:
+        base = _base_margins(found, n_features, n_outputs)
+        twin = tree_graph(trees, base, n_features, n_outputs)
+    return TrainedModel(
+        kind="xgboost",
+        file="model.ubj",
+        raw=bytes(booster.save_raw("ubj")),
+        n_features=n_features,
+        n_outputs=n_outputs,
+        link=link,
+        feature_names=tuple(booster.feature_names or ()),
+        categories=categories,
+        classes=tuple(str(number) for number in range(n_outputs)) if n_outputs > 1 else (),
+        twin=twin,
+        twin_reason=twin_reason,
+        splits=_splits(trees),
+        margins=lambda values: _predict(booster, values, n_outputs, margin=True),
+        scores=lambda values: _predict(booster, values, n_outputs, margin=False),
+        lineage={
+            **origin,
+            "library": f"xgboost {xgboost.__version__}",
+            "trained_with": ".".join(str(part) for part in found["version"]),
+            "objective": learner["objective"]["name"],
+            "booster": learner["gradient_booster"]["name"],
+            "trees": len(trees),
+            "iterations": "all" if kept is None else f"best ({kept})",
+        },
+    )
+
+
+def _load(model: object) -> tuple[xgboost.Booster, dict[str, Any]]:
+    if isinstance(model, str | Path):
+        return _load_file(Path(model))
+    if isinstance(model, xgboost.Booster):
+        return model.copy(), {"source": "Booster"}
+    get_booster = getattr(model, "get_booster", None)
+    if get_booster is None:
+        raise SealRefused(f"{type(model).__name__} is not an XGBoost model, nor a path to one")
+    missing = getattr(model, "missing", np.nan)
+    if missing is not None and not np.isnan(missing):
+        raise SealRefused(
+            "the estimator was trained with another mark for missing values than NaN, which its model file does not "
+            "keep; replace the mark by NaN and train again"
+        )
+    try:
+        return get_booster().copy(), {"source": type(model).__name__}
+    except Exception as error:  # scikit-learn's NotFittedError, without importing scikit-learn
+        raise SealRefused(f"the estimator is not fitted ({type(error).__name__})") from None
+
+
+def _load_file(path: Path) -> tuple[xgboost.Booster, dict[str, Any]]:
+    if path.suffix not in (".ubj", ".json"):
+        raise SealRefused(f"{path.name}: save the model as .ubj or .json with `save_model`; nothing is unpickled")
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        raise NotFound(f"no model file at {path}") from None
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(bytearray(raw))
+    except xgboost.core.XGBoostError:
+        raise SealRefused(f"{path.name} is not a model that xgboost {xgboost.__version__} reads") from None
+    return booster, {"source": path.name, "source_sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def _kept_iterations(booster: xgboost.Booster, iterations: Iterations) -> int | None:
+    """How many iterations to keep, None for all. A linear booster has no trees to cut; XGBoost ignores it there too."""
+    best = booster.attr("best_iteration")
+    if iterations == "all" or best is None:
+        return None
+    if json.loads(booster.save_config())["learner"]["gradient_booster"]["name"] == "gblinear":
+        return None
+    kept = int(best) + 1
+    return kept if kept < booster.num_boosted_rounds() else None
+
+
+def _link(objective: str, n_targets: int) -> str:
+    if objective not in OBJECTIVES:
+        raise SealRefused(f"objective {objective!r} is not supported; supported: {', '.join(OBJECTIVES)}")
+    if n_targets > 1:
+        raise SealRefused(f"the model has {n_targets} targets; seal one model per target")
+    return OBJECTIVES[objective]
+
+
+def _trees(booster: dict[str, Any]) -> tuple[list[Tree], str]:
+    """The trees in the order they are summed, and why there is no twin (empty: there is one)."""
+    name = booster["name"]
+    if name == "gblinear":
+        return [], "a linear booster has no trees"
+    model = booster["gbtree"]["model"] if name == "dart" else booster["model"]
+    trees = []
+    reason = "DART weighs its trees while summing" if name == "dart" else ""
+    for tree, output in zip(model["trees"], model["tree_info"], strict=True):
+        if any(tree["split_type"]):
+            reason = reason or "categorical splits are sets, not thresholds"
+        if int(tree["tree_param"]["size_leaf_vector"]) > 1:
+            return [], "trees with vector leaves"
+        trees.append(
+            Tree(
+                output=output,
+                left=tree["left_children"],
+                right=tree["right_children"],
+                feature=tree["split_indices"],
+                value=tree["split_conditions"],
+                default_left=tree["default_left"],
+                categorical=tree["split_type"],
+            )
+        )
+    return trees, reason
+
+
+def _splits(trees: list[Tree]) -> list[Split]:
+    found: set[Split] = set()
+    for tree in trees:
+        for left, feature, value, categorical in zip(
+            tree.left, tree.feature, tree.value, tree.categorical, strict=True
+        ):
+            if left != -1 and not categorical:
+                found.add((feature, value))
+    return sorted(found)
+
+
+def _categories(learner: dict[str, Any]) -> dict[int, list[str] | list[int] | None]:
+    """The categorical features, with their categories where the model keeps them (trained on frames, XGBoost >= 3.1)."""
+    types = learner["feature_types"]
+    booster = learner["gradient_booster"]
+    model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster.get("model", {})
+    kept = model.get("cats", {}).get("enc", [])
+    found: dict[int, list[str] | list[int] | None] = {}
+    for position, kind in enumerate(types):
+        if kind == "c":
+            found[position] = _category_list(kept[position]) if position < len(kept) else None
+    return found
+
+
+def _category_list(kept: dict[str, Any]) -> list[str] | list[int] | None:
+    values = kept.get("values") or []
+    if "offsets" not in kept:
+        return [int(value) for value in values] or None
+    raw = bytes(value & 0xFF for value in values)
+    offsets = kept["offsets"]
+    return [raw[start:end].decode() for start, end in pairwise(offsets)] or None
+
+
+def _base_margins(found: dict[str, Any], n_features: int, n_outputs: int) -> list[float]:
+    """The margin before the first tree, as XGBoost itself derives it: its answer when every leaf is zero."""
+    zeroed = json.loads(json.dumps(found))
+    for tree in zeroed["learner"]["gradient_booster"]["model"]["trees"]:
+        n_nodes = len(tree["left_children"])
+        tree["left_children"] = tree["right_children"] = [-1] * n_nodes
+        tree["split_conditions"] = [0.0] * n_nodes
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(json.dumps(zeroed).encode()))
+    base: list[float] = _predict(booster, np.zeros((1, n_features)), n_outputs, margin=True)[0].tolist()
+    return base
+
+
+def _predict(booster: xgboost.Booster, values: Floats, n_outputs: int, *, margin: bool) -> Floats:
+    matrix = xgboost.DMatrix(
+        values,
+        feature_names=booster.feature_names,
+        feature_types=booster.feature_types,
+        enable_categorical=True,
+        nthread=1,
+    )
+    found = booster.predict(matrix, output_margin=margin)
+    if found.size != len(values) * n_outputs:  # multi:softmax answers the class, not its probabilities
+        return np.asarray(found, dtype=np.float64).reshape(len(values), -1)
+    return np.asarray(found, dtype=np.float64).reshape(len(values), n_outputs)

@@ -1,0 +1,160 @@
+"""Every setting, once: name with unit, type, default, help.
+
+A flag goes before the environment, the environment before the file, the file before the default.
+`SCORELINE_SERVER__PORT` is `[server] port`. An unknown key is an error, never a default.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from scoreline.core.errors import NotFound, SettingError
+
+PREFIX: Final = "SCORELINE_"
+DEFAULT_FILE: Final = "scoreline.toml"
+SCOPES: Final = ("predict", "feedback", "read", "admin")
+
+
+def option(default: Any, text: str, *, secret: bool = False) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str = option("127.0.0.1", "Address the service binds to; others than loopback need credentials.")
+    port: int = option(8000, "Port of the data plane; 0 takes a free one.")
+    admin_port: int = option(8001, "Port of the control plane; 0 takes a free one.")
+    workers: int = option(1, "Processes that answer predictions.")
+    max_body_bytes: int = option(8 * 1024 * 1024, "Largest request body; larger ones are answered 413.")
+    max_rows: int = option(5000, "Most rows in one request; more are answered 413.")
+    keep_alive_s: int = option(5, "How long an idle connection is kept open.")
+    drain_delay_ms: int = option(0, "On SIGTERM, how long to go on accepting while readiness is already false.")
+    drain_ms: int = option(10_000, "On SIGTERM, how long open connections may take to finish.")
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    keys: tuple[str, ...] = option((), "Files of the public keys whose bundles are trusted.")
+    revoked_keys: tuple[str, ...] = option((), "Fingerprints of keys that no longer count.")
+    revoked_digests: tuple[str, ...] = option((), "Digests of bundles or files that are refused whoever signed them.")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    folder: str = option("bundles", "Folder that `folder:/NAME` refers to.")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    admin_key: str = option("", "A key with every scope, at least 24 characters.", secret=True)
+    anonymous: tuple[str, ...] = option((), f"Scopes anyone has without a key: {', '.join(SCOPES)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    segment_bytes: int = option(64 * 1024 * 1024, "A spool file is closed and a new one begun at this size.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. Values travel down as plain arguments; lower layers never see this class."""
+
+    state_dir: str = option(".scoreline", "Folder of everything the service keeps.")
+    server: Server = dataclasses.field(default_factory=Server)
+    trust: Trust = dataclasses.field(default_factory=Trust)
+    registry: Registry = dataclasses.field(default_factory=Registry)
+    access: Access = dataclasses.field(default_factory=Access)
+    records: Records = dataclasses.field(default_factory=Records)
+
+    def __post_init__(self) -> None:
+        access, server = self.access, self.server
+        unknown = sorted(set(access.anonymous) - set(SCOPES))
+        if unknown:
+            raise SettingError(f"access.anonymous: unknown scope {unknown[0]!r}; known: {', '.join(SCOPES)}")
+        if access.admin_key and len(access.admin_key) < 24:
+            raise SettingError("access.admin_key: at least 24 characters; `openssl rand -hex 24` makes one")
+        for name, least in (("workers", 1), ("max_body_bytes", 1), ("max_rows", 1), ("keep_alive_s", 1)):
+            if getattr(server, name) < least:
+                raise SettingError(f"server.{name}: at least {least}")
+        if not 1 << 12 <= self.records.segment_bytes <= 1 << 32:
+            raise SettingError("records.segment_bytes: between 4 KiB and 4 GiB")
+
+
+def load_settings(
+    file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings from a file (None: `SCORELINE_CONFIG`, else ./scoreline.toml if there is one), environment and flags.
+
+    `flags` are dotted names, as `server.port`; None means not given. Raises SettingError or NotFound.
+    """
+    path = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
+    given: dict[str, Any] = dict(_from_file(path or Path(DEFAULT_FILE), required=path is not None))
+    for name, text in environment.items():
+        if name.startswith(PREFIX) and name not in (f"{PREFIX}CONFIG", f"{PREFIX}DATA", f"{PREFIX}WITHOUT"):
+            given[name.removeprefix(PREFIX).lower().replace("__", ".")] = text
+    given |= {name: value for name, value in (flags or {}).items() if value is not None}
+    known = dict(options())
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise SettingError(f"unknown setting {name!r}; docs/settings.md lists all")
+        section, _, key = name.rpartition(".")
+        sections.setdefault(section, {})[key] = _convert(name, known[name], value)
+    top = sections.pop("", {})
+    classes = {"server": Server, "trust": Trust, "registry": Registry, "access": Access, "records": Records}
+    return Settings(**top, **{section: classes[section](**values) for section, values in sections.items()})
+
+
+def options() -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
+    """Every setting's dotted name and field, in the order of the documentation."""
+    for field in dataclasses.fields(Settings):
+        if "help" in field.metadata:
+            yield field.name, field
+        else:
+            for inner in dataclasses.fields(field.default_factory):  # type: ignore[arg-type]
+                yield f"{field.name}.{inner.name}", inner
+
+
+def _from_file(path: Path, *, required: bool) -> Iterator[tuple[str, Any]]:
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if required:
+            raise NotFound(f"no settings at {path}") from None
+        return
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is not TOML: {error}") from None
+    for name, value in found.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", inner) for key, inner in value.items())
+        else:
+            yield name, value
+
+
+def _convert(name: str, field: "dataclasses.Field[Any]", value: Any) -> Any:
+    """A value from TOML, environment or flag as the type of the setting's default; raises SettingError."""
+    default = field.default
+    if isinstance(default, tuple):
+        values = value.split(",") if isinstance(value, str) else value
+        if isinstance(values, list | tuple) and all(isinstance(item, str) for item in values):
+            return tuple(item.strip() for item in values if item.strip())
+        raise SettingError(f"{name}: a list of texts")
+    if isinstance(default, int):
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            return int(value) if isinstance(value, str) else _whole(value)
+        except ValueError:
+            raise SettingError(f"{name}: a whole number") from None
+    if not isinstance(value, str):
+        raise SettingError(f"{name}: a text")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise ValueError
+    return value

@@ -1,0 +1,61 @@
+"""The error table of the HTTP doors: which error is which status, as RFC 9457 problem+json."""
+
+import json
+from typing import Any, Final
+
+from scoreline.core.errors import (
+    Denied,
+    EngineFailed,
+    InputError,
+    Malformed,
+    NotFound,
+    RecordRefused,
+    RowsRefused,
+    ScorelineError,
+    TooLarge,
+    Unauthenticated,
+    WrongType,
+)
+
+PROBLEM_TYPE: Final = b"application/problem+json"
+
+# (error, status, type, title); the first class that matches counts.
+PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
+    (RowsRefused, 422, "rows-refused", "The row breaks the model's schema"),
+    (Malformed, 400, "malformed", "The body is not what this route takes"),
+    (TooLarge, 413, "too-large", "The request is too large"),
+    (WrongType, 415, "wrong-type", "The content type is not one this route takes"),
+    (InputError, 400, "bad-input", "The input cannot be scored"),
+    (Unauthenticated, 401, "unauthenticated", "A key is needed"),
+    (Denied, 403, "denied", "The key does not open this route"),
+    (NotFound, 404, "not-found", "There is no such model or route"),
+    (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
+    (EngineFailed, 500, "engine-failed", "The model failed"),
+    (ScorelineError, 500, "internal", "Scoreline failed"),
+)
+OTHER: Final = {404: "not-found", 405: "method-not-allowed", 500: "internal", 503: "not-ready"}
+
+
+def problem_of(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of an error's answer. It carries no row values, paths or traces."""
+    status, kind, title = next(
+        (status, kind, title) for known, status, kind, title in PROBLEMS if isinstance(error, known)
+    )
+    extra: dict[str, Any] = {}
+    headers: list[tuple[bytes, bytes]] = []
+    if isinstance(error, RowsRefused):
+        extra["errors"] = [
+            {"row": problem.row, "field": problem.field, "problem": problem.problem} for problem in error.problems
+        ]
+    if isinstance(error, RecordRefused):
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    if isinstance(error, Unauthenticated):
+        headers.append((b"www-authenticate", b"Bearer"))
+    detail = title if status == 500 else str(error)
+    return status, headers, problem_json(status, kind, title, detail, **extra)
+
+
+def problem_json(status: int, kind: str, title: str, detail: str, **extra: Any) -> bytes:
+    """The body of a problem; `type` is the anchor in docs/errors.md."""
+    body = {"type": f"/errors/{kind}", "title": title, "status": status, "detail": detail, **extra}
+    return json.dumps(body).encode()

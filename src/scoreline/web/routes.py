@@ -1,0 +1,108 @@
+"""FastAPI routes that cannot forget their scope."""
+
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import HTTPException
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse
+
+from scoreline.access.keyring import Keyring, offered_key
+from scoreline.core.errors import ScorelineError
+from scoreline.web.asgi import Answer, health, refusal
+from scoreline.web.problems import OTHER, problem_json
+
+ASSETS: Final = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+Handler = Callable[..., Any]
+
+
+class Routes:
+    """Declares routes on an app, each behind the scope its table gives it; a route the table lacks is a KeyError."""
+
+    def __init__(self, app: FastAPI, scopes: Mapping[tuple[str, str], str], keyring: Callable[[], Keyring]) -> None:
+        self._app = app
+        self._scopes = scopes
+        self._keyring = keyring
+
+    def add(self, method: str, path: str, handler: Handler, **options: Any) -> None:
+        scope = self._scopes[method, path]
+        keyring = self._keyring
+
+        def admit(request: Request) -> None:
+            keyring().admit(scope, offered_key(dict(request.headers.raw)))
+
+        self._app.add_api_route(path, handler, methods=[method], dependencies=[Depends(admit)], **options)
+
+
+def new_app(title: str, description: str, version: str) -> FastAPI:
+    """An app without routes of its own, whose every error is a problem+json."""
+    app = FastAPI(
+        title=title, description=description, version=version, docs_url=None, redoc_url=None, openapi_url=None
+    )
+
+    @app.exception_handler(ScorelineError)
+    async def scoreline_error(_: Request, error: ScorelineError) -> Response:
+        return as_response(refusal(error))
+
+    @app.exception_handler(StarletteHTTPException)
+    async def http_error(_: Request, error: StarletteHTTPException) -> Response:
+        title = {404: "There is no such route", 405: "This route does not take this method"}.get(
+            error.status_code, "Refused"
+        )
+        body = problem_json(error.status_code, OTHER.get(error.status_code, "other"), title, title)
+        return Response(body, error.status_code, media_type="application/problem+json", headers=error.headers)
+
+    return app
+
+
+def add_docs(routes: Routes, app: FastAPI) -> None:
+    """Swagger UI with its assets from the installed package, and the OpenAPI it shows."""
+
+    async def openapi() -> dict[str, Any]:
+        return app.openapi()
+
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+        )
+
+    async def asset(file: str) -> Response:
+        if file not in ASSETS:
+            raise HTTPException(404)
+        return FileResponse(str(files("fastapi_swagger") / "resources" / file), media_type=ASSETS[file])
+
+    routes.add("GET", "/openapi.json", openapi, include_in_schema=False)
+    routes.add("GET", "/docs", docs, include_in_schema=False)
+    routes.add("GET", "/docs/assets/{file}", asset, include_in_schema=False)
+
+
+def add_health(routes: Routes, ready: Callable[[], bool]) -> None:
+    """Liveness asks nothing of anyone; readiness and start-up say whether this process answers."""
+
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    async def is_ready() -> Response:
+        return as_response(health(ready()))
+
+    routes.add("GET", "/healthz/live", live, tags=["health"])
+    routes.add("GET", "/healthz/ready", is_ready, tags=["health"])
+    routes.add("GET", "/healthz/startup", is_ready, tags=["health"])
+
+
+def as_response(answer: Answer) -> Response:
+    status, headers, body = answer
+    found = Response(body, status)
+    found.raw_headers = list(headers)
+    return found

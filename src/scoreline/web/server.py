@@ -1,0 +1,99 @@
+"""uvicorn with a drain that fails no request.
+
+On SIGTERM, in this order:
+  1. readiness turns false and every answer closes its connection (`on_drain`);
+  2. for `delay_s` new connections are still taken, so that balancers can look away;
+  3. then the listener takes no new ones (`stop_listening`), those already in its queue are accepted and answered;
+  4. when the last connection is gone, or after `drain_s`, the process ends.
+"""
+
+import ctypes
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from scoreline.web.asgi import ASGI
+from scoreline.web.corked import CorkedProtocol
+
+QUEUE_S: Final = 0.3
+_SO_ATTACH_FILTER: Final = 26
+_BPF_RETURN_NOTHING: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+log = logging.getLogger("scoreline.server")
+
+
+class DrainingServer(uvicorn.Server):
+    """Serves an app on an open socket until it has drained; times in seconds."""
+
+    def __init__(
+        self, app: ASGI, *, keep_alive_s: int, delay_s: float, drain_s: float, on_drain: Callable[[], None]
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            http=CorkedProtocol,
+            ws="none",
+            loop="uvloop",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_keep_alive=keep_alive_s,
+            timeout_graceful_shutdown=max(1, round(drain_s)),
+            backlog=2048,
+        )
+        super().__init__(config)
+        self._delay_s = delay_s
+        self._drain_s = drain_s
+        self._on_drain = on_drain
+        self._draining_since: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """The first signal begins the drain, a second one ends the process at once."""
+        if self._draining_since is not None:
+            self.should_exit = self.force_exit = True
+            return
+        self._draining_since = time.monotonic()
+        self._on_drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._draining_since is not None:
+            elapsed_s = time.monotonic() - self._draining_since
+            empty = not self.server_state.connections and elapsed_s >= self._delay_s + QUEUE_S
+            self.should_exit = self.should_exit or empty or elapsed_s >= self._delay_s + self._drain_s
+        return await super().on_tick(counter)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that children inherit; raises OSError where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(2048)
+    except OSError:
+        found.close()
+        raise
+    found.setblocking(False)
+    found.set_inheritable(True)
+    return found
+
+
+def stop_listening(listener: socket.socket) -> None:
+    """Lets a listener forget every new connection and keep those it has: a filter that drops what arrives.
+
+    Closing it instead would reset connections that wait in its queue, requests and all (socket(7), SO_ATTACH_FILTER).
+    """
+    program = ctypes.create_string_buffer(_BPF_RETURN_NOTHING)
+    fprog = struct.pack("HxxxxxxQ", 1, ctypes.addressof(program))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+    except OSError as error:  # not Linux: the queue may be reset when the last process closes it
+        log.warning("the listener cannot be filtered while draining: %s", error.strerror)

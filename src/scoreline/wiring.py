@@ -1,0 +1,83 @@
+"""How the parts fit together: REF -> verified bundle -> engine -> stacked Score. The only file that knows them all."""
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoreline.access.keyring import Keyring
+from scoreline.core.bundle import read_bundle
+from scoreline.core.manifest import Manifest
+from scoreline.core.ports import Registry, Score, Sink, Verifier
+from scoreline.core.scorer import Scorer
+from scoreline.engines.load import load_engine
+from scoreline.operations.install import locate
+from scoreline.operations.state import State
+from scoreline.records.spool import SpoolWriter, recorded
+from scoreline.registries.folder import FolderRegistry
+from scoreline.settings import SCOPES, Settings
+from scoreline.signing import TrustStore
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A version of a model that is verified, self-tested and ready to score."""
+
+    manifest: Manifest
+    score: Score
+    epoch: int = 0
+
+
+def open_model(ref: str, settings: Settings) -> Model:
+    """A REF as a model that scores and keeps no record: what batch jobs use. Raises NotFound or BundleError."""
+    return _open(locate(ref, registries(settings)), verifier(settings), None, 0)
+
+
+def open_state(
+    state: State, state_dir: Path, trust: Verifier, sink: Sink, running: Mapping[str, Model] | None = None
+) -> dict[str, Model]:
+    """Every model of a state by name, each recording to `sink`; those already running as wanted are kept.
+
+    A collector's pass over what has just been loaded would stop the process for tens of milliseconds: it is frozen.
+    """
+    found = {}
+    for name, assignment in state.models.items():
+        model = (running or {}).get(name)
+        if model is None or (model.manifest.digest, model.epoch) != (assignment.digest, assignment.epoch):
+            model = _open(state_dir / "bundles" / assignment.digest, trust, sink, assignment.epoch)
+        found[name] = model
+    gc.collect()
+    gc.freeze()
+    return found
+
+
+def registries(settings: Settings) -> dict[str, Registry]:
+    return {"folder": FolderRegistry(Path(settings.registry.folder))}
+
+
+def verifier(settings: Settings) -> TrustStore:
+    trust = settings.trust
+    return TrustStore.from_files([Path(key) for key in trust.keys], trust.revoked_keys, trust.revoked_digests)
+
+
+def spool_writer(settings: Settings) -> SpoolWriter:
+    return SpoolWriter(spool_folder(settings), settings.records.segment_bytes)
+
+
+def spool_folder(settings: Settings) -> Path:
+    return Path(settings.state_dir) / "spool"
+
+
+def keyring(settings: Settings) -> Keyring:
+    return Keyring.of(settings.access.admin_key, settings.access.anonymous, SCOPES)
+
+
+def keyring_of(state: State) -> Keyring:
+    keys = {digest: (caller, frozenset(scopes)) for digest, (caller, scopes) in state.keys.items()}
+    return Keyring(keys, frozenset(state.anonymous))
+
+
+def _open(path: Path, trust: Verifier, sink: Sink | None, epoch: int) -> Model:
+    bundle = read_bundle(path, trust)
+    score: Score = Scorer(bundle.manifest, load_engine(bundle), epoch=epoch)
+    return Model(bundle.manifest, recorded(score, sink) if sink else score, epoch)
