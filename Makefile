@@ -1,0 +1,31 @@
+# Every target sets up what it needs; `make help` lists them.
+.PHONY: help setup demo test check bench lock
+.DEFAULT_GOAL := help
+VENV := .venv/bin
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+.venv/ready: requirements/dev.txt pyproject.toml scripts/setup
+	@scripts/setup
+
+setup: .venv/ready ## make .venv with locked packages
+
+demo: .venv/ready ## train, seal, sign, serve and ask; DEMO_SECONDS=30 ends by itself
+	@$(VENV)/python examples/claims/demo.py
+
+test: check ## everything that must hold: style, types, layers, tests
+	@$(VENV)/python -m pytest -q
+
+check: .venv/ready ## style, types and layers only
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports --no-cache
+
+bench: .venv/ready ## measure, and write benchmarks/results/
+	@scripts/apt wrk util-linux
+	@$(VENV)/python benchmarks/run.py
+
+lock: ## resolve requirements/ anew
+	@scripts/lock
