@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
     "secp256r1": hashes.SHA256,
     "secp384r1": hashes.SHA384,
@@ -37,6 +39,10 @@ def generate_keys(private: Path, public: Path) -> str:
 
     Raises SettingError where one of the files exists: a key is never overwritten.
     """
+    for path in (private, public):
+        if path.exists():
+            raise SettingError(f"{path} exists; a key is never overwritten: choose another name")
+        path.parent.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -72,8 +78,8 @@ class TrustStore:
         self, pems: Iterable[bytes], revoked_keys: Iterable[str] = (), revoked_digests: Iterable[str] = ()
     ) -> None:
         self._keys: dict[str, ec.EllipticCurvePublicKey] = {}
-        self._revoked_keys = frozenset(revoked_keys)
-        self._revoked_digests = frozenset(revoked_digests)
+        self._revoked_keys = _as_sha256(revoked_keys)
+        self._revoked_digests = _as_sha256(revoked_digests)
         for pem in pems:
             key = _load_public(pem)
             self._keys[hashlib.sha256(_public_pem(key)).hexdigest()] = key
@@ -157,6 +163,14 @@ def _signed_digests(statement: Mapping[str, Any]) -> dict[str, str]:
     if subject["digest"]["sha256"] != root.hexdigest():
         raise ValueError
     return signed
+
+
+def _as_sha256(texts: Iterable[str]) -> frozenset[str]:
+    """Fingerprints or digests as they are compared; one that could never match is a mistake, not a revocation."""
+    found = frozenset(text.lower() for text in texts)
+    if not all(_SHA256.fullmatch(text) for text in found):
+        raise SettingError("a revoked key or digest is 64 hexadecimal digits, as `scoreline verify` prints them")
+    return found
 
 
 def _unbase64(text: str) -> bytes:

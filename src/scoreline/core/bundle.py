@@ -100,13 +100,16 @@ def _read_regular(path: Path, room: int) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         raise BundleError(f"{path.name} cannot be read as a plain file") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(f"{path.name} is not a plain file: not part of a bundle")
         if status.st_size > room:
             raise BundleError(f"a bundle has at most {MAX_BYTES >> 30} GiB")
-        return file.read(room)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(fd)
 
 
 def _matrix(rows: object, width: int) -> Floats:

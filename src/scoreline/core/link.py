@@ -13,8 +13,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Link = Callable[[Floats], Floats]
 
-# XGBoost's own bound (common/math.h, Sigmoid), beyond which its scores stand still too; and float64's for exp.
-_SIGMOID_MAX: Final = 88.7
+# XGBoost's own bound, a float32 (common/math.h, Sigmoid), beyond which its scores stand still too; float64's for exp.
+_SIGMOID_MAX: Final = float(np.float32(88.7))
 _EXP_MAX: Final = 709.0
 
 
@@ -41,8 +41,13 @@ def exponential(margins: Floats) -> Floats:
 
 
 def softmax(margins: Floats) -> Floats:
-    """exp(margin) over its sum along the classes; margins of shape (n_rows, n_classes)."""
-    powers = np.exp(margins - margins.max(axis=1, keepdims=True))
+    """exp(margin) over its sum along the classes; margins of shape (n_rows, n_classes).
+
+    The distance to the greatest margin is rounded to float32 as XGBoost rounds it (common/math.h, Softmax): what that
+    rounding moves, up to 20 float32 ulp of a score, is part of the trainer's answer.
+    """
+    distances = np.maximum(margins - margins.max(axis=1, keepdims=True), -_EXP_MAX).astype(np.float32, order="C")
+    powers = np.exp(distances.astype(np.float64))
     return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 

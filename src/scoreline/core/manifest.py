@@ -71,6 +71,8 @@ class Manifest:
             yield "outputs is a positive number"
         if (len(self.classes) or 1) != self.outputs:
             yield "there is one class per output"
+        if self.policy.outcomes and self.policy.likeliest != bool(self.classes):
+            yield "a multi-class model's outcome is its likeliest class, any other model's goes by thresholds"
         if self.policy.likeliest and self.policy.outcomes != self.classes:
             yield "the likeliest class is an outcome only of a multi-class model"
 
@@ -81,6 +83,8 @@ class Manifest:
             if not _FILE.fullmatch(file) or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
                 yield "files maps plain file names to SHA-256 digests"
         for spec in self.engines:
+            if not isinstance(spec.kind, str) or type(spec.max_rows) is not int or spec.max_rows < 0:
+                yield "an engine has a kind, a file, and max_rows of 0 or more"
             if spec.file not in self.files:
                 yield f"engine file {spec.file!r} is not among the bundle's files"
 
@@ -140,9 +144,10 @@ class Manifest:
                 lineage=found["lineage"],
                 measured=found["measured"],
             )
-        except (KeyError, TypeError, AttributeError, ValueError, ScorelineError) as error:
+            canonical = manifest.canonical
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, ScorelineError) as error:
             raise BundleError(f"manifest.json does not describe a bundle: {error}") from None
-        if manifest.canonical != raw:
+        if canonical != raw:
             raise BundleError("manifest.json is not in canonical form")
         return manifest
 

@@ -26,7 +26,7 @@ class ThresholdPolicy:
     def __post_init__(self) -> None:
         if len(set(self.outcomes)) != len(self.outcomes) or not all(self.outcomes):
             raise SchemaError("every outcome has a name of its own")
-        if not self.likeliest and self.outcomes and len(self.outcomes) != len(self.thresholds) + 1:
+        if len(self.thresholds) != (0 if self.likeliest else max(len(self.outcomes) - 1, 0)):
             raise SchemaError("there is one outcome more than there are thresholds")
         if any(not low < high for low, high in pairwise(self.thresholds)) or not np.isfinite(self.thresholds).all():
             raise SchemaError("thresholds are finite and rise")

@@ -6,7 +6,7 @@ A `Schema` is part of the sealed manifest. `Schema.row` turns one decoded row in
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
 from typing import Any, Final, Literal
@@ -21,10 +21,7 @@ Scalar = float | int | str | bool
 
 FLOAT32_MAX: Final = 3.4028234663852886e38
 EXACT_INTEGER_MAX: Final = 2**53
-_SETTINGS: Final = frozenset(
-    ("type", "unit", "range", "categories", "nullable", "default")
-    + ("source", "description", "reason", "sensitive", "unseen")
-)
+_BEYOND: Final = 1e300
 
 
 @dataclass(frozen=True)
@@ -69,18 +66,18 @@ class Field:
 
     def _wrong_categories(self) -> Iterator[str]:
         kinds = {type(category) for category in self.categories}
+        if not kinds <= {str, int} or len(kinds) > 1:
+            yield "categories are all texts or all integers"
         if self.type != "category" and (self.categories or self.unseen == "missing"):
             yield "only a category field has categories, seen or unseen"
         if self.type == "category" and (not self.categories or len(set(self.categories)) != len(self.categories)):
             yield "a category field lists its categories, each once"
-        if kinds not in (set(), {str}, {int}):
-            yield "categories are all texts or all integers"
 
     def _wrong_values(self) -> Iterator[str]:
         low, high = self.bounds
         if self.type in ("boolean", "category") and (self.minimum is not None or self.maximum is not None):
             yield "only a number or an integer has a range"
-        if not low <= high:
+        if not low <= high or (self.type == "integer" and math.ceil(low) > math.floor(high)):
             yield "its range is empty, or beyond what the model can hold"
         if self.source == "store" and self.default is None:
             yield "a field from the store needs a default for when the store is down"
@@ -122,15 +119,17 @@ class Field:
             return math.nan, "must be finite"
         if self.type == "integer" and value != int(value):
             return math.nan, "must be an integer"
+        if self.type == "number":  # the range is on what the model sees; beyond float64 any number is as much too large
+            value = float(max(-_BEYOND, min(value, _BEYOND)))
         if not low <= value <= high:
             return math.nan, self._range_problem(value)
         return float(value), ""
 
     def _range_problem(self, value: float) -> str:
         if self.minimum is not None and value < self.minimum:
-            return f"must be at least {self.minimum:g}"
+            return f"must be at least {self.minimum:.15g}"
         if self.maximum is not None and value > self.maximum:
-            return f"must be at most {self.maximum:g}"
+            return f"must be at most {self.maximum:.15g}"
         return "is too large to be held exactly" if self.type == "integer" else "is too large"
 
     def _read_category(self, value: object) -> tuple[float, str]:
@@ -185,9 +184,10 @@ class Field:
     @classmethod
     def from_settings(cls, name: str, settings: Mapping[str, Any]) -> "Field":
         """The field a `[fields.NAME]` table of schema.toml declares; raises SchemaError."""
-        unknown = sorted(set(settings) - _SETTINGS)
+        known = {"range", *(field.name for field in fields(cls))} - {"name", "minimum", "maximum"}
+        unknown = sorted(set(settings) - known)
         if unknown:
-            raise SchemaError(f"field {name!r}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(_SETTINGS))}")
+            raise SchemaError(f"field {name!r}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
         values = dict(settings)
         if "range" in values:
             bounds = values.pop("range")
@@ -202,7 +202,9 @@ class Field:
 
 
 def _is_bound(bound: object) -> bool:
-    return bound is None or (isinstance(bound, int | float) and not isinstance(bound, bool) and bound == bound)
+    if isinstance(bound, int):
+        return not isinstance(bound, bool) and abs(bound) <= FLOAT32_MAX
+    return bound is None or (isinstance(bound, float) and bound == bound)
 
 
 def _closed(bound: float | None) -> float | None:

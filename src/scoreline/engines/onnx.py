@@ -33,6 +33,8 @@ class OnnxEngine:
 
     def predict(self, values: Floats) -> Floats:
         """Margins, float64 (n_rows, n_outputs); raises EngineFailed."""
+        if values.shape[1] != self._row.shape[1]:
+            raise EngineFailed(f"{self.name} takes rows of {self._row.shape[1]} fields")
         try:
             if len(values) == 1:
                 self._row[...] = values

@@ -52,11 +52,14 @@ def read_state(state_dir: Path) -> State:
         raise NotFound(f"no {FILE} in {state_dir}: `scoreline serve` writes it") from None
     except ValueError:
         raise SettingError(f"{state_dir / FILE} is not JSON") from None
-    if found.get("format") != FORMAT:
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise SettingError(f"{state_dir / FILE} is of another format than {FORMAT}")
-    return State(
-        models={name: Assignment(**assignment) for name, assignment in found["models"].items()},
-        default=found["default"],
-        keys={digest: (caller, tuple(scopes)) for digest, (caller, scopes) in found["keys"].items()},
-        anonymous=tuple(found["anonymous"]),
-    )
+    try:
+        return State(
+            models={name: Assignment(**assignment) for name, assignment in found["models"].items()},
+            default=found["default"],
+            keys={digest: (caller, tuple(scopes)) for digest, (caller, scopes) in found["keys"].items()},
+            anonymous=tuple(found["anonymous"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SettingError(f"{state_dir / FILE} does not hold a state") from None

@@ -31,13 +31,13 @@ def declare_schema(model: TrainedModel, reference: Reference, declared: Mapping[
 def read_declared(path: Path) -> dict[str, dict[str, Any]]:
     """The `[fields.NAME]` tables of a schema.toml; raises NotFound or SchemaError."""
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text("utf-8"))
     except OSError:
         raise NotFound(f"no schema at {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SchemaError(f"{path.name} is not TOML: {error}") from None
     fields = found.pop("fields", {})
-    if found or not all(isinstance(settings, dict) for settings in fields.values()):
+    if found or not isinstance(fields, dict) or not all(isinstance(settings, dict) for settings in fields.values()):
         raise SchemaError(f"{path.name} holds [fields.NAME] tables and nothing else")
     return dict(fields)
 
@@ -59,7 +59,10 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
     if is_category:
         known = model.categories[position]
         settings = {"type": "category", "categories": _categories(name, known, column, settings), **settings}
-        if known is not None and list(settings["categories"]) != list(known):
+        words = settings["categories"]
+        if not isinstance(words, list):
+            raise SchemaError(f"field {name!r}: categories is a list")
+        if (known is not None and words != list(known)) or not model.fits(position, words):
             raise SchemaError(f"field {name!r}: the categories are not the model's, in the order of training")
     elif column is not None:
         settings = {"type": column.kind, **settings}
@@ -76,11 +79,11 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
 
 def _categories(
     name: str, known: Sequence[Any] | None, column: Column | None, declared: Mapping[str, Any]
-) -> list[Any]:
+) -> object:
     if known is not None:
         return list(known)
     if "categories" in declared:
-        return list(declared["categories"])
+        return declared["categories"]
     if column is not None and column.categories:
         return list(column.categories)
     raise SealRefused(

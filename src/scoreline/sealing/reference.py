@@ -39,7 +39,10 @@ def read_reference(source: object) -> Reference:
     table, lineage = _table(source)
     if table.num_rows == 0:
         raise SealRefused("the reference has no rows; give a sample of the training data")
-    columns = {name: _column(table.column(name)) for name in table.column_names}
+    names = table.column_names
+    if len(set(names)) != len(names):
+        raise SealRefused("two columns of the reference have the same name")
+    columns = {name: _column(table.column(name)) for name in names}
     return Reference(columns, table.num_rows, {**lineage, "rows": table.num_rows})
 
 
@@ -48,7 +51,12 @@ def _table(source: object) -> tuple[pa.Table, dict[str, Any]]:
         return source, {"file": "Table"}
     if hasattr(source, "__dataframe__") or hasattr(source, "iloc"):
         return pa.Table.from_pandas(source, preserve_index=False), {"file": type(source).__name__}
-    path = Path(str(source))
+    if not isinstance(source, str | Path):
+        raise SealRefused(
+            f"{type(source).__name__} has no named columns: give the reference rows as a .parquet or .csv file, an Arrow "
+            "table or a pandas frame"
+        )
+    path = Path(source)
     try:
         raw = path.read_bytes()
     except OSError:
@@ -59,12 +67,14 @@ def _table(source: object) -> tuple[pa.Table, dict[str, Any]]:
             return pa.parquet.read_table(pa.BufferReader(raw)), lineage
         if path.suffix == ".csv":
             return pa.csv.read_csv(pa.BufferReader(raw)), lineage
-    except pa.ArrowInvalid:
+    except (pa.ArrowException, OSError):  # Arrow's own kinds of damage are both
         raise SealRefused(f"{path.name} cannot be read as {path.suffix[1:]}") from None
     raise SealRefused(f"{path.name}: reference rows are a .parquet or a .csv file")
 
 
 def _column(chunks: pa.ChunkedArray) -> Column:
+    if pa.types.is_decimal(chunks.type):
+        chunks = chunks.cast(pa.float64())
     kind = chunks.type
     categories: tuple[Any, ...] = ()
     if pa.types.is_dictionary(kind):
@@ -80,7 +90,7 @@ def _kind(kind: pa.DataType) -> str:
         return "boolean"
     if pa.types.is_integer(kind):
         return "integer"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_floating(kind):
         return "number"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "text"

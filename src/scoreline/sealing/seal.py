@@ -87,6 +87,7 @@ def seal(
     target = Path(out)
     if target.exists():
         raise SettingError(f"{target} exists; a bundle is never overwritten: choose another folder")
+    public_pem_of(Path(key))  # a key that cannot sign is told before the work, not after
     trained = read_xgboost(model, iterations)
     if classes is not None:
         trained = _with_classes(trained, tuple(classes))

@@ -15,7 +15,8 @@ class TrainedModel:
 
     `file` and `raw` are what goes into the bundle for the engine `kind`. `feature_names` is empty where the model has
     none; `categories` maps a feature's position to its categories in the trainer's order, None where the model knows it
-    is categorical but not with which words. `twin` is the same model as an ONNX graph, or None and `twin_reason` says
+    is categorical but not with which words; `fits` then says whether words proposed for a position agree with what the
+    model does keep. `twin` is the same model as an ONNX graph, or None and `twin_reason` says
     why. `splits` are (position, threshold) pairs to probe. `margins` and `scores` are the trainer's own library on
     float64 values (n_rows, n_features), shaped (n_rows, n_outputs).
     """
@@ -35,3 +36,4 @@ class TrainedModel:
     margins: Callable[[Floats], Floats]
     scores: Callable[[Floats], Floats]
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    fits: Callable[[int, Sequence[Any]], bool] = lambda position, words: True

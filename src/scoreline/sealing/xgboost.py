@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -70,6 +72,7 @@ def read_xgboost(model: object, iterations: Iterations = "best") -> TrainedModel
         twin=twin,
         twin_reason=twin_reason,
         splits=_splits(trees),
+        fits=partial(_fits, _kept_categories(learner)),
         margins=lambda values: _predict(booster, values, n_outputs, margin=True),
         scores=lambda values: _predict(booster, values, n_outputs, margin=False),
         lineage={
@@ -150,7 +153,7 @@ def _trees(booster: dict[str, Any]) -> tuple[list[Tree], str]:
         if any(tree["split_type"]):
             reason = reason or "categorical splits are sets, not thresholds"
         if int(tree["tree_param"]["size_leaf_vector"]) > 1:
-            return [], "trees with vector leaves"
+            reason = reason or "trees with vector leaves"
         trees.append(
             Tree(
                 output=output,
@@ -177,25 +180,42 @@ def _splits(trees: list[Tree]) -> list[Split]:
 
 
 def _categories(learner: dict[str, Any]) -> dict[int, list[str] | list[int] | None]:
-    """The categorical features, with their categories where the model keeps them (trained on frames, XGBoost >= 3.1)."""
-    types = learner["feature_types"]
-    booster = learner["gradient_booster"]
-    model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster.get("model", {})
-    kept = model.get("cats", {}).get("enc", [])
+    """The categorical features, with their categories where the model keeps them (frames, XGBoost >= 3.1)."""
+    kept = _kept_categories(learner)
     found: dict[int, list[str] | list[int] | None] = {}
-    for position, kind in enumerate(types):
+    for position, kind in enumerate(learner["feature_types"]):
         if kind == "c":
             found[position] = _category_list(kept[position]) if position < len(kept) else None
     return found
 
 
+def _kept_categories(learner: dict[str, Any]) -> list[dict[str, Any]]:
+    booster = learner["gradient_booster"]
+    model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster.get("model", {})
+    kept: list[dict[str, Any]] = model.get("cats", {}).get("enc", [])
+    return kept
+
+
 def _category_list(kept: dict[str, Any]) -> list[str] | list[int] | None:
+    """The categories, None where there are none or they are cut: XGBoost 3.2 takes a pandas word's length in characters
+    for its length in bytes, so that words beyond ASCII are lost."""
     values = kept.get("values") or []
     if "offsets" not in kept:
         return [int(value) for value in values] or None
     raw = bytes(value & 0xFF for value in values)
-    offsets = kept["offsets"]
-    return [raw[start:end].decode() for start, end in pairwise(offsets)] or None
+    if not raw.isascii():
+        return None
+    return [raw[start:end].decode() for start, end in pairwise(kept["offsets"])] or None
+
+
+def _fits(kept: list[dict[str, Any]], position: int, words: Sequence[Any]) -> bool:
+    """Whether words are those the model keeps, whole or cut."""
+    if position >= len(kept) or not kept[position].get("offsets"):
+        return True
+    offsets, raw = kept[position]["offsets"], bytes(value & 0xFF for value in kept[position]["values"])
+    encoded = [str(word).encode() for word in words]
+    ends = ([len(word) for word in encoded], [len(str(word)) for word in words])
+    return any([0, *accumulate(end)] == offsets and b"".join(encoded)[: offsets[-1]] == raw for end in ends)
 
 
 def _base_margins(found: dict[str, Any], n_features: int, n_outputs: int) -> list[float]:

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import HTTPException
-from starlette.exceptions import HTTPException as StarletteHTTPException
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from scoreline.access.keyring import Keyring, offered_key
 from scoreline.core.errors import ScorelineError
@@ -31,14 +31,15 @@ class Routes:
         self._scopes = scopes
         self._keyring = keyring
 
-    def add(self, method: str, path: str, handler: Handler, **options: Any) -> None:
-        scope = self._scopes[method, path]
+    def add(self, method: str, route: str, handler: Handler, *, path: str = "", **options: Any) -> None:
+        """Declares a route of the table; `path` is a concrete one of it, where it is not the route itself."""
+        scope = self._scopes[method, route]
         keyring = self._keyring
 
         def admit(request: Request) -> None:
             keyring().admit(scope, offered_key(dict(request.headers.raw)))
 
-        self._app.add_api_route(path, handler, methods=[method], dependencies=[Depends(admit)], **options)
+        self._app.add_api_route(path or route, handler, methods=[method], dependencies=[Depends(admit)], **options)
 
 
 def new_app(title: str, description: str, version: str) -> FastAPI:

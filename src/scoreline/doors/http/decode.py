@@ -6,7 +6,8 @@ either accepts it after all (3.0 for an integer) or names every problem; a prope
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import starmap
 from typing import Annotated, Any, Final, Literal
 
@@ -32,10 +33,12 @@ class RowReader:
         self._schema = schema
         self._max_rows = max_rows
         self._width = len(schema.fields)
-        row_type = _row_type(schema)
-        self._decode_one: Callable[[bytes], Any] = msgspec.json.Decoder(row_type).decode
-        self._decode_many: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[row_type]).decode  # type: ignore[valid-type]
-        self._n_sent = sum(field.source == "request" for field in schema.fields)
+        self._decode_one: Callable[[bytes], Any] = _strict_only
+        self._decode_many: Callable[[bytes], list[Any]] = _strict_only
+        with suppress(ValueError, NotImplementedError):  # names with quotes and categories beyond int64 have no type
+            row_type = _row_type(schema)
+            self._decode_one = msgspec.json.Decoder(row_type).decode
+            self._decode_many = msgspec.json.Decoder(list[row_type]).decode  # type: ignore[valid-type]
         self._special = _special_columns(schema)
         self._pack = struct.Struct(f"{self._width}d").pack
 
@@ -50,7 +53,7 @@ class RowReader:
 
     def _read_one(self, body: bytes, context: Context) -> Batch | None:
         row: Values = _astuple(self._decode_one(body))
-        if body.count(b":") != self._n_sent - (row.count(_UNSET) if self._special else 0):
+        if body.count(b":") != self._width - (row.count(_UNSET) if self._special else 0):
             return None  # a key stands twice, or a text holds a colon: the strict reader tells
         if not self._special:
             return Batch(np.frombuffer(self._pack(*row)).reshape(1, self._width), context, NO_DEFAULTS)
@@ -61,25 +64,28 @@ class RowReader:
     def _read_many(self, body: bytes, context: Context) -> Batch | None:
         decoded = self._decode_many(body)
         self._limit(len(decoded))
-        rows: list[Values] = list(map(_astuple, decoded))
-        unset = sum(row.count(_UNSET) for row in rows) if self._special else 0
-        if not rows or np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON) != self._n_sent * len(rows) - unset:
-            return None
+        n_colons = np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON)
         defaulted: dict[int, tuple[int, ...]] = {}
+        rows: Iterable[Values] = map(_astuple, decoded)
+        n_expected = self._width * len(decoded)
         if self._special:
+            rows = list(rows)
+            n_expected -= sum(row.count(_UNSET) for row in rows)
             for number, row in enumerate(rows):
                 rows[number], took_default = self._complete(row)
                 if took_default:
                     defaulted[number] = took_default
+        if not decoded or n_colons != n_expected:
+            return None
         packed = b"".join(starmap(self._pack, rows))
-        return Batch(np.frombuffer(packed).reshape(len(rows), self._width), context, defaulted or NO_DEFAULTS)
+        return Batch(np.frombuffer(packed).reshape(len(decoded), self._width), context, defaulted or NO_DEFAULTS)
 
     def _complete(self, row: Values) -> tuple[list[float], tuple[int, ...]]:
         """A decoded row as numbers: defaults taken, nulls missing, categories as codes."""
         values = list(row)
         defaulted: list[int] = []
         for position, codes, default in self._special:
-            value = values[position] if position < len(values) else _UNSET
+            value = values[position]
             if default is not None and value is _UNSET:
                 values[position] = default
                 defaulted.append(position)
@@ -105,12 +111,16 @@ class RowReader:
             raise TooLarge(f"one request has at most {self._max_rows} rows; send several, or use `scoreline batch`")
 
 
+def _strict_only(_: bytes) -> Any:
+    raise msgspec.ValidationError
+
+
 def _row_type(schema: Schema) -> type[msgspec.Struct]:
     """A struct with one attribute per field, store fields included only as their unset default."""
     attributes: list[tuple[str, Any, Any]] = []
     for position, field in enumerate(schema.fields):
         kind = _value_type(field)
-        if field.nullable:
+        if field.nullable and field.source == "request":
             kind = kind | None
         default = msgspec.field(name=field.name)
         if field.default is not None:

@@ -1,6 +1,7 @@
 """Every route of the data plane by FastAPI: docs, models, health, and the prediction routes as they are declared."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 
@@ -8,12 +9,13 @@ import scoreline
 from scoreline.access.scopes import DATA_PLANE
 from scoreline.core.errors import ScorelineError
 from scoreline.core.manifest import Manifest
-from scoreline.doors.http.app import Door, Endpoint
+from scoreline.doors.http.app import Door
 from scoreline.doors.http.openapi import answer_schema, request_body
-from scoreline.web.asgi import refusal
+from scoreline.web.asgi import read_body, refusal
 from scoreline.web.routes import Routes, add_docs, add_health, as_response, new_app
 
-DESCRIPTION = "Scores rows with sealed models. Every answer is recorded before it is given."
+NAMED: Final = "/models/{name}/predict"
+DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded before it is given."
 
 
 def make_pages(door: Door) -> FastAPI:
@@ -65,32 +67,39 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
 
 
 def _add_predictions(routes: Routes, door: Door) -> None:
-    async def answer(endpoint: Endpoint, request: Request) -> Response:
-        return as_response(door.predict(endpoint, dict(request.headers.raw), await request.body()))
+    """`/predict` and one path per model, each with its model's own fields; any other name is a 404 by the same door."""
 
     async def predict(request: Request) -> Response:
         """Scores one row, or an array of rows, with the default model."""
-        return await _or_refusal(answer, door, "", request)
+        return await answer("", request)
 
     async def predict_named(name: str, request: Request) -> Response:
-        """Scores one row, or an array of rows, with a named model."""
-        return await _or_refusal(answer, door, name, request)
+        return await answer(name, request)
+
+    async def answer(name: str, request: Request) -> Response:
+        headers = dict(request.headers.raw)
+        try:
+            endpoint = door.endpoint(name)
+            body = await read_body(headers, request.receive, door.max_body_bytes)
+        except ScorelineError as error:
+            return as_response(refusal(error, close=True))
+        return as_response(door.predict(endpoint, headers, body or b""))
+
+    def predict_with(name: str) -> Callable[[Request], Awaitable[Response]]:
+        async def predict_this(request: Request) -> Response:
+            return await answer(name, request)
+
+        predict_this.__doc__ = f"Scores one row, or an array of rows, with {name}."
+        return predict_this
 
     default = door.endpoints.get(door.default)
-    for path, handler, endpoint in (
-        ("/predict", predict, default),
-        ("/models/{name}/predict", predict_named, default),
-    ):
-        described = _described(endpoint.manifest) if endpoint else {}
-        routes.add("POST", path, handler, tags=["predictions"], **described)
-
-
-async def _or_refusal(answer: Any, door: Door, name: str, request: Request) -> Response:
-    try:
-        found: Response = await answer(door.endpoint(name), request)
-    except ScorelineError as error:
-        return as_response(refusal(error))
-    return found
+    described = _described(default.manifest) if default else {}
+    routes.add("POST", "/predict", predict, tags=["predictions"], **described)
+    for name, endpoint in sorted(door.endpoints.items()):
+        described = _described(endpoint.manifest)
+        path, summary = NAMED.format(name=name), f"Predict with {name}"
+        routes.add("POST", NAMED, predict_with(name), path=path, summary=summary, tags=["predictions"], **described)
+    routes.add("POST", NAMED, predict_named, include_in_schema=False)
 
 
 def _described(manifest: Manifest) -> dict[str, Any]:

@@ -1,0 +1,64 @@
+"""Runs the benchmarks and writes a dated file under benchmarks/results/. `make bench` calls it."""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import batch
+import realtime
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("which", nargs="*", choices=["realtime", "batch", []], default=["realtime", "batch"])
+    which = parser.parse_args().which
+    figures: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="scoreline-bench-") as folder:
+        if "realtime" in which:
+            figures += realtime.measure(Path(folder))
+        if "batch" in which:
+            figures += batch.measure()
+    written = write(figures, which)
+    for found in figures:
+        print(f"{found['figure']:<75} {found['measured']:>10.3f}   {found['target']}")
+    print(f"written to {written}")
+    return 0
+
+
+def write(figures: list[dict[str, Any]], which: list[str]) -> Path:
+    """The dated file: commit, machine, command, figures with targets."""
+    now = datetime.datetime.now(datetime.UTC)
+    commit = git("rev-parse", "--short", "HEAD") + ("+changes" if git("status", "--porcelain", "src") else "")
+    report = {
+        "date": now.isoformat(timespec="seconds"),
+        "commit": commit,
+        "command": f"make bench ({' '.join(which)})",
+        "machine": machine(),
+        "figures": figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{now:%Y-%m-%d-%H%M}-{'-'.join(which)}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    return path.relative_to(RESULTS.parent.parent)
+
+
+def machine() -> dict[str, Any]:
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").open() if "model name" in line), "unknown")
+    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Scores an input part by part: what a part holds is never computed again, however often a job is interrupted."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from scoreline.core.batch import Batch, Context
+from scoreline.core.errors import BatchRefused, Problem
+from scoreline.core.manifest import Manifest
+from scoreline.core.ports import Score
+from scoreline.doors.batch.answers import answer_batch, answer_schema
+from scoreline.doors.batch.inputs import InputFile
+from scoreline.doors.batch.partial import Part, commit, finished_parts, part_path
+from scoreline.doors.batch.report import Meter
+from scoreline.doors.batch.sources import Chunk, Source
+
+CALLER: Final = "batch"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all inputs of a job share; `folder` is the partial one, the sizes are in rows."""
+
+    score: Score
+    manifest: Manifest
+    folder: Path
+    rows_per_chunk: int
+    rows_per_part: int
+    meter: Meter
+
+
+def score_parts(job: Job, number: int, file: InputFile, source: Source) -> list[Part]:
+    """All parts of an input, those finished by an earlier run included; raises BatchRefused, EngineFailed."""
+    parts = finished_parts(job.folder, number)
+    first = parts[-1].last if parts else 0
+    if first:
+        job.meter.resumed(first)
+    schema = answer_schema(job.manifest, source.kept)
+    chunks = source.chunks(first, job.rows_per_chunk)
+    for chunk in chunks:
+        parts.append(_score_part(job, number, file, schema, first, chain([chunk], chunks)))
+        first = parts[-1].last
+    return parts
+
+
+def _score_part(job: Job, number: int, file: InputFile, schema: pa.Schema, first: int, chunks: Iterable[Chunk]) -> Part:
+    answers, rejects = job.folder / "part.tmp", job.folder / "rejects.tmp"
+    last = first
+    with (
+        pa.OSFile(str(answers), "wb") as sink,
+        pa.ipc.new_stream(sink, schema) as writer,
+        rejects.open("wb") as refused,
+    ):
+        for chunk in chunks:
+            if len(chunk.rows.positions):
+                writer.write_batch(_answer(job, schema, chunk))
+            refused.writelines(reject_lines(file.name, chunk.rows.problems))
+            last = chunk.last
+            job.meter.reached(last, chunk.bytes_read)
+            if last - first >= job.rows_per_part:
+                break
+        has_rejects = refused.tell() > 0
+    part = Part(part_path(job.folder, number, first, last), first, last)
+    if has_rejects:
+        commit(rejects, part.rejects)
+    commit(answers, part.path)
+    return part
+
+
+def _answer(job: Job, schema: pa.Schema, chunk: Chunk) -> pa.RecordBatch:
+    context = Context(time.time_ns(), caller=CALLER)
+    decisions = job.score(Batch(chunk.rows.values, context, chunk.rows.defaulted))
+    if decisions.author.digest != job.manifest.digest:
+        raise BatchRefused("another version of the model answered; a job is scored by one bundle: give its REF")
+    return answer_batch(schema, chunk.rows, decisions)
+
+
+def reject_lines(name: str, problems: Sequence[Problem]) -> Iterator[bytes]:
+    """The lines of the rejects file, one per row that broke the schema, in row order."""
+    place = attrgetter("row")
+    for row, wrong in groupby(sorted(problems, key=place), key=place):
+        reasons = [{"field": problem.field, "problem": problem.problem} for problem in wrong]
+        yield json.dumps({"file": name, "row": row, "problems": reasons}, ensure_ascii=False).encode() + b"\n"
