@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scoreline.access.keyring import Keyring
 from scoreline.core.bundle import read_bundle
+from scoreline.core.errors import BundleError
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Registry, Score, Sink, Verifier
 from scoreline.core.scorer import Scorer
@@ -45,6 +46,8 @@ def open_state(
         model = (running or {}).get(name)
         if model is None or (model.manifest.digest, model.epoch) != (assignment.digest, assignment.epoch):
             model = _open(state_dir / "bundles" / assignment.digest, trust, sink, assignment.epoch)
+            if (model.manifest.name, model.manifest.digest) != (name, assignment.digest):
+                raise BundleError(f"bundles/{assignment.digest} holds another bundle than {name} as assigned")
         found[name] = model
     gc.collect()
     gc.freeze()

@@ -45,7 +45,7 @@ def _outcomes(manifest: Manifest) -> str:
         return f"outcome: the likeliest of {', '.join(policy.outcomes)}"
     if not policy.outcomes:
         return "no thresholds"
-    steps = [f"{name} from {start:g}" for name, start in zip(policy.outcomes[1:], policy.thresholds, strict=True)]
+    steps = [f"{name} from {start:.15g}" for name, start in zip(policy.outcomes[1:], policy.thresholds, strict=True)]
     return f"outcome: {policy.outcomes[0]}, {', '.join(steps)}"
 
 
@@ -64,5 +64,5 @@ def _allowed(field: Field) -> str:
         return shown if len(field.categories) <= 6 else f"{shown}, ... ({len(field.categories)})"
     if field.minimum is None and field.maximum is None:
         return ""
-    low, high = ("" if bound is None else f"{bound:g}" for bound in (field.minimum, field.maximum))
+    low, high = ("" if bound is None else f"{bound:.15g}" for bound in (field.minimum, field.maximum))
     return f"{low} .. {high}"

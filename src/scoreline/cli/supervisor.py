@@ -32,11 +32,13 @@ class Child:
     args: tuple[Any, ...]
     process: Any = None
     ready: Connection | None = None
+    answering: bool = False
     started_s: float = 0.0
     failures: int = 0
     due_s: float = field(default=0.0)
 
     def start(self) -> None:
+        self.answering = False
         self.ready, theirs = _fork.Pipe(duplex=False)
         self.process = _fork.Process(target=_child, args=(self.run, self.args, theirs, os.getpid()), name=self.name)
         self.process.start()
@@ -66,18 +68,24 @@ def supervise(
     A child that dies is replaced, ever more slowly while it keeps dying; one that dies before all were ready once ends
     the service, because it could never have answered.
     """
+    woken, wake = os.pipe()
     told: list[int] = []
+
+    def tell(number: int, _: object) -> None:
+        told.append(number)
+        os.write(wake, b".")  # a signal to all processes reaches the workers now: their drain and this one go together
+
     for sig in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sig, lambda number, _: told.append(number))
+        signal.signal(sig, tell)
     children = [*workers, steward]
     for child in children:
         child.start()
     announced = False
     while not told:
-        if not announced and all(child.ready is None for child in workers):
+        if not announced and all(child.answering for child in workers):
             announced = True
             on_ready()
-        _wait(children)
+        _wait(children, woken)
         dead = [child for child in children if not child.alive]
         if dead and not announced and any(child in workers for child in dead):
             log.error("a worker ended before it could answer")
@@ -95,15 +103,24 @@ def supervise(
     return 0
 
 
-def _wait(children: list[Child]) -> None:
+def _wait(children: list[Child], woken: int) -> None:
     """Sleeps until a child is ready, one dies, a signal comes, or a replacement may be due."""
     waiting: list[Any] = [child.process.sentinel for child in children if child.alive]
     waiting += [child.ready for child in children if child.ready is not None]
-    for event in multiprocessing.connection.wait(waiting, timeout=0.1 if len(waiting) < len(children) else 0.5):
+    for event in multiprocessing.connection.wait([woken, *waiting], 0.1 if len(waiting) < len(children) else 0.5):
         for child in children:
             if child.ready is event:
+                child.answering = _said_so(child.ready)
                 child.ready.close()
                 child.ready = None
+
+
+def _said_so(ready: Connection) -> bool:
+    """Whether a child said that it is ready; its end of the pipe closes when it dies, too."""
+    try:
+        return bool(ready.recv())
+    except EOFError:
+        return False
 
 
 def _replace(child: Child) -> None:

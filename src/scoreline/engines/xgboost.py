@@ -39,6 +39,8 @@ class XGBoostEngine:
         self._n_fields = n_fields
         self._n_outputs = n_outputs
         self.name = f"xgboost {library_version()}"
+        if not model:  # the library would end the process
+            raise EngineFailed(f"{self.name}: the model file is empty")
         self._check(self._library.XGBoosterCreate(None, ctypes.c_uint64(0), ctypes.byref(self._handle)))
         self._check(self._library.XGBoosterSetParam(self._handle, b"nthread", b"1"))
         self._check(self._library.XGBoosterLoadModelFromBuffer(self._handle, model, ctypes.c_uint64(len(model))))

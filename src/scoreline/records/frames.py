@@ -56,14 +56,15 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytes:
 def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | None, int]]:
     """The whole frames of a piece of a segment: decisions (None for an author frame) and the offset after each.
 
-    Stops before the first frame that is incomplete or whose CRC does not fit: a tail torn by a death, or one still
-    being written. `authors` is filled on the way and must be passed again for the next piece of the same segment.
+    Stops before the first frame that is incomplete, empty or whose CRC does not fit: a tail torn by a death, zeros that
+    a file system left after a crash, or a frame still being written. `authors` is filled on the way and must be passed
+    again for the next piece of the same segment.
     """
     offset = 0
     while len(raw) - offset >= _HEAD.size:
         length, crc = _HEAD.unpack_from(raw, offset)
         payload = raw[offset + _HEAD.size : offset + _HEAD.size + length]
-        if len(payload) < length or zlib.crc32(payload) != crc:
+        if not payload or len(payload) < length or zlib.crc32(payload) != crc:
             return
         offset += _HEAD.size + length
         kind, *parts = _decode(payload)

@@ -10,6 +10,7 @@ A write that does not go through whole is taken back, and the request refused.
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,16 +57,20 @@ class SpoolWriter:
 
     def _begin_segment(self) -> None:
         self.close()
-        name = f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
+        path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
         try:
-            self._fd = os.open(
-                self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
-            )
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RecordRefused(f"no spool segment can be begun: {error.strerror}", RETRY_AFTER_S) from None
         self._size = 0
         self._authors, self._kept = {}, []
-        self._append(MAGIC)
+        try:
+            self._append(MAGIC)
+        except RecordRefused:
+            self.close()
+            with suppress(OSError):
+                path.unlink()
+            raise
 
     def _append(self, frame: bytes) -> None:
         try:
@@ -73,9 +78,15 @@ class SpoolWriter:
         except OSError as error:
             raise RecordRefused(f"the decision cannot be recorded: {error.strerror}", RETRY_AFTER_S) from None
         if written != len(frame):
-            os.ftruncate(self._fd, self._size)
+            self._take_back()
             raise RecordRefused("the decision cannot be recorded: the disk is full", RETRY_AFTER_S)
         self._size += written
+
+    def _take_back(self) -> None:
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            self.close()  # what is torn stays the end of its segment, where readers pass it over
 
 
 def recorded(score: Score, sink: Sink) -> Score:

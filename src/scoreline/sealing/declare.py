@@ -77,9 +77,7 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
     return Field.from_settings(name, settings)
 
 
-def _categories(
-    name: str, known: Sequence[Any] | None, column: Column | None, declared: Mapping[str, Any]
-) -> object:
+def _categories(name: str, known: Sequence[Any] | None, column: Column | None, declared: Mapping[str, Any]) -> object:
     if known is not None:
         return list(known)
     if "categories" in declared:

@@ -53,7 +53,7 @@ def _table(source: object) -> tuple[pa.Table, dict[str, Any]]:
         return pa.Table.from_pandas(source, preserve_index=False), {"file": type(source).__name__}
     if not isinstance(source, str | Path):
         raise SealRefused(
-            f"{type(source).__name__} has no named columns: give the reference rows as a .parquet or .csv file, an Arrow "
+            f"{type(source).__name__} has no named columns: give reference rows as a .parquet or .csv file, an Arrow "
             "table or a pandas frame"
         )
     path = Path(source)

@@ -17,4 +17,6 @@ def sign_folder(folder: Path, private_key: Path) -> None:
         config = config.use_elliptic_key_signer(private_key=private_key)
     except (ValueError, TypeError):
         raise SettingError(f"{private_key.name} is not a private EC key in PEM without a password") from None
-    config.sign(folder, folder / SIGNATURE)
+    # As the library's own command does: a verifier that hashes the whole folder then passes over the signature.
+    hashing = model_signing.hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)  # type: ignore[no-untyped-call]
+    config.set_hashing_config(hashing).sign(folder, folder / SIGNATURE)

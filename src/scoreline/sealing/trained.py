@@ -29,6 +29,7 @@ class TrainedModel:
     link: str
     feature_names: tuple[str, ...]
     categories: Mapping[int, Sequence[str] | Sequence[int] | None]
+    fits: Callable[[int, Sequence[Any]], bool]
     classes: tuple[str, ...]
     twin: bytes | None
     twin_reason: str
@@ -36,4 +37,3 @@ class TrainedModel:
     margins: Callable[[Floats], Floats]
     scores: Callable[[Floats], Floats]
     lineage: Mapping[str, Any] = field(default_factory=dict)
-    fits: Callable[[int, Sequence[Any]], bool] = lambda position, words: True

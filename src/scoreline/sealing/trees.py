@@ -25,36 +25,10 @@ class Tree:
     categorical: Sequence[int]
 
 
-def tree_graph(trees: Sequence[Tree], base: Sequence[float], n_features: int, n_outputs: int) -> bytes:
-    """The ensemble as ONNX bytes: `x` float32 (n_rows, n_features) to margins `y` float32 (n_rows, n_outputs)."""
-    attributes: dict[str, Any] = {}
-
-    def column(name: str, values: Sequence[Any]) -> None:
-        attributes.setdefault(name, []).extend(values)
-
-    constant = Tree(0, [-1], [-1], [0], [0.0], [0], [0])
-    for number, tree in enumerate([constant, *trees]):
-        n_nodes = len(tree.left)
-        leaves = [node for node in range(n_nodes) if tree.left[node] == -1]
-        is_leaf = [left == -1 for left in tree.left]
-        column("nodes_treeids", [number] * n_nodes)
-        column("nodes_nodeids", list(range(n_nodes)))
-        column("nodes_featureids", [0 if leaf else f for leaf, f in zip(is_leaf, tree.feature, strict=True)])
-        column("nodes_values", [0.0 if leaf else float(v) for leaf, v in zip(is_leaf, tree.value, strict=True)])
-        column("nodes_modes", ["LEAF" if leaf else "BRANCH_LT" for leaf in is_leaf])
-        column("nodes_truenodeids", [0 if leaf else node for leaf, node in zip(is_leaf, tree.left, strict=True)])
-        column("nodes_falsenodeids", [0 if leaf else node for leaf, node in zip(is_leaf, tree.right, strict=True)])
-        column("nodes_missing_value_tracks_true", [int(d) for d in tree.default_left])
-        if number == 0:
-            column("target_treeids", [0] * n_outputs)
-            column("target_nodeids", [0] * n_outputs)
-            column("target_ids", list(range(n_outputs)))
-            column("target_weights", [float(margin) for margin in base])
-        else:
-            column("target_treeids", [number] * len(leaves))
-            column("target_nodeids", leaves)
-            column("target_ids", [tree.output] * len(leaves))
-            column("target_weights", [float(tree.value[node]) for node in leaves])
+def tree_graph(trees: Sequence[Tree], base: Sequence[float], n_features: int) -> bytes:
+    """The ensemble as ONNX bytes: `x` float32 (n_rows, n_features) to margins `y` float32 (n_rows, len(base))."""
+    n_outputs = len(base)
+    attributes = _columns([_constant(base), *(_nodes(number, tree) for number, tree in enumerate(trees, start=1))])
     node = helper.make_node(
         "TreeEnsembleRegressor",
         ["x"],
@@ -75,3 +49,43 @@ def tree_graph(trees: Sequence[Tree], base: Sequence[float], n_features: int, n_
     model.ir_version = 8
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _constant(base: Sequence[float]) -> dict[str, list[Any]]:
+    """Tree 0: a single leaf that gives every output its base margin."""
+    leaf = Tree(output=0, left=[-1], right=[-1], feature=[0], value=[0.0], default_left=[0], categorical=[0])
+    n_outputs = len(base)
+    return _nodes(0, leaf) | {
+        "target_treeids": [0] * n_outputs,
+        "target_nodeids": [0] * n_outputs,
+        "target_ids": list(range(n_outputs)),
+        "target_weights": [float(margin) for margin in base],
+    }
+
+
+def _nodes(number: int, tree: Tree) -> dict[str, list[Any]]:
+    """One tree as the operator's attributes, one entry per node and one per leaf."""
+    is_leaf = [left == -1 for left in tree.left]
+    leaves = [node for node, leaf in enumerate(is_leaf) if leaf]
+
+    def at_branches(values: Sequence[Any], else_: Any) -> list[Any]:
+        return [else_ if leaf else value for leaf, value in zip(is_leaf, values, strict=True)]
+
+    return {
+        "nodes_treeids": [number] * len(is_leaf),
+        "nodes_nodeids": list(range(len(is_leaf))),
+        "nodes_featureids": at_branches(tree.feature, 0),
+        "nodes_values": at_branches([float(value) for value in tree.value], 0.0),
+        "nodes_modes": at_branches(["BRANCH_LT"] * len(is_leaf), "LEAF"),
+        "nodes_truenodeids": at_branches(tree.left, 0),
+        "nodes_falsenodeids": at_branches(tree.right, 0),
+        "nodes_missing_value_tracks_true": [int(default) for default in tree.default_left],
+        "target_treeids": [number] * len(leaves),
+        "target_nodeids": leaves,
+        "target_ids": [tree.output] * len(leaves),
+        "target_weights": [float(tree.value[node]) for node in leaves],
+    }
+
+
+def _columns(trees: Sequence[dict[str, list[Any]]]) -> dict[str, Any]:
+    return {name: [entry for tree in trees for entry in tree[name]] for name in trees[0]}

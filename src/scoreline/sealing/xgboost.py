@@ -42,23 +42,17 @@ def read_xgboost(model: object, iterations: Iterations = "best") -> TrainedModel
     """
     booster, origin = _load(model)
     kept = _kept_iterations(booster, iterations)
-    found = json.loads(bytes(booster.save_raw("json")))
     if kept is not None:
         booster = booster[:kept]
         booster.set_attr(best_iteration=None, best_score=None)
-        found = json.loads(bytes(booster.save_raw("json")))
     booster.set_param({"nthread": 1})
+    found = json.loads(bytes(booster.save_raw("json")))
     learner = found["learner"]
     parameters = learner["learner_model_param"]
     link = _link(learner["objective"]["name"], int(parameters["num_target"]))
     n_outputs = max(1, int(parameters["num_class"]))
     n_features = int(parameters["num_feature"])
     trees, twin_reason = _trees(learner["gradient_booster"])
-    categories = _categories(learner)
-    twin = None
-    if not twin_reason:
-        base = _base_margins(found, n_features, n_outputs)
-        twin = tree_graph(trees, base, n_features, n_outputs)
     return TrainedModel(
         kind="xgboost",
         file="model.ubj",
@@ -67,9 +61,9 @@ def read_xgboost(model: object, iterations: Iterations = "best") -> TrainedModel
         n_outputs=n_outputs,
         link=link,
         feature_names=tuple(booster.feature_names or ()),
-        categories=categories,
+        categories=_categories(learner),
         classes=tuple(str(number) for number in range(n_outputs)) if n_outputs > 1 else (),
-        twin=twin,
+        twin=None if twin_reason else tree_graph(trees, _base_margins(found, n_features, n_outputs), n_features),
         twin_reason=twin_reason,
         splits=_splits(trees),
         fits=partial(_fits, _kept_categories(learner)),
@@ -78,7 +72,6 @@ def read_xgboost(model: object, iterations: Iterations = "best") -> TrainedModel
         lineage={
             **origin,
             "library": f"xgboost {xgboost.__version__}",
-            "trained_with": ".".join(str(part) for part in found["version"]),
             "objective": learner["objective"]["name"],
             "booster": learner["gradient_booster"]["name"],
             "trees": len(trees),
@@ -114,6 +107,8 @@ def _load_file(path: Path) -> tuple[xgboost.Booster, dict[str, Any]]:
         raw = path.read_bytes()
     except OSError:
         raise NotFound(f"no model file at {path}") from None
+    if not raw:  # XGBoost would end the process
+        raise SealRefused(f"{path.name} is empty")
     booster = xgboost.Booster()
     try:
         booster.load_model(bytearray(raw))

@@ -1,8 +1,10 @@
 """ASGI in types, reading a body, and the answers every plane gives."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from scoreline.core.errors import ScorelineError, TooLarge
 from scoreline.web.problems import OTHER, PROBLEM_TYPE, problem_json, problem_of
@@ -14,6 +16,8 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
+LINGER_S: Final = 30.0
+LINGER_IDLE_S: Final = 1.0
 log = logging.getLogger("scoreline.http")
 
 
@@ -26,6 +30,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
     if message["type"] == "http.disconnect":
         return None
     body: bytes = message.get("body", b"")
+    if len(body) > limit:
+        raise TooLarge(f"a body has at most {limit} bytes")
     if not message.get("more_body", False):
         return body
     parts = [body]
@@ -39,6 +45,17 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         if size > limit:
             raise TooLarge(f"a body has at most {limit} bytes")
     return b"".join(parts)
+
+
+async def linger(receive: Receive) -> None:
+    """Takes and forgets what a client still sends after its answer, for a while.
+
+    Closing a connection with bytes unread resets it, and the client loses the answer (RFC 9112, 9.6).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (await asyncio.wait_for(receive(), LINGER_IDLE_S)).get("more_body", False):
+                pass
 
 
 def refusal(error: ScorelineError, *, close: bool = False) -> Answer:

@@ -22,6 +22,7 @@ from scoreline.web.asgi import ASGI
 from scoreline.web.corked import CorkedProtocol
 
 QUEUE_S: Final = 0.3
+REPEAT_S: Final = 1.0
 _SO_ATTACH_FILTER: Final = 26
 _BPF_RETURN_NOTHING: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
 log = logging.getLogger("scoreline.server")
@@ -55,9 +56,13 @@ class DrainingServer(uvicorn.Server):
         self._draining_since: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """The first signal begins the drain, a second one ends the process at once."""
+        """The first signal begins the drain; one that comes a second later or more ends the process at once.
+
+        Ctrl-C and systemd signal every process of a service: a worker hears of it twice, by itself and from its parent.
+        """
         if self._draining_since is not None:
-            self.should_exit = self.force_exit = True
+            if time.monotonic() - self._draining_since > REPEAT_S:
+                self.should_exit = self.force_exit = True
             return
         self._draining_since = time.monotonic()
         self._on_drain()

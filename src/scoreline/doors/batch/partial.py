@@ -77,8 +77,9 @@ def _settle(folder: Path, job: Mapping[str, Any], new_job: Iterable[Path]) -> No
     if begun is None:
         for path in new_job:
             if os.path.lexists(path):
-                shutil.rmtree(folder)
+                remove(folder)
                 raise BatchRefused(f"{path} exists; nothing is overwritten: move it or choose another target")
+        _empty(folder)
         write_json(folder / _JOB, job)
     elif begun != job:
         other = ", ".join(name for name in job if begun.get(name) != job[name]) or "its form"
@@ -86,6 +87,21 @@ def _settle(folder: Path, job: Mapping[str, Any], new_job: Iterable[Path]) -> No
             f"{folder} holds an unfinished job that differs in: {other}; delete that folder to start over, or choose "
             "another target"
         )
+
+
+def remove(folder: Path) -> None:
+    """Removes the folder of a job; from the first step on nothing in it counts any more."""
+    (folder / _JOB).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+def _empty(folder: Path) -> None:
+    """Clears what a removal that was interrupted has left: it is of a job nobody knows."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
 
 
 @contextmanager

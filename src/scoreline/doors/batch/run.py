@@ -12,7 +12,6 @@ Whatever ends a run before 5, the same call goes on where it stopped.
 """
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from scoreline.doors.batch.partial import (
     partial_folder,
     put,
     read_json,
+    remove,
     whole,
     working_in,
     write_json,
@@ -102,7 +102,7 @@ def run_batch(
         done = [_finish(job, work) for work in works]
         placed = _place_rejects(job, works, rejects)
         put(made, target)
-        shutil.rmtree(folder)
+        remove(folder)
     rows, scored = (sum(counts) for counts in zip(*done, strict=True))
     return BatchReport(rows, scored, rows - scored, target, placed, meter.rows_resumed, meter.elapsed_s)
 
@@ -138,12 +138,12 @@ def _identity(job: Job, works: Sequence[Work], keep: Sequence[str] | None) -> di
 
 def _finish(job: Job, work: Work) -> tuple[int, int]:
     """The rows of an input and how many were scored, once its output is on disk."""
-    marker = job.folder / f"done-{work.number:05d}.json"
+    marker, output = job.folder / f"done-{work.number:05d}.json", job.folder / OUTPUTS / work.output
     done = read_json(marker)
-    if done is None:
+    if done is None or not output.exists():
         parts = score_parts(job, work.number, work.file, work.source)
         work.file.check_unchanged()
-        with whole(job.folder / OUTPUTS / work.output) as temporary:
+        with whole(output) as temporary:
             schema = answer_schema(job.manifest, work.source.kept)
             scored = write_output(work.kind, schema, parts, temporary, job.meter.wrote)
         concatenate([part.rejects for part in parts], _rejects_of(job, work))

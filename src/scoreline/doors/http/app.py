@@ -13,7 +13,7 @@ from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
 from scoreline.doors.http.answer import AnswerWriter
 from scoreline.doors.http.decode import RowReader
-from scoreline.web.asgi import ASGI, Answer, Receive, Scope, Send, log, problem, read_body, refusal
+from scoreline.web.asgi import ASGI, Answer, Receive, Scope, Send, linger, log, problem, read_body, refusal
 
 _JSON: Final = b"application/json"
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
@@ -114,10 +114,12 @@ def make_app(door: Door, pages: ASGI) -> ASGI:
             await pages(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        unread = False
         try:
             body = await read_body(headers, receive, door.max_body_bytes)
         except ScorelineError as error:
             answer = refusal(error, close=True)
+            unread = True
         else:
             if body is None:
                 return
@@ -126,6 +128,10 @@ def make_app(door: Door, pages: ASGI) -> ASGI:
         if door.draining:
             sent.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": sent})
+        if unread:
+            await send({"type": "http.response.body", "body": content, "more_body": True})
+            await linger(receive)
+            content = b""
         await send({"type": "http.response.body", "body": content})
 
     return app

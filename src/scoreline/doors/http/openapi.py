@@ -60,8 +60,8 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
     }
     if found:
         return found
-    first = next(field for field in manifest.schema.fields if field.source == "request")
-    return {first.name: _example(first)}
+    first = next((field for field in manifest.schema.fields if field.source == "request"), None)
+    return {first.name: _example(first)} if first else {}
 
 
 def _property(field: Field) -> dict[str, Any]:
@@ -97,6 +97,7 @@ def _example(field: Field) -> Any:
         return field.categories[0]
     if field.type == "boolean":
         return False
-    low, high = field.minimum, field.maximum
-    value = (low + high) / 2 if low is not None and high is not None else max(low or 0.0, min(high or 0.0, 0.0))
-    return math.floor(value) if field.type == "integer" else value
+    low, high = field.bounds
+    both = field.minimum is not None and field.maximum is not None
+    value = (low + high) / 2 if both else max(low, min(high, 0.0))
+    return max(math.ceil(low), math.floor(value)) if field.type == "integer" else value
