@@ -1,0 +1,42 @@
+"""What all tests share: one profile for hypothesis, skips that fail in CI, and one small sealed model."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from service import SealedModel, seal_churn, seal_fraud
+
+settings.register_profile(
+    "scoreline", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("scoreline")
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> SealedModel:
+    """fraud 1: categories, nullable, defaults, units, ranges, a text with a colon, thresholds; one engine."""
+    return seal_fraud(tmp_path_factory.mktemp("fraud"))
+
+
+@pytest.fixture(scope="session")
+def sealed_next(sealed: SealedModel) -> SealedModel:
+    """fraud 2: the same schema and key, other trees."""
+    return seal_fraud(sealed.folder.parent, version="2")
+
+
+@pytest.fixture(scope="session")
+def churn(sealed: SealedModel) -> SealedModel:
+    """churn 1: numbers only, no thresholds, no defaults, twin engines; the same key."""
+    return seal_churn(sealed.folder.parent)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    """Under CI=true a skip is a failure."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"skipped under CI=true: {report.longrepr}"
+    return report

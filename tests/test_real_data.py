@@ -1,0 +1,90 @@
+"""The main job on real input: train with categories, seal, serve, score a file; every door with the trainer's bits."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+
+from real_data import MotorModel, sealed_motor_model, synthetic_policies
+from scoreline.core.bundle import read_bundle
+from scoreline.core.link import LINKS
+from scoreline.engines.load import load_engine
+from scoreline.sealing.parity import ulp_distance
+from scoreline.signing import TrustStore
+from service import SealedModel, scoreline, serving
+
+CHUNK = 1000
+
+
+@pytest.fixture(scope="module")
+def motor(tmp_path_factory: pytest.TempPathFactory) -> MotorModel:
+    return sealed_motor_model(tmp_path_factory.mktemp("motor"))
+
+
+@pytest.fixture(scope="module")
+def margins(motor: MotorModel) -> np.ndarray:
+    """What the trainer's own library says of every policy."""
+    booster = motor.estimator.get_booster()
+    return booster.predict(xgboost.DMatrix(motor.rows, enable_categorical=True), output_margin=True)
+
+
+def values_of(rows: pd.DataFrame) -> np.ndarray:
+    columns = [
+        rows[name].cat.codes if isinstance(rows[name].dtype, pd.CategoricalDtype) else rows[name] for name in rows
+    ]
+    return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+
+
+def expected_scores(margins: np.ndarray) -> np.ndarray:
+    return LINKS["sigmoid"](margins.astype(np.float64).reshape(-1, 1))[:, 0]
+
+
+def test_sealed_margins_equal_the_trainers_library_bit_for_bit_and_scores_lie_within_4_ulp(
+    motor: MotorModel, margins: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        print(f"\n{motor.data}, {len(motor.rows):,} policies")
+    bundle = read_bundle(motor.bundle, TrustStore.from_files([motor.trust]))
+    found = load_engine(bundle).predict(values_of(motor.rows))[:, 0]
+    assert np.array_equal(found.astype(np.float32).view(np.int32), margins.view(np.int32))
+    theirs = motor.estimator.predict_proba(motor.rows)[:, 1]
+    assert ulp_distance(expected_scores(margins), theirs.astype(np.float64)).max() <= 4
+
+
+def test_served_over_http_every_policy_has_the_score_of_its_margin_and_is_recorded_with_it(
+    motor: MotorModel, margins: np.ndarray, tmp_path: Path
+) -> None:
+    expected = expected_scores(margins)
+    rows = json.loads(motor.rows.to_json(orient="records", double_precision=15))
+    with serving(SealedModel(motor.bundle, motor.bundle, motor.trust), folder=tmp_path) as service:
+        for number in range(200):
+            assert service.post(rows[number]).json()["claim_probability"] == expected[number]
+        for start in range(0, len(rows), CHUNK):
+            predictions = service.post(rows[start : start + CHUNK]).json()["predictions"]
+            found = [prediction["claim_probability"] for prediction in predictions]
+            assert found == expected[start : start + CHUNK].tolist()
+    recorded = np.concatenate([decisions.margins[:, 0] for decisions in service.recorded()])
+    assert np.array_equal(recorded, np.concatenate([margins[:200], margins]).astype(np.float64))
+
+
+def test_scored_as_a_file_every_policy_has_the_score_of_its_margin(
+    motor: MotorModel, margins: np.ndarray, tmp_path: Path
+) -> None:
+    motor.rows.assign(policy=np.arange(len(motor.rows))).to_parquet(tmp_path / "policies.parquet")
+    done = scoreline("batch", motor.bundle, "policies.parquet", "scores.parquet", "--trust", motor.trust, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert scores["policy"].tolist() == list(range(len(motor.rows)))
+    assert np.array_equal(scores["claim_probability"], expected_scores(margins))
+    assert ((scores["outcome"] == "review") == (scores["claim_probability"] >= 0.1)).all()
+
+
+def test_the_stand_in_has_the_columns_and_types_of_the_real_data(motor: MotorModel) -> None:
+    stand_in = synthetic_policies(100)
+    for name in motor.rows:
+        assert stand_in[name].dtype.name == motor.rows[name].dtype.name
+        if isinstance(motor.rows[name].dtype, pd.CategoricalDtype):
+            assert set(stand_in[name].cat.categories) == set(motor.rows[name].cat.categories)
