@@ -1,71 +1,193 @@
-"""Settings: which source goes first, and what is refused."""
+"""Where a setting comes from, and what is no setting."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scoreline.core.errors import NotFound, SettingError
-from scoreline.settings import load_settings
+from scoreline.settings import PREFIX, Settings, load_settings, options
+
+KEY = "a-key-of-at-least-24-characters"
 
 
-def file(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "scoreline.toml"
-    path.write_text(text)
-    return path
+def value_of(settings: Settings, name: str) -> Any:
+    section, _, key = name.rpartition(".")
+    return getattr(getattr(settings, section) if section else settings, key)
 
 
-def test_a_flag_goes_before_the_environment_the_environment_before_the_file_the_file_before_the_default(
-    tmp_path: Path,
-) -> None:
-    path = file(tmp_path, '[server]\nport = 1\nadmin_port = 1\nworkers = 7\n[access]\nanonymous = ["read"]\n')
-    environment = {"SCORELINE_SERVER__PORT": "2", "SCORELINE_SERVER__ADMIN_PORT": "2"}
-    found = load_settings(path, environment, {"server.port": 3, "server.host": None})
-    assert (found.server.port, found.server.admin_port, found.server.workers) == (3, 2, 7)
-    assert found.server.host == "127.0.0.1"
-    assert found.access.anonymous == ("read",)
-    assert load_settings(path, {"SCORELINE_ACCESS__ANONYMOUS": "predict, read"}).access.anonymous == ("predict", "read")
-
-
-def test_the_file_is_the_flag_else_the_variable_else_scoreline_toml_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert load_settings(None, {}).server.port == 8000
-    file(tmp_path, "[server]\nport = 1\n")
-    assert load_settings(None, {}).server.port == 1
-    other = tmp_path / "other.toml"
-    other.write_text("[server]\nport = 2\n")
-    assert load_settings(None, {"SCORELINE_CONFIG": str(other)}).server.port == 2
-    with pytest.raises(NotFound, match="no settings at"):
-        load_settings(tmp_path / "none.toml", {})
+def written(folder: Path, text: str) -> Path:
+    file = folder / "some.toml"
+    file.write_text(text)
+    return file
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("[server]\nprot = 1\n", "unknown setting 'server.prot'"),
-        ("[sever]\nport = 1\n", "unknown setting 'sever.port'"),
-        ("port = 1\n", "unknown setting 'port'"),
-        ('[server]\nport = "x"\n', "server.port: a whole number"),
-        ("[server]\nport = 1.5\n", "server.port: a whole number"),
-        ("[server]\nport = true\n", "server.port: a whole number"),
-        ("[server]\nhost = 1\n", "server.host: a text"),
-        ("[server]\nworkers = 0\n", "server.workers: at least 1"),
-        ("[trust]\nkeys = [1]\n", "trust.keys: a list of texts"),
-        ('[access]\nanonymous = ["root"]\n', "unknown scope 'root'"),
-        ('[access]\nadmin_key = "short"\n', "at least 24 characters"),
-        ("[records]\nsegment_bytes = 1\n", "between 4 KiB and 4 GiB"),
-        ("[server\n", "is not TOML"),
-    ],
+    ("name", "toml", "in_file", "text", "in_environment", "flag"),
+    (
+        ("server.port", "[server]\nport = 9001", 9001, "9002", 9002, 9003),
+        ("server.host", '[server]\nhost = "::1"', "::1", "localhost", "localhost", "127.0.0.2"),
+        ("state_dir", 'state_dir = "here"', "here", "there", "there", "elsewhere"),
+        ("trust.keys", '[trust]\nkeys = ["a", "b"]', ("a", "b"), "c.pub, d.pub,", ("c.pub", "d.pub"), ("e",)),
+        ("access.anonymous", '[access]\nanonymous = ["read"]', ("read",), "predict", ("predict",), ("predict", "read")),
+        ("records.segment_bytes", "[records]\nsegment_bytes = 4096", 4096, "8192", 8192, 16384),
+    ),
 )
-def test_what_is_wrong_is_refused_by_name(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(SettingError, match=problem):
-        load_settings(file(tmp_path, text), {})
+def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
+    tmp_path: Path, name: str, toml: str, in_file: Any, text: str, in_environment: Any, flag: Any
+) -> None:
+    file = written(tmp_path, toml)
+    environment = {PREFIX + name.upper().replace(".", "__"): text}
+    default = value_of(Settings(), name)
+    assert value_of(load_settings(file, {}), name) == in_file != default
+    assert value_of(load_settings(file, environment), name) == in_environment
+    assert value_of(load_settings(file, environment, {name: None}), name) == in_environment
+    assert value_of(load_settings(file, environment, {name: flag}), name) == flag
+    assert value_of(load_settings(file, {}, {name: flag}), name) == flag
 
 
-def test_an_unknown_variable_or_flag_is_an_error_too(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"unknown setting 'server\.prot'"):
-        load_settings(None, {"SCORELINE_SERVER__PROT": "1"})
-    with pytest.raises(SettingError, match="unknown setting 'prot'"):
-        load_settings(None, {}, {"prot": 1})
-    assert load_settings(None, {"SCORELINE_DATA": "x", "SCORELINE_WITHOUT": "docker"}).server.port == 8000
+def test_without_anything_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(None, {"PATH": "/bin", "SCORELINES": "x"}) == Settings()
+
+
+def test_the_file_is_the_one_given_else_scoreline_config_else_scoreline_toml_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place, name in enumerate(("scoreline.toml", "named.toml", "given.toml"), start=1):
+        (tmp_path / name).write_text(f"[server]\nworkers = {place}")
+    named = {"SCORELINE_CONFIG": "named.toml"}
+    assert load_settings(None, {}).server.workers == 1
+    assert load_settings(None, {"SCORELINE_CONFIG": ""}).server.workers == 1
+    assert load_settings(None, named).server.workers == 2
+    assert load_settings(Path("given.toml"), named).server.workers == 3
+
+
+@pytest.mark.parametrize("given", (True, False))
+def test_a_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound, match=r"nowhere\.toml"):
+        load_settings(Path("nowhere.toml") if given else None, {"SCORELINE_CONFIG": "nowhere.toml"})
+
+
+@pytest.mark.parametrize(
+    "toml",
+    (
+        "prot = 1",
+        "[server]\nprot = 1",
+        "[servers]\nport = 1",
+        "server = 1",
+        "[server.more]\nport = 1",
+        "[[server]]\nport = 1",
+        '"server.port" = 1\n[server]\nhost = "x"\nnone = 1',
+        "[nothing]",
+    ),
+)
+def test_an_unknown_key_in_the_file_is_an_error(tmp_path: Path, toml: str) -> None:
+    with pytest.raises(SettingError):
+        load_settings(written(tmp_path, toml), {})
+
+
+@pytest.mark.parametrize("name", ("SERVER__PROT", "SERVER_PORT", "SERVER", "PORT", "SERVER__PORT__X", ""))
+def test_an_unknown_key_in_the_environment_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingError, match="unknown setting"):
+        load_settings(written(tmp_path, ""), {PREFIX + name: "1"})
+
+
+def test_an_unknown_flag_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"server\.prot"):
+        load_settings(written(tmp_path, ""), {}, {"server.prot": 1})
+
+
+@pytest.mark.parametrize("toml", ("port = ", "[server", '"', "a = 1\na = 2"))
+def test_what_is_not_toml_is_an_error(tmp_path: Path, toml: str) -> None:
+    with pytest.raises(SettingError, match="is not TOML"):
+        load_settings(written(tmp_path, toml), {})
+
+
+def test_bytes_that_are_no_text_and_a_folder_are_errors(tmp_path: Path) -> None:
+    file = tmp_path / "binary.toml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingError):
+        load_settings(file, {})
+    with pytest.raises((SettingError, NotFound)):
+        load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    (
+        ("server.port", '"many"'),
+        ("server.port", "1.5"),
+        ("server.port", "true"),
+        ("server.port", "[1]"),
+        ("server.host", "1"),
+        ("server.host", "false"),
+        ("state_dir", "7"),
+        ("trust.keys", "[1]"),
+        ("trust.keys", "7"),
+        ("access.anonymous", '["all"]'),
+        ("access.admin_key", '"short"'),
+        ("server.workers", "0"),
+        ("server.max_rows", "0"),
+        ("server.max_body_bytes", "0"),
+        ("server.keep_alive_s", "0"),
+        ("server.drain_ms", "-1"),
+        ("server.drain_delay_ms", "-1"),
+        ("server.port", "-1"),
+        ("server.port", "65536"),
+        ("server.admin_port", "70000"),
+        ("records.segment_bytes", "1"),
+        ("records.segment_bytes", "99999999999"),
+    ),
+)
+def test_a_value_of_another_type_or_out_of_range_is_an_error_that_names_the_setting(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    with pytest.raises(SettingError, match=name.replace(".", r"\.")):
+        load_settings(written(tmp_path, f"{name} = {value}"), {})
+
+
+@pytest.mark.parametrize("text", ("", "x", "1.0", "0x10", "1,2"))
+def test_text_that_is_no_number_is_an_error_in_the_environment(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingError, match=r"server\.port"):
+        load_settings(written(tmp_path, ""), {"SCORELINE_SERVER__PORT": text})
+
+
+def test_an_error_about_the_secret_does_not_repeat_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingError) as caught:
+        load_settings(written(tmp_path, ""), {"SCORELINE_ACCESS__ADMIN_KEY": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_option_has_a_help_a_default_of_its_type_and_a_unit_where_it_measures() -> None:
+    for name, field in options():
+        assert field.metadata["help"].endswith("."), name
+        assert isinstance(field.default, int | str | tuple), name
+        if isinstance(field.default, int):
+            counts = ("port", "workers", "max_rows")
+            assert name.endswith(("_ms", "_s", "_bytes", *counts)), f"{name} does not say its unit"
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().server.port = 1  # type: ignore[misc]
+
+
+@given(st.sampled_from([name for name, _ in options()]), st.text(st.characters(codec="utf-8"), max_size=12))
+def test_any_text_in_the_environment_is_a_value_or_a_setting_error(name: str, text: str) -> None:
+    environment = {"SCORELINE_CONFIG": "/dev/null", PREFIX + name.upper().replace(".", "__"): text}
+    try:
+        found = value_of(load_settings(None, environment), name)
+    except SettingError:
+        return
+    assert type(found) is type(value_of(Settings(), name))
+
+
+def test_the_admin_key_is_the_only_secret() -> None:
+    assert [name for name, field in options() if field.metadata["secret"]] == ["access.admin_key"]
+    assert load_settings(Path("/dev/null"), {"SCORELINE_ACCESS__ADMIN_KEY": KEY}).access.admin_key == KEY

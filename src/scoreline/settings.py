@@ -76,9 +76,14 @@ class Settings:
             raise SettingError(f"access.anonymous: unknown scope {unknown[0]!r}; known: {', '.join(SCOPES)}")
         if access.admin_key and len(access.admin_key) < 24:
             raise SettingError("access.admin_key: at least 24 characters; `openssl rand -hex 24` makes one")
-        for name, least in (("workers", 1), ("max_body_bytes", 1), ("max_rows", 1), ("keep_alive_s", 1)):
+        leasts = {"workers": 1, "max_body_bytes": 1, "max_rows": 1, "keep_alive_s": 1}
+        leasts |= {"drain_delay_ms": 0, "drain_ms": 0}
+        for name, least in leasts.items():
             if getattr(server, name) < least:
                 raise SettingError(f"server.{name}: at least {least}")
+        for name in ("port", "admin_port"):
+            if not 0 <= getattr(server, name) <= 65_535:
+                raise SettingError(f"server.{name}: between 0 and 65535")
         if not 1 << 12 <= self.records.segment_bytes <= 1 << 32:
             raise SettingError("records.segment_bytes: between 4 KiB and 4 GiB")
 
@@ -120,15 +125,18 @@ def options() -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
 
 def _from_file(path: Path, *, required: bool) -> Iterator[tuple[str, Any]]:
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         if required:
             raise NotFound(f"no settings at {path}") from None
         return
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} is not TOML: {error}") from None
+    sections = {name.partition(".")[0] for name, _ in options() if "." in name}
     for name, value in found.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name in sections:
             yield from ((f"{name}.{key}", inner) for key, inner in value.items())
         else:
             yield name, value

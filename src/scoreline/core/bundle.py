@@ -39,10 +39,11 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle in memory: manifest, the bytes of every file, and the fingerprint of the key that signed it."""
+    """A verified bundle in memory: manifest, the bytes of every file, the signature, and its key's fingerprint."""
 
     manifest: Manifest
     files: Mapping[str, bytes]
+    signature: bytes
     signed_by: str
 
     @property
@@ -75,7 +76,7 @@ def read_bundle(path: Path, verifier: Verifier) -> Bundle:
         raise BundleError(f"{path.name}: the files are not those its manifest lists")
     if PROFILE not in listed or GOLDEN not in listed:
         raise BundleError(f"{path.name} has no {PROFILE} or no {GOLDEN}")
-    return Bundle(manifest, files, signed_by)
+    return Bundle(manifest, files, signature, signed_by)
 
 
 def read_files(path: Path) -> dict[str, bytes]:

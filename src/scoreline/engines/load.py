@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from scoreline.core.bundle import Bundle, Golden
-from scoreline.core.errors import BundleError, ScorelineError, SelfTestFailed
+from scoreline.core.errors import BundleError, EngineFailed, ScorelineError, SelfTestFailed
 from scoreline.core.manifest import Manifest
 from scoreline.core.names import load
 from scoreline.core.ports import Engine
@@ -20,7 +20,10 @@ ENGINES: Final[Mapping[str, str]] = {
 
 def load_engine(bundle: Bundle) -> Engine:
     """The engine of a bundle, once it has repeated its golden margins; raises BundleError, SelfTestFailed."""
-    engines = build_engines(bundle.manifest, bundle.files)
+    try:
+        engines = build_engines(bundle.manifest, bundle.files)
+    except EngineFailed as error:
+        raise BundleError(f"the bundle's model does not load: {error}") from None
     golden = bundle.golden
     for engine, _ in engines:
         self_test(engine, golden)

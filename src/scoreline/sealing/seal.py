@@ -152,11 +152,9 @@ def _reference_values(schema: Schema, reference: Reference) -> Floats:
     """The reference rows as the model sees them, at most 100,000 of them, drawn evenly; raises SealRefused."""
     step = -(-reference.n_rows // MAX_REFERENCE_ROWS)
     picked = range(0, reference.n_rows, step)
-    columns = {
-        field.name: reference.columns[field.name].values
-        for field in schema.fields
-        if field.name in reference.columns and field.source == "request"
-    }
+    # What a store will provide is read from the reference like the rest: the profile shows how it lies there.
+    schema = Schema(tuple(replace(field, source="request") for field in schema.fields))
+    columns = {name: reference.columns[name].values for name in schema.names if name in reference.columns}
     rows = [{name: values[row] for name, values in columns.items()} for row in picked]
     try:
         return read_rows(schema, rows, Context(0)).values

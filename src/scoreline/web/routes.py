@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from scoreline.access.keyring import Keyring, offered_key
 from scoreline.core.errors import ScorelineError
-from scoreline.web.asgi import Answer, health, refusal
+from scoreline.web.asgi import Answer, health, problem, refusal
 from scoreline.web.problems import OTHER, problem_json
 
 ASSETS: Final = {
@@ -51,6 +51,10 @@ def new_app(title: str, description: str, version: str) -> FastAPI:
     @app.exception_handler(ScorelineError)
     async def scoreline_error(_: Request, error: ScorelineError) -> Response:
         return as_response(refusal(error))
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, __: Exception) -> Response:
+        return as_response(problem(500, "Scoreline failed", "Scoreline failed"))
 
     @app.exception_handler(StarletteHTTPException)
     async def http_error(_: Request, error: StarletteHTTPException) -> Response:

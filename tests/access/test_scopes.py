@@ -1,0 +1,108 @@
+"""Every route of the real apps is in the table of scopes, every entry of the table is a route, and each is behind its scope."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from service import FRAUD_ROW, SealedModel
+
+from scoreline.access.keyring import Keyring, hash_key
+from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
+from scoreline.control.steward import Steward, make_control_app
+from scoreline.core.scorer import Scorer
+from scoreline.doors.http.app import Door, Endpoint, make_app
+from scoreline.doors.http.pages import make_pages
+from scoreline.engines.load import load_engine
+from scoreline.operations.state import State, write_state
+from scoreline.settings import SCOPES, Access, Settings
+from scoreline.web.asgi import ASGI
+from scoreline.web.routes import Routes, new_app
+
+ADMIN_KEY = "an-admin-key-of-some-length"
+KEYS = {hash_key(scope): (scope, frozenset((scope,))) for scope in SCOPES}
+
+
+def data_plane(sealed: SealedModel) -> tuple[ASGI, FastAPI, Door]:
+    door = Door(10_000)
+    bundle = sealed.bundle
+    endpoint = Endpoint(bundle.manifest, Scorer(bundle.manifest, load_engine(bundle)), 50)
+    door.open({"fraud": endpoint}, "fraud", Keyring(KEYS))
+    pages = make_pages(door)
+    return make_app(door, pages), pages, door
+
+
+def control_plane(folder: Path) -> FastAPI:
+    write_state(folder, State({}))
+    return make_control_app(Steward(Settings(state_dir=str(folder), access=Access(admin_key=ADMIN_KEY))))
+
+
+def routes_of(app: FastAPI) -> set[tuple[str, str]]:
+    found = set()
+    for route in app.routes:
+        assert isinstance(route, APIRoute), f"{route} is not declared with a scope"
+        found |= {(method, route.path) for method in route.methods}
+    return found
+
+
+def concrete(path: str) -> str:
+    return path.replace("{name}", "fraud").replace("{file}", "swagger-ui.css")
+
+
+def status_of(app: ASGI, method: str, path: str, key: str) -> int:
+    async def go() -> int:
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            headers = {"x-api-key": key} if key else {}
+            sent = {"json": FRAUD_ROW} if method == "POST" else {}
+            return (await client.request(method, concrete(path), headers=headers, **sent)).status_code
+
+    return asyncio.run(go())
+
+
+def test_the_data_planes_routes_are_exactly_those_of_the_table(sealed: SealedModel) -> None:
+    _, pages, door = data_plane(sealed)
+    declared = {(method, path.replace("/fraud/", "/{name}/")) for method, path in routes_of(pages)}
+    assert declared == set(DATA_PLANE)
+    hot = {path for method, path in DATA_PLANE if method == "POST" and door.hot(concrete(path))}
+    assert hot == {path for method, path in DATA_PLANE if DATA_PLANE[method, path] == "predict"}
+
+
+def test_the_control_planes_routes_are_exactly_those_of_the_table(tmp_path: Path) -> None:
+    assert routes_of(control_plane(tmp_path)) == set(CONTROL_PLANE)
+
+
+@pytest.mark.parametrize("scope", ("", "unknown", *SCOPES))
+@pytest.mark.parametrize("route", DATA_PLANE, ids=lambda route: " ".join(route))
+def test_each_data_route_opens_to_its_scope_and_to_no_other(
+    sealed: SealedModel, route: tuple[str, str], scope: str
+) -> None:
+    app, _, _ = data_plane(sealed)
+    wanted = DATA_PLANE[route]
+    expected = 200 if wanted in (PUBLIC, scope) else 403 if scope in SCOPES else 401
+    assert status_of(app, *route, scope) == expected
+
+
+@pytest.mark.parametrize("key", ("", "unknown", ADMIN_KEY))
+@pytest.mark.parametrize("route", CONTROL_PLANE, ids=lambda route: " ".join(route))
+def test_each_control_route_but_health_needs_the_admin_key(route: tuple[str, str], key: str, tmp_path: Path) -> None:
+    expected = 200 if CONTROL_PLANE[route] == PUBLIC or key == ADMIN_KEY else 401
+    assert status_of(control_plane(tmp_path), *route, key) == expected
+
+
+def test_every_scope_of_the_tables_is_one_a_key_can_have() -> None:
+    assert {*DATA_PLANE.values(), *CONTROL_PLANE.values()} <= {PUBLIC, *SCOPES}
+
+
+def test_only_health_is_public() -> None:
+    public = {path for table in (DATA_PLANE, CONTROL_PLANE) for (_, path), scope in table.items() if scope == PUBLIC}
+    assert public == {"/healthz/live", "/healthz/ready", "/healthz/startup"}
+
+
+def test_a_route_the_table_does_not_know_cannot_be_declared() -> None:
+    async def anything() -> None: ...
+
+    with pytest.raises(KeyError):
+        Routes(new_app("x", "x", "1"), DATA_PLANE, Keyring).add("GET", "/secret", anything)

@@ -1,0 +1,67 @@
+"""The data plane's app in this process: hot routes and pages, without sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import httpx
+from service import SealedModel
+
+from scoreline.access.keyring import Keyring
+from scoreline.core.decision import Decisions
+from scoreline.core.errors import RecordRefused
+from scoreline.core.scorer import Scorer
+from scoreline.doors.http.app import Door, Endpoint
+from scoreline.engines.load import load_engine
+from scoreline.records.spool import recorded
+from scoreline.web.asgi import ASGI
+
+
+class Kept:
+    """A sink in memory; `full` makes it refuse."""
+
+    def __init__(self) -> None:
+        self.decisions: list[Decisions] = []
+        self.full = False
+
+    def write(self, decisions: Decisions) -> None:
+        if self.full:
+            raise RecordRefused("the decision cannot be recorded: no space left on device", 5)
+        self.decisions.append(decisions)
+
+
+def open_door(
+    *models: SealedModel,
+    default: str = "",
+    keyring: Keyring | None = None,
+    max_rows: int = 50,
+    max_body_bytes: int = 10_000,
+    sink: Kept | None = None,
+) -> Door:
+    door = Door(max_body_bytes)
+    kept = sink or Kept()
+    endpoints = {}
+    for model in models:
+        bundle = model.bundle
+        score = recorded(Scorer(bundle.manifest, load_engine(bundle)), kept)
+        endpoints[bundle.manifest.name] = Endpoint(bundle.manifest, score, max_rows)
+    door.open(endpoints, default or next(iter(endpoints)) if len(endpoints) == 1 else default, keyring or Keyring())
+    return door
+
+
+def ask(app: ASGI, method: str, path: str, content: bytes | Iterable[bytes] = b"", **headers: str) -> httpx.Response:
+    """One request to an app; content in pieces is sent without a length."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in content:
+            assert isinstance(piece, bytes)
+            yield piece
+
+    async def go() -> httpx.Response:
+        sent: dict[str, Any] = {"content": content if isinstance(content, bytes) else pieces()}
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://scoreline.test") as client:
+            return await client.request(method, path, headers=named, **sent)
+
+    return asyncio.run(go())

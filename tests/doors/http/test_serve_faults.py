@@ -1,0 +1,205 @@
+"""`scoreline serve` when something dies, ends or is full: real processes, killed, and every answer counted."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from load import Client, failures_of, ids_of, load
+
+from models import edit, keys, sealed_bundle
+from service import FRAUD_ROW, SealedModel, Service, serving, start_serving, wait_until
+
+
+def assert_recorded_once(service: Service, answered: list[str]) -> None:
+    """Every answer a client had is in the record, and nothing stands there twice."""
+    recorded = Counter(service.recorded_ids())
+    assert answered
+    assert [found for found in answered if recorded[found] != 1] == []
+    assert max(recorded.values()) == 1
+
+
+def wait_for_answers(clients: list[Client], n_more: int) -> None:
+    goal = sum(len(client.answers) for client in clients) + n_more
+    wait_until(lambda: sum(len(client.answers) for client in clients) >= goal, f"{n_more} more answers came")
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_a_drain_under_load_fails_no_request(sealed: SealedModel, tmp_path: Path, run: int) -> None:
+    with serving(sealed, folder=tmp_path, workers=2, SCORELINE_SERVER__DRAIN_DELAY_MS="500") as service:
+        with load(service.port, keep_alive=16, reconnecting=4) as clients:
+            wait_for_answers(clients, 300)
+            assert service.stop() == 0
+            for client in clients:
+                client.join(30)
+        assert failures_of(clients) == []
+        assert all(client.refused for client in clients)
+        assert_recorded_once(service, ids_of(clients))
+
+
+@pytest.mark.parametrize("sig", (signal.SIGTERM, signal.SIGINT))
+def test_a_signal_to_all_processes_at_once_drains_as_well(
+    sealed: SealedModel, tmp_path: Path, sig: signal.Signals
+) -> None:
+    with serving(sealed, folder=tmp_path, workers=2, SCORELINE_SERVER__DRAIN_DELAY_MS="500") as service:
+        with load(service.port, keep_alive=8, reconnecting=2) as clients:
+            wait_for_answers(clients, 200)
+            os.killpg(service.process.pid, sig)
+            assert service.process.wait(20) == 0
+            for client in clients:
+                client.join(30)
+        assert failures_of(clients) == []
+        assert_recorded_once(service, ids_of(clients))
+
+
+def test_while_draining_it_answers_and_says_it_is_not_ready(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path, SCORELINE_SERVER__DRAIN_DELAY_MS="1500") as service:
+        assert service.get("/healthz/ready").status_code == 200
+        service.process.terminate()
+        wait_until(lambda: service.get("/healthz/ready").status_code == 503, "readiness is false")
+        assert service.get("/healthz/live").status_code == 200
+        assert service.get("/healthz/ready").headers["content-type"] == "application/problem+json"
+        answer = service.post(FRAUD_ROW)
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert service.process.wait(20) == 0
+
+
+def test_a_request_under_way_is_answered_before_the_end(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        body = b'{"amount": 12}'
+        import socket
+
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+            connection.sendall(body[:5])
+            time.sleep(0.2)
+            service.process.terminate()
+            time.sleep(0.5)
+            connection.sendall(body[5:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert service.process.wait(20) == 0
+
+
+def test_a_killed_worker_is_replaced_and_costs_its_own_connections_only(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path, workers=2) as service:
+        before = {worker.pid for worker in service.workers()}
+        with load(service.port, keep_alive=8, reconnecting=2) as clients:
+            wait_for_answers(clients, 200)
+            victim = max(service.workers(), key=lambda worker: len(worker.net_connections()))
+            victim.suspend()
+            its_ports = {found.raddr.port for found in victim.net_connections() if found.raddr}
+            victim.kill()
+            wait_until(lambda: len({worker.pid for worker in service.workers()} - before) == 1, "it is replaced")
+            wait_for_answers(clients, 400)
+        assert {port for port, _ in failures_of(clients)} <= its_ports
+        assert all(Counter(client.failures).most_common(1)[0][1] == 1 for client in clients if client.failures)
+        assert_recorded_once(service, ids_of(clients))
+        assert f"worker {victim.pid} ended with code -9" in service.log
+
+
+def test_the_only_worker_killed_is_replaced_and_who_comes_meanwhile_waits(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        for _ in range(3):
+            (worker,) = service.workers()
+            worker.kill()
+            assert service.post(FRAUD_ROW).status_code == 200
+        assert len(service.recorded_ids()) == 3
+
+
+def test_a_killed_steward_is_replaced_and_counts_everything_again(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        assert service.post([FRAUD_ROW] * 7).status_code == 200
+        first = service.steward()
+        assert first is not None
+        first.kill()
+        assert service.post(FRAUD_ROW).status_code == 200
+        second = wait_until(service.steward, "the steward is replaced")
+        assert second.pid != first.pid
+
+        def decided() -> int:
+            return sum(tally["decisions"] for tally in service.admin("/status").json()["decisions"])
+
+        wait_until(lambda: decided() == 8, "the new steward has read the spool")
+
+
+def test_with_the_supervisor_killed_its_children_end(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path, workers=2) as service:
+        children = service.children()
+        assert len(children) == 3
+        service.process.kill()
+        _, left = psutil.wait_procs(children, timeout=15)
+        assert left == []
+
+
+def test_what_cannot_be_recorded_is_refused_and_later_works_again(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        answered = [_id for _id in _ids(service.post([FRAUD_ROW] * 2000))]
+        (worker,) = service.workers()
+        (segment,) = (service.state_dir / "spool").iterdir()
+        for room in (0, 5, 60):  # nothing, less than a frame's head, less than a frame
+            worker.rlimit(psutil.RLIMIT_FSIZE, (segment.stat().st_size + room, -1))
+            for _ in range(2):
+                refused = service.post(FRAUD_ROW)
+                assert refused.status_code == 503
+                assert refused.headers["content-type"] == "application/problem+json"
+                assert refused.headers["retry-after"] == "5"
+                assert "fraud_probability" not in refused.text
+            worker.rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
+            answered += _ids(service.post([FRAUD_ROW]))
+        assert service.recorded_ids() == answered
+        wait_until(
+            lambda: service.admin("/status").json()["spool"]["lag_bytes"] == 0, "the steward has read past the refusals"
+        )
+
+
+def test_a_service_whose_disk_is_full_at_its_first_answer_recovers(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        (worker,) = service.workers()
+        worker.rlimit(psutil.RLIMIT_FSIZE, (3, -1))
+        assert service.post(FRAUD_ROW).status_code == 503
+        assert service.post(FRAUD_ROW).status_code == 503
+        worker.rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
+        answer = service.post(FRAUD_ROW)
+        assert answer.status_code == 200
+        assert service.recorded_ids() == [answer.json()["prediction_id"]]
+
+
+def _ids(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [prediction["prediction_id"] for prediction in response.json()["predictions"]]
+
+
+@pytest.mark.parametrize("damage", ("flipped byte", "missing file"))
+def test_a_bundle_damaged_in_the_state_folder_is_replaced_by_what_was_verified(
+    sealed: SealedModel, tmp_path: Path, damage: str
+) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        installed = service.state_dir / "bundles" / sealed.manifest.digest
+        assert service.stop() == 0
+    file = installed / "model.ubj"
+    assert file.exists()
+    if damage == "flipped byte":
+        raw = bytearray(file.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        file.write_bytes(raw)
+    else:
+        file.unlink()
+    with serving(sealed, folder=tmp_path) as again:
+        assert again.post(FRAUD_ROW).status_code == 200
+
+
+def test_a_signed_bundle_that_does_not_repeat_its_golden_margins_ends_the_start_with_one_clear_line(
+    tmp_path: Path,
+) -> None:
+    bundle = sealed_bundle(tmp_path)
+    edit(bundle, "golden.json", lambda golden: golden["margins"].reverse())
+    service = start_serving(SealedModel(bundle, *keys(tmp_path)), folder=tmp_path)
+    assert service.process.wait(20) == 1
+    assert service.said == ""
+    assert "does not repeat the bundle's golden margins" in service.log
+    assert "a worker ended before it could answer" in service.log
+    assert "Traceback" not in service.log

@@ -1,0 +1,75 @@
+"""A bundle of format 1, sealed in 2026 and never made again, is read and answers the same for ever."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scoreline.core.batch import Context
+from scoreline.core.bundle import Bundle, read_bundle
+from scoreline.core.errors import SignatureRefused
+from scoreline.core.rows import read_rows
+from scoreline.core.scorer import Scorer
+from scoreline.engines.load import load_engine
+from scoreline.signing import TrustStore
+
+HERE = Path(__file__).parent / "bundle-1"
+EXPECTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text("utf-8"))
+
+
+def opened() -> Bundle:
+    return read_bundle(HERE / "fraud-1", TrustStore.from_files([HERE / "signing.pub"]))
+
+
+def test_it_verifies_and_keeps_its_identity() -> None:
+    manifest = opened().manifest
+    assert (manifest.name, manifest.version, manifest.output) == ("fraud", "1", "fraud_probability")
+    assert manifest.digest == EXPECTED["digest"]
+
+
+def test_its_schema_reads_as_it_was_meant() -> None:
+    fields = {field.name: field for field in opened().manifest.schema.fields}
+    assert {name: field.type for name, field in fields.items()} == {
+        "amount": "number",
+        "age_days": "integer",
+        "country": "category",
+        "repeat": "boolean",
+        "distance": "number",
+        "visits": "number",
+    }
+    assert (fields["amount"].minimum, fields["amount"].maximum, fields["amount"].unit) == (0.0, 100_000.0, "EUR")
+    assert (fields["age_days"].minimum, fields["age_days"].maximum, fields["age_days"].default) == (0.0, None, 365)
+    assert fields["country"].categories == ("at", "de", "größer", "uk")
+    assert (fields["country"].unseen, fields["country"].sensitive) == ("missing", True)
+    assert fields["distance"].nullable
+    assert fields["visits"].source == "store"
+
+
+def test_it_passes_its_self_test_and_answers_as_on_the_day_it_was_sealed() -> None:
+    bundle = opened()
+    manifest = bundle.manifest
+    score = Scorer(manifest, load_engine(bundle))
+    rows = [answer["row"] for answer in EXPECTED["answers"]]
+    together = score(read_rows(manifest.schema, rows, Context(0)))
+    for number, answer in enumerate(EXPECTED["answers"]):
+        (alone,) = score(read_rows(manifest.schema, [answer["row"]], Context(0)))
+        for decision in (alone, together[number]):
+            assert decision.margins == (answer["margin"],)
+            assert decision.scores == (answer["score"],)
+            assert decision.outcome == answer["outcome"]
+    assert len(rows) == 40
+    assert {answer["outcome"] for answer in EXPECTED["answers"]} == {"approve", "review", "decline"}
+
+
+def test_it_is_still_refused_where_its_key_is_revoked() -> None:
+    signer = opened().signed_by
+    trust = TrustStore.from_files([HERE / "signing.pub"], revoked_keys=[signer])
+    with pytest.raises(SignatureRefused, match="is revoked"):
+        read_bundle(HERE / "fraud-1", trust)
+
+
+def test_it_is_small_and_holds_no_private_key() -> None:
+    files = [file for file in HERE.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 60_000
+    assert not any(b"PRIVATE" in file.read_bytes() for file in files)
