@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
 from service import SealedModel, seal_churn, seal_fraud
 
 settings.register_profile(
@@ -34,8 +35,16 @@ def churn(sealed: SealedModel) -> SealedModel:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    return failed_where_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    return failed_where_skipped((yield))
+
+
+def failed_where_skipped(report: Any) -> Any:
     """Under CI=true a skip is a failure."""
-    report = yield
     if report.skipped and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"skipped under CI=true: {report.longrepr}"

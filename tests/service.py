@@ -115,7 +115,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if not name.startswith("SCORELINE_")} | extra
 
 
-def scoreline(*arguments: str | Path, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_scoreline(*arguments: str | Path, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """One run of the command line as a process of its own, to its end."""
     return subprocess.run(
         [COMMAND, *map(str, arguments)],
@@ -195,10 +195,19 @@ class Service:
     def admin(self, path: str, **headers: str) -> httpx.Response:
         return httpx.get(self.admin_url + path, headers=_headers(headers), timeout=20)
 
-    def stop(self, patience_s: float = 20) -> int:
+    def stop(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.terminate()
-        return self.process.wait(patience_s)
+        return self.exit_code()
+
+    def exit_code(self, patience_s: float = 20) -> int:
+        """The code of a service that ends by itself; one that does not is killed."""
+        try:
+            return self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the service still runs:\n{self.log}") from None
 
 
 @contextmanager

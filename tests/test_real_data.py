@@ -14,7 +14,7 @@ from scoreline.core.link import LINKS
 from scoreline.engines.load import load_engine
 from scoreline.sealing.parity import ulp_distance
 from scoreline.signing import TrustStore
-from service import SealedModel, scoreline, serving
+from service import SealedModel, run_scoreline, serving
 
 CHUNK = 1000
 
@@ -74,7 +74,9 @@ def test_scored_as_a_file_every_policy_has_the_score_of_its_margin(
     motor: MotorModel, margins: np.ndarray, tmp_path: Path
 ) -> None:
     motor.rows.assign(policy=np.arange(len(motor.rows))).to_parquet(tmp_path / "policies.parquet")
-    done = scoreline("batch", motor.bundle, "policies.parquet", "scores.parquet", "--trust", motor.trust, cwd=tmp_path)
+    done = run_scoreline(
+        "batch", motor.bundle, "policies.parquet", "scores.parquet", "--trust", motor.trust, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     scores = pd.read_parquet(tmp_path / "scores.parquet")
     assert scores["policy"].tolist() == list(range(len(motor.rows)))

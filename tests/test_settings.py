@@ -191,3 +191,31 @@ def test_any_text_in_the_environment_is_a_value_or_a_setting_error(name: str, te
 def test_the_admin_key_is_the_only_secret() -> None:
     assert [name for name, field in options() if field.metadata["secret"]] == ["access.admin_key"]
     assert load_settings(Path("/dev/null"), {"SCORELINE_ACCESS__ADMIN_KEY": KEY}).access.admin_key == KEY
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[server]\nprot = 1\n", r"unknown setting 'server\.prot'"),
+        ("[sever]\nport = 1\n", "unknown setting 'sever'"),
+        ("port = 1\n", "unknown setting 'port'"),
+        ('[server]\nport = "x"\n', r"server\.port: a whole number"),
+        ("[server]\nport = 1.5\n", r"server\.port: a whole number"),
+        ("[server]\nport = true\n", r"server\.port: a whole number"),
+        ("[server]\nhost = 1\n", r"server\.host: a text"),
+        ("[server]\nworkers = 0\n", r"server\.workers: at least 1"),
+        ("[trust]\nkeys = [1]\n", r"trust\.keys: a list of texts"),
+        ('[access]\nanonymous = ["root"]\n', "unknown scope 'root'"),
+        ('[access]\nadmin_key = "short"\n', "at least 24 characters"),
+        ("[records]\nsegment_bytes = 1\n", "between 4 KiB and 4 GiB"),
+        ("[server\n", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name_and_with_what_would_be_right(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(SettingError, match=problem):
+        load_settings(written(tmp_path, text), {})
+
+
+def test_variables_of_the_tests_and_the_build_are_no_settings(tmp_path: Path) -> None:
+    environment = {"SCORELINE_DATA": "x", "SCORELINE_WITHOUT": "docker"}
+    assert load_settings(written(tmp_path, ""), environment) == Settings()

@@ -82,7 +82,10 @@ def test_a_key_is_taken_from_either_header(headers: dict[bytes, bytes], key: str
 
 
 def test_refusals_never_repeat_a_key() -> None:
-    for ring, key in ((Keyring.of(KEY, (), SCOPES), "a wrong one"), (Keyring({hash_key(KEY): ("x", frozenset())}), KEY)):
+    for ring, key in (
+        (Keyring.of(KEY, (), SCOPES), "a wrong one"),
+        (Keyring({hash_key(KEY): ("x", frozenset())}), KEY),
+    ):
         with pytest.raises(Denied) as caught:
             ring.admit("predict", key)
         assert key not in str(caught.value)

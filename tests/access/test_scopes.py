@@ -1,4 +1,4 @@
-"""Every route of the real apps is in the table of scopes, every entry of the table is a route, and each is behind its scope."""
+"""The routes of the real apps are exactly those of the table of scopes, and each is behind its scope."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from service import FRAUD_ROW, SealedModel
 
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
@@ -20,6 +19,7 @@ from scoreline.operations.state import State, write_state
 from scoreline.settings import SCOPES, Access, Settings
 from scoreline.web.asgi import ASGI
 from scoreline.web.routes import Routes, new_app
+from service import FRAUD_ROW, SealedModel
 
 ADMIN_KEY = "an-admin-key-of-some-length"
 KEYS = {hash_key(scope): (scope, frozenset((scope,))) for scope in SCOPES}

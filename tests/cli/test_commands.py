@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from service import SealedModel, scoreline
 from typer.testing import CliRunner, Result
 
 from scoreline.cli import COMMANDS, build_app
+from service import SealedModel, run_scoreline
 
 
 def run(*arguments: str | Path) -> Result:
@@ -60,15 +60,15 @@ def test_every_command_has_a_help_and_refuses_what_it_does_not_know(command: str
 
 
 def test_the_command_line_itself(tmp_path: Path) -> None:
-    helped = scoreline("--help", cwd=tmp_path)
+    helped = run_scoreline("--help", cwd=tmp_path)
     assert helped.returncode == 0
     assert all(command in helped.stdout for command in COMMANDS)
-    bare = scoreline(cwd=tmp_path)
+    bare = run_scoreline(cwd=tmp_path)
     assert bare.returncode == 2 and "Usage" in bare.stdout + bare.stderr
-    assert scoreline("nonsense", cwd=tmp_path).returncode == 2
-    made = scoreline("keygen", cwd=tmp_path)
+    assert run_scoreline("nonsense", cwd=tmp_path).returncode == 2
+    made = run_scoreline("keygen", cwd=tmp_path)
     assert (made.returncode, made.stderr) == (0, "")
-    again = scoreline("keygen", cwd=tmp_path)
+    again = run_scoreline("keygen", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == "error: signing.key exists; a key is never overwritten: choose another name\n"
 
@@ -130,6 +130,17 @@ def test_what_cannot_be_sealed_is_refused_and_leaves_nothing(
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_refused_in_one_line(
+    trained: Path, sealed: SealedModel, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert_refused(seal(trained, tmp_path / "file" / "churn-1"), "file")
+    options = ("--trust", sealed.public_key, "--state-dir", tmp_path / "file" / "state", "--port", "0")
+    served = run_scoreline("serve", sealed.folder, *options, "--admin-port", "0", cwd=tmp_path)
+    assert (served.returncode, served.stdout) == (1, "")
+    assert served.stderr.startswith("error: ") and served.stderr.count("\n") == 1
+
+
 def test_a_bundle_is_never_overwritten(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "churn-1").mkdir()
     assert_refused(seal(trained, tmp_path / "churn-1"), "never overwritten")
@@ -173,7 +184,16 @@ def test_inspect_shows_units_ranges_categories_and_defaults(
     monkeypatch.setenv("COLUMNS", "160")
     shown = run("inspect", sealed.folder)
     assert shown.exit_code == 0
-    for word in ("amount", "EUR", "0 .. 100000", "at, de, fr:sud, uk", "365", "number, nullable", "km", "review from 0.3"):
+    for word in (
+        "amount",
+        "EUR",
+        "0 .. 100000",
+        "at, de, fr:sud, uk",
+        "365",
+        "number, nullable",
+        "km",
+        "review from 0.3",
+    ):
         assert word in shown.stdout
     assert json.loads(run("inspect", sealed.folder, "--json").stdout)["name"] == "fraud"
 
@@ -201,17 +221,17 @@ def test_serve_refuses_before_it_starts_anything(sealed: SealedModel, sealed_nex
         ((folder, *trust, "--config", "none.toml"), ("none.toml",)),
         ((folder, *trust, "--host", "not a host"), ("not a host",)),
     ):
-        result = scoreline("serve", *arguments, "--state-dir", tmp_path / "state", cwd=tmp_path)
+        result = run_scoreline("serve", *arguments, "--state-dir", tmp_path / "state", cwd=tmp_path)
         assert (result.returncode, result.stdout) == (1, ""), (arguments, result)
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1, result.stderr
         for word in words:
             assert word in result.stderr, (arguments, result.stderr)
-    assert scoreline("serve", cwd=tmp_path).returncode == 2
-    assert scoreline("serve", folder, "--port", "many", cwd=tmp_path).returncode == 2
+    assert run_scoreline("serve", cwd=tmp_path).returncode == 2
+    assert run_scoreline("serve", folder, "--port", "many", cwd=tmp_path).returncode == 2
 
 
 def test_an_unknown_setting_ends_serve_and_batch_with_its_name(sealed: SealedModel, tmp_path: Path) -> None:
     for command in (("serve", sealed.folder), ("batch", sealed.folder, "in.csv", "out.csv")):
-        result = scoreline(*command, cwd=tmp_path, SCORELINE_SERVER__PROT="1")
+        result = run_scoreline(*command, cwd=tmp_path, SCORELINE_SERVER__PROT="1")
         assert (result.returncode, result.stdout) == (1, "")
         assert "unknown setting 'server.prot'" in result.stderr

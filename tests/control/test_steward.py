@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from service import CHURN_ROW, FRAUD_ROW, SealedModel, serving, wait_until
 
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.decision import Decisions
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.records.spool import SpoolWriter, segments
 from scoreline.settings import Settings
+from service import CHURN_ROW, FRAUD_ROW, SealedModel, serving, wait_until
 
 
 def get(steward: Steward, path: str) -> httpx.Response:
@@ -110,7 +110,9 @@ def test_it_goes_on_tailing_whatever_lies_in_the_spool(sealed: SealedModel, tmp_
     assert counted() == 7
 
 
-def test_the_tallies_of_a_service_add_up_to_its_answers(sealed: SealedModel, churn: SealedModel, tmp_path: Path) -> None:
+def test_the_tallies_of_a_service_add_up_to_its_answers(
+    sealed: SealedModel, churn: SealedModel, tmp_path: Path
+) -> None:
     answers: dict[str, list[dict[str, Any]]] = {"fraud": [], "churn": []}
     requests = Counter[str]()
     with serving(sealed, churn, folder=tmp_path, workers=2) as service:

@@ -17,7 +17,9 @@ CHURN = author_of("churn", classes=("a", "b"))
 @st.composite
 def some(draw: st.DrawFn) -> Decisions:
     n_rows = draw(st.integers(1, 5))
-    author = draw(st.sampled_from((FRAUD, CHURN, author_of("fraud", version="2"), author_of("fraud", role="challenger"))))
+    author = draw(
+        st.sampled_from((FRAUD, CHURN, author_of("fraud", version="2"), author_of("fraud", role="challenger")))
+    )
     defaulted = {row: (0,) for row in range(n_rows) if draw(st.booleans())}
     outcomes = [draw(st.integers(0, 1)) for _ in range(n_rows)] if author.outcomes else ()
     score = draw(st.floats(0, 1))

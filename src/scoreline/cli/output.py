@@ -18,6 +18,9 @@ def errors_as_exit() -> Iterator[None]:
     except ScorelineError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+    except OSError as error:  # a path that cannot be read or written, a full disk
+        typer.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def say(text: str) -> None:

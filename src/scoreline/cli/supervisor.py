@@ -173,6 +173,6 @@ def _child(run: str, args: tuple[Any, ...], ready: Connection, parent: int) -> N
 
     try:
         load(run)(*args, on_ready)
-    except ScorelineError as error:
+    except (ScorelineError, OSError) as error:
         log.error("%s", error)
         sys.exit(1)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import httpx
-from service import SealedModel
 
 from scoreline.access.keyring import Keyring
 from scoreline.core.decision import Decisions
@@ -15,6 +14,7 @@ from scoreline.doors.http.app import Door, Endpoint
 from scoreline.engines.load import load_engine
 from scoreline.records.spool import recorded
 from scoreline.web.asgi import ASGI
+from service import SealedModel
 
 
 class Kept:

@@ -111,7 +111,9 @@ def row_texts(draw: st.DrawFn, schema: Schema, *, tidy: bool) -> str:
         pairs.append(('"broken"', draw(st.sampled_from(BROKEN))))
     space = draw(st.sampled_from(("", "", " ", " ", "\n\t", "\r\n", "\x0b") if not tidy else ("", " ", "\n\t")))
     between = draw(st.sampled_from((",", ", ", " ,\n")))
-    return "{" + space + between.join(f"{key}{space}:{space}{value}" for key, value in draw(st.permutations(pairs))) + "}"
+    return (
+        "{" + space + between.join(f"{key}{space}:{space}{value}" for key, value in draw(st.permutations(pairs))) + "}"
+    )
 
 
 def _key(draw: st.DrawFn, name: str) -> str:

@@ -94,6 +94,9 @@ def test_ids_of_many_rows_are_consecutive_and_sort_as_the_rows_came() -> None:
     n_rows = 300
     base = IdSource().new_base(1_700_000_000_000_000_000)
     decisions = Decisions(base, AUTHOR, Context(1), *(np.zeros((n_rows, n)) for n in (4, 1, 1)), (), {}, (), 1)
-    ids = [prediction["prediction_id"] for prediction in json.loads(AnswerWriter(AUTHOR, ()).many(decisions))["predictions"]]
+    ids = [
+        prediction["prediction_id"]
+        for prediction in json.loads(AnswerWriter(AUTHOR, ()).many(decisions))["predictions"]
+    ]
     assert ids == sorted(set(ids))
     assert ids == [decision.id for decision in decisions]

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 from inprocess import Kept, ask, open_door
-from service import CHURN_ROW, FRAUD_ROW, SealedModel
 
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.doors.http.app import Door, make_app
 from scoreline.doors.http.pages import make_pages
+from service import CHURN_ROW, FRAUD_ROW, SealedModel
 
 JSON = {"content_type": "application/json"}
 FORM = {"content_type": "application/x-www-form-urlencoded"}

@@ -18,6 +18,7 @@ from scoreline.doors.http.decode import RowReader
 CONTEXT = Context(1)
 MAX_ROWS = 50
 
+
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[Schema, bytes]:
     schema = draw(schemas())
@@ -29,7 +30,9 @@ def bodies(draw: st.DrawFn) -> tuple[Schema, bytes]:
         text = draw(rows)
     else:
         text = "[" + ",".join(draw(st.lists(rows | rows | rows | other, max_size=4))) + "]"
-    around = draw(st.sampled_from((*((("", ""),) * 8), (" \n", "\n"), ("\x0b", ""), ("", "x"), ("\ufeff", ""), ("", ","))))
+    around = draw(
+        st.sampled_from((*((("", ""),) * 8), (" \n", "\n"), ("\x0b", ""), ("", "x"), ("\ufeff", ""), ("", ",")))
+    )
     text = text if tidy else around[0] + text + around[1]
     raw = text.encode("utf-8", "surrogatepass")
     if not tidy and raw and draw(st.integers(0, 9)) == 0:

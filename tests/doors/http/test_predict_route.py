@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 from inprocess import Kept, ask, open_door
-from service import CHURN_ROW, FRAUD_ROW, SealedModel
 
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.doors.http.app import Door, make_app
 from scoreline.doors.http.pages import make_pages
+from service import CHURN_ROW, FRAUD_ROW, SealedModel
 
 JSON = {"content_type": "application/json"}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -103,7 +103,9 @@ def test_json_types_are_taken_from_anywhere(sealed: SealedModel, kind: str) -> N
     assert predict(open_door(sealed), FRAUD_ROW, **headers).status_code == 200
 
 
-@pytest.mark.parametrize("kind", ("application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=a", ""))
+@pytest.mark.parametrize(
+    "kind", ("application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=a", "")
+)
 @pytest.mark.parametrize(
     ("headers", "status"),
     (
@@ -130,7 +132,9 @@ def test_what_curl_sends_is_taken_but_not_from_another_sites_page(
         assert_problem(response, 415, "wrong-type")
 
 
-@pytest.mark.parametrize("kind", ("text/plain", "text/csv", "multipart/form-data; boundary=x", "application/xml", "json"))
+@pytest.mark.parametrize(
+    "kind", ("text/plain", "text/csv", "multipart/form-data; boundary=x", "application/xml", "json")
+)
 def test_other_types_are_refused(sealed: SealedModel, kind: str) -> None:
     assert_problem(predict(open_door(sealed), FRAUD_ROW, content_type=kind), 415, "wrong-type")
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+
 from service import CHURN_ROW, FRAUD_ROW, SealedModel, Service, serving
 
 LIMIT = 20_000
@@ -44,7 +45,9 @@ def test_every_answer_is_recorded_with_the_features_margin_and_score_it_was_give
         {"amount": 99_999.99, "country": "fr:sud", "distance": None},
         {"amount": 7, "age_days": 3.0, "repeat": True, "country": "uk", "distance": 1e-300},
     ]
-    answers = [service.post(row, x_request_id=f"row-{place}", traceparent=TRACE).json() for place, row in enumerate(rows)]
+    answers = [
+        service.post(row, x_request_id=f"row-{place}", traceparent=TRACE).json() for place, row in enumerate(rows)
+    ]
     answers += service.post(rows).json()["predictions"]
     own = sealed.decide(*rows, *rows)
     recorded = {decision.id: decision for decisions in service.recorded() for decision in decisions}
@@ -76,9 +79,7 @@ def test_each_model_answers_under_its_name_and_the_default_one_under_predict(ser
     assert_problem(service.post(CHURN_ROW, "/models/none/predict"), 404, "not-found")
 
 
-def test_without_a_default_predict_says_where_to_look(
-    sealed: SealedModel, churn: SealedModel, tmp_path: Path
-) -> None:
+def test_without_a_default_predict_says_where_to_look(sealed: SealedModel, churn: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, churn, folder=tmp_path) as running:
         refused = running.post(FRAUD_ROW)
         assert_problem(refused, 404, "not-found")
@@ -90,7 +91,9 @@ def test_what_curl_sends_is_taken_and_a_page_of_another_site_is_not(service: Ser
     form = {"content_type": "application/x-www-form-urlencoded"}
     own = f"127.0.0.1:{service.port}"
     assert service.post({"amount": 5000}, **form).status_code == 200
-    assert service.post({"amount": 5000}, **form, origin=f"http://{own}", sec_fetch_site="same-origin").status_code == 200
+    assert (
+        service.post({"amount": 5000}, **form, origin=f"http://{own}", sec_fetch_site="same-origin").status_code == 200
+    )
     assert_problem(service.post({"amount": 5000}, **form, origin="https://evil.example"), 415, "wrong-type")
     assert_problem(service.post({"amount": 5000}, **form, sec_fetch_site="cross-site"), 415, "wrong-type")
     assert_problem(service.post({"amount": 5000}, content_type="text/plain"), 415, "wrong-type")
@@ -128,7 +131,9 @@ def test_a_body_of_unknown_length_is_limited_too(service: Service, size: int, pi
     head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     body = b" " * size
     chunks = [body[start : start + piece] for start in range(0, size, piece)]
-    answer = exchange(service, head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n")
+    answer = exchange(
+        service, head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    )
     assert answer.startswith(b"HTTP/1.1 413") and b"/errors/too-large" in answer
 
 
@@ -143,7 +148,10 @@ def test_requests_sent_at_once_are_answered_in_order(service: Service) -> None:
     for place in range(20):
         body = b'{"amount": %d}' % (place + 1)
         requests += b"POST /predict HTTP/1.1\r\nhost: x\r\nx-request-id: n%d\r\n" % place
-        requests += (b"connection: close\r\n" if place == 19 else b"") + b"content-length: %d\r\n\r\n%s" % (len(body), body)
+        requests += (b"connection: close\r\n" if place == 19 else b"") + b"content-length: %d\r\n\r\n%s" % (
+            len(body),
+            body,
+        )
     answers = exchange(service, requests)
     assert re.findall(rb"x-request-id: n(\d+)\r\n", answers) == [b"%d" % place for place in range(20)]
     assert answers.count(b"HTTP/1.1 200") == 20

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_a_signal_to_all_processes_at_once_drains_as_well(
         with load(service.port, keep_alive=8, reconnecting=2) as clients:
             wait_for_answers(clients, 200)
             os.killpg(service.process.pid, sig)
-            assert service.process.wait(20) == 0
+            assert service.exit_code() == 0
             for client in clients:
                 client.join(30)
         assert failures_of(clients) == []
@@ -65,14 +66,12 @@ def test_while_draining_it_answers_and_says_it_is_not_ready(sealed: SealedModel,
         assert service.get("/healthz/ready").headers["content-type"] == "application/problem+json"
         answer = service.post(FRAUD_ROW)
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        assert service.process.wait(20) == 0
+        assert service.exit_code() == 0
 
 
 def test_a_request_under_way_is_answered_before_the_end(sealed: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path) as service:
         body = b'{"amount": 12}'
-        import socket
-
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
             connection.sendall(body[:5])
@@ -81,7 +80,7 @@ def test_a_request_under_way_is_answered_before_the_end(sealed: SealedModel, tmp
             time.sleep(0.5)
             connection.sendall(body[5:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        assert service.process.wait(20) == 0
+        assert service.exit_code() == 0
 
 
 def test_a_killed_worker_is_replaced_and_costs_its_own_connections_only(sealed: SealedModel, tmp_path: Path) -> None:
@@ -137,7 +136,7 @@ def test_with_the_supervisor_killed_its_children_end(sealed: SealedModel, tmp_pa
 
 def test_what_cannot_be_recorded_is_refused_and_later_works_again(sealed: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path) as service:
-        answered = [_id for _id in _ids(service.post([FRAUD_ROW] * 2000))]
+        answered = _ids(service.post([FRAUD_ROW] * 2000))
         (worker,) = service.workers()
         (segment,) = (service.state_dir / "spool").iterdir()
         for room in (0, 5, 60):  # nothing, less than a frame's head, less than a frame
@@ -198,8 +197,18 @@ def test_a_signed_bundle_that_does_not_repeat_its_golden_margins_ends_the_start_
     bundle = sealed_bundle(tmp_path)
     edit(bundle, "golden.json", lambda golden: golden["margins"].reverse())
     service = start_serving(SealedModel(bundle, *keys(tmp_path)), folder=tmp_path)
-    assert service.process.wait(20) == 1
+    assert service.exit_code() == 1
     assert service.said == ""
     assert "does not repeat the bundle's golden margins" in service.log
     assert "a worker ended before it could answer" in service.log
+    assert "Traceback" not in service.log
+
+
+def test_a_spool_that_cannot_be_written_ends_the_start_with_one_clear_line(sealed: SealedModel, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "spool").write_text("a file where a folder belongs")
+    service = start_serving(sealed, folder=tmp_path)
+    assert service.exit_code() == 1
+    assert service.said == ""
+    assert "spool" in service.log and "a worker ended before it could answer" in service.log
     assert "Traceback" not in service.log

@@ -1,4 +1,4 @@
-"""Workers follow `state.json`: what is good is taken without a failed request, what is not leaves the last one answering."""
+"""Workers follow `state.json`: the good is taken without a failed request, the broken leaves the last one answering."""
 
 import shutil
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from load import failures_of, load
-from service import CHURN_ROW, FRAUD_ROW, SealedModel, Service, serving, wait_until
 
 from scoreline.access.keyring import hash_key
 from scoreline.operations.state import FILE, Assignment, read_state, write_state
+from service import CHURN_ROW, FRAUD_ROW, SealedModel, Service, serving, wait_until
 
 
 def install(model: SealedModel, service: Service) -> Assignment:
