@@ -188,6 +188,14 @@ def other_payload_type(folder: Path, private: Path) -> None:
     forge(folder, private, lambda statement: None)
 
 
+def relabelled_payload(folder: Path, *_: Path) -> None:
+    change(folder, lambda found: found["dsseEnvelope"].update(payloadType="application/json"))
+
+
+def other_media_type(folder: Path, *_: Path) -> None:
+    change(folder, lambda found: found.update(mediaType="application/vnd.dev.sigstore.bundle+json;version=9"))
+
+
 def other_predicate_type(folder: Path, private: Path) -> None:
     forge(folder, private, lambda statement: statement.update(predicateType="https://example.org/v1"))
 
@@ -277,6 +285,8 @@ def hint_of_another_key(folder: Path, *_: Path) -> None:
         no_material,
         edited_payload,
         other_payload_type,
+        relabelled_payload,
+        other_media_type,
         other_predicate_type,
         other_statement_type,
         other_root_digest,

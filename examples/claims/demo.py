@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,6 @@ def main() -> int:
         )  # fmt: skip
         try:
             return ask(work, port, admin_port, deadline_s)
-        except KeyboardInterrupt:
-            return 0
         finally:
             serving.terminate()
             serving.wait(30)
@@ -87,6 +87,13 @@ def ask(work: Path, port: int, admin_port: int, deadline_s: float) -> int:
         "A trickle of claims is being scored; Ctrl-C ends it.",
         flush=True,
     )
+    with suppress(KeyboardInterrupt):
+        checked = trickle(url, own_score, deadline_s, checked)
+    return 0 if checked else 1
+
+
+def trickle(url: str, own_score: Callable[[dict[str, Any]], float], deadline_s: float, checked: bool) -> bool:
+    """Scores a claim every half second until the deadline or an answer that differs."""
     claims, _ = make_claims(2_000, SEED + 1)
     rows = [json.loads(line) for line in claims.to_json(orient="records", lines=True).splitlines()]
     for number, row in enumerate(itertools.cycle(rows), start=2):
@@ -96,10 +103,10 @@ def ask(work: Path, port: int, admin_port: int, deadline_s: float) -> int:
         if number % 20 == 0:
             print(f"{number} answers, each equal to the bundle's own score", flush=True)
         time.sleep(min(PAUSE_S, max(0.0, deadline_s - time.monotonic())))
-    return 0 if checked else 1
+    return checked
 
 
-def scorer_of(work: Path) -> Any:
+def scorer_of(work: Path) -> Callable[[dict[str, Any]], float]:
     """The bundle's own score of a row, computed here and not by the service."""
     bundle = read_bundle(work / "bundles" / "fraud-1", TrustStore.from_files([work / "signing.pub"]))
     scorer = Scorer(bundle.manifest, load_engine(bundle))

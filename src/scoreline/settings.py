@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.access.scopes import SCOPES
+from scoreline.core import ids
 from scoreline.core.errors import NotFound, SettingError
 
 PREFIX: Final = "SCORELINE_"
 DEFAULT_FILE: Final = "scoreline.toml"
-SCOPES: Final = ("predict", "feedback", "read", "admin")
 
 
 def option(default: Any, text: str, *, secret: bool = False) -> Any:
-    return dataclasses.field(default=default, metadata={"help": text, "secret": secret})
+    return dataclasses.field(default=default, repr=not secret, metadata={"help": text})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class Settings:
             raise SettingError(f"access.anonymous: unknown scope {unknown[0]!r}; known: {', '.join(SCOPES)}")
         if access.admin_key and len(access.admin_key) < 24:
             raise SettingError("access.admin_key: at least 24 characters; `openssl rand -hex 24` makes one")
+        if not access.admin_key.isascii():
+            raise SettingError("access.admin_key: ASCII only, because it travels in a header")
+        if server.max_rows > ids.MAX_ROWS:
+            raise SettingError(f"server.max_rows: at most {ids.MAX_ROWS}")
         leasts = {"workers": 1, "max_body_bytes": 1, "max_rows": 1, "keep_alive_s": 1}
         leasts |= {"drain_delay_ms": 0, "drain_ms": 0}
         for name, least in leasts.items():
@@ -93,15 +98,17 @@ def load_settings(
 ) -> Settings:
     """Settings from a file (None: `SCORELINE_CONFIG`, else ./scoreline.toml if there is one), environment and flags.
 
-    `flags` are dotted names, as `server.port`; None means not given. Raises SettingError or NotFound.
+    `flags` are dotted names, as `server.port`; None means not given. Of the environment only names of a setting or
+    with `__` in them are ours: Kubernetes puts others with this prefix there. Raises SettingError or NotFound.
     """
     path = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
+    known = dict(options())
     given: dict[str, Any] = dict(_from_file(path or Path(DEFAULT_FILE), required=path is not None))
     for name, text in environment.items():
-        if name.startswith(PREFIX) and name not in (f"{PREFIX}CONFIG", f"{PREFIX}DATA", f"{PREFIX}WITHOUT"):
-            given[name.removeprefix(PREFIX).lower().replace("__", ".")] = text
+        dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
+        if name.startswith(PREFIX) and ("." in dotted or dotted in known):
+            given[dotted] = text
     given |= {name: value for name, value in (flags or {}).items() if value is not None}
-    known = dict(options())
     sections: dict[str, dict[str, Any]] = {}
     for name, value in given.items():
         if name not in known:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreline.access.keyring import Keyring
+from scoreline.access.scopes import SCOPES
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
 from scoreline.core.manifest import Manifest
@@ -16,7 +17,7 @@ from scoreline.operations.install import locate
 from scoreline.operations.state import State
 from scoreline.records.spool import SpoolWriter, recorded
 from scoreline.registries.folder import FolderRegistry
-from scoreline.settings import SCOPES, Settings
+from scoreline.settings import Settings
 from scoreline.signing import TrustStore
 
 

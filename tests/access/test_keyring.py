@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreline.access.keyring import ANONYMOUS, Keyring, hash_key, offered_key
+from scoreline.access.keyring import ANONYMOUS, Keyring, check_host, hash_key, offered_key
 from scoreline.access.scopes import PUBLIC
 from scoreline.core.errors import Denied, Unauthenticated
 
@@ -94,3 +94,20 @@ def test_refusals_never_repeat_a_key() -> None:
 
 def test_a_keyring_holds_no_key() -> None:
     assert KEY not in repr(Keyring.of(KEY, (), SCOPES))
+
+
+@pytest.mark.parametrize("host", ("localhost", "localhost:8000", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8000"))
+def test_without_credentials_the_names_of_this_machine_are_answered(host: str) -> None:
+    check_host(Keyring(), {b"host": host.encode()})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example:80", "", "::1", "[::2]"),
+)
+def test_without_credentials_no_other_name_is_answered(host: str) -> None:
+    """A page could have its own name lead here (DNS rebinding) and read what the service answers."""
+    with pytest.raises(Denied):
+        check_host(Keyring(), {b"host": host.encode()})
+    for ring in (Keyring.of(KEY, (), SCOPES), Keyring.of("", ("predict",), SCOPES)):
+        check_host(ring, {b"host": host.encode()})

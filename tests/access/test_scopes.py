@@ -54,7 +54,7 @@ def concrete(path: str) -> str:
 def status_of(app: ASGI, method: str, path: str, key: str) -> int:
     async def go() -> int:
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             headers = {"x-api-key": key} if key else {}
             sent = {"json": FRAUD_ROW} if method == "POST" else {}
             return (await client.request(method, concrete(path), headers=headers, **sent)).status_code

@@ -12,7 +12,7 @@ import xgboost
 from typer.testing import CliRunner, Result
 
 from scoreline.cli import COMMANDS, build_app
-from service import SealedModel, run_scoreline
+from service import SealedModel, run_scoreline, serving
 
 
 def run(*arguments: str | Path) -> Result:
@@ -150,7 +150,6 @@ def test_a_missing_option_is_a_wrong_command_line(trained: Path) -> None:
     result = run("seal", trained / "churn.ubj", "--name", "churn")
     assert result.exit_code == 2
     assert "Missing option" in result.stderr
-    assert run("verify", trained).exit_code == 2
 
 
 @pytest.mark.parametrize("file", ("manifest.json", "model.ubj", "profile.json", "golden.json", "model.sig"))
@@ -235,3 +234,22 @@ def test_an_unknown_setting_ends_serve_and_batch_with_its_name(sealed: SealedMod
         result = run_scoreline(*command, cwd=tmp_path, SCORELINE_SERVER__PROT="1")
         assert (result.returncode, result.stdout) == (1, "")
         assert "unknown setting 'server.prot'" in result.stderr
+
+
+def test_a_state_folder_belongs_to_one_service(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        options = ("--trust", sealed.public_key, "--state-dir", service.state_dir, "--port", "0", "--admin-port", "0")
+        second = run_scoreline("serve", sealed.folder, *options, cwd=tmp_path)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert "another service runs in" in second.stderr and "--state-dir" in second.stderr
+        assert service.get("/healthz/ready").status_code == 200
+
+
+def test_verify_trusts_what_the_settings_trust(sealed: SealedModel, tmp_path: Path) -> None:
+    (tmp_path / "scoreline.toml").write_text(f'[trust]\nkeys = ["{sealed.public_key}"]\n')
+    assert run_scoreline("verify", sealed.folder, cwd=tmp_path).returncode == 0
+    assert (
+        run_scoreline("verify", sealed.folder, "--config", tmp_path / "scoreline.toml", cwd=Path("/")).returncode == 0
+    )
+    untrusted = run_scoreline("verify", sealed.folder, cwd=Path("/"))
+    assert untrusted.returncode == 1 and "no trusted key" in untrusted.stderr

@@ -20,7 +20,7 @@ from service import CHURN_ROW, FRAUD_ROW, SealedModel, serving, wait_until
 def get(steward: Steward, path: str) -> httpx.Response:
     async def go() -> httpx.Response:
         transport = httpx.ASGITransport(app=make_control_app(steward), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get(path)
 
     return asyncio.run(go())

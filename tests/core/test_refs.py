@@ -38,11 +38,13 @@ def test_what_is_no_ref_is_refused_with_the_forms_there_are(text: str) -> None:
         Ref.parse(text)
 
 
-def test_paths_have_no_scheme_or_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_the_form_of_a_registry_is_no_path_even_where_such_a_folder_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert is_path("bundles/fraud-1")
     assert is_path("/var/bundles/fraud-1")
     assert not is_path("folder:/fraud")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder:").mkdir()
     (tmp_path / "folder:" / "fraud").mkdir()
-    assert is_path("folder:/fraud")
+    assert not is_path("folder:/fraud")

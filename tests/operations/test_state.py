@@ -15,16 +15,21 @@ from scoreline.operations.state import Assignment, State, read_state, write_stat
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
-states = st.builds(
-    State,
-    models=st.dictionaries(texts, st.builds(Assignment, texts, digests, st.integers(0, 2**63)), max_size=3),
-    default=texts,
-    keys=st.dictionaries(digests, st.tuples(texts, st.lists(texts, max_size=3).map(tuple)), max_size=3),
-    anonymous=st.lists(texts, max_size=3).map(tuple),
-)
+assignments = st.dictionaries(texts, st.builds(Assignment, texts, digests, st.integers(0, 2**63)), max_size=3)
 
 
-@given(states)
+@st.composite
+def states(draw: st.DrawFn) -> State:
+    models = draw(assignments)
+    return State(
+        models=models,
+        default=draw(st.sampled_from(["", *models])),
+        keys=draw(st.dictionaries(digests, st.tuples(texts, st.lists(texts, max_size=3).map(tuple)), max_size=3)),
+        anonymous=tuple(draw(st.lists(texts, max_size=3))),
+    )
+
+
+@given(states())
 def test_state_read_is_the_state_written(tmp_path_factory: pytest.TempPathFactory, state: State) -> None:
     folder = tmp_path_factory.getbasetemp() / "state"
     write_state(folder, state)
@@ -94,6 +99,7 @@ def test_state_that_is_not_there_is_not_found(tmp_path: Path) -> None:
         '{"format": 2}',
         '{"format": 1}',
         '{"format": 1, "models": [], "default": "", "keys": {}, "anonymous": []}',
+        '{"format": 1, "models": {}, "default": "m", "keys": {}, "anonymous": []}',
         '{"format": 1, "models": {"m": 5}, "default": "", "keys": {}, "anonymous": []}',
         '{"format": 1, "models": {"m": {"digest": "a"}}, "default": "", "keys": {}, "anonymous": []}',
         '{"format": 1, "models": {"m": {"version": "1", "digest": "a", "x": 1}}, "default": "", "keys": {}, '

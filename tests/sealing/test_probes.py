@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import codes, keys, opened, same_bits, small_model
+from models import codes, keys, library_margins, opened, same_bits, small_model
 from scoreline.core.schema import Field, Schema
 from scoreline.sealing import probes, seal
 from scoreline.sealing.probes import probe_rows
@@ -46,3 +46,15 @@ def test_probes_of_a_very_large_model_are_a_sample(monkeypatch: pytest.MonkeyPat
     found = probe_rows(schema, np.zeros((1, 1)), [(0, float(k)) for k in range(1000)], 5)
     thresholds = {value for value in found[:, 0].tolist() if value >= 1 and value == int(value) and value < 1e6}
     assert len(thresholds) == 10
+
+
+def test_probes_of_a_linear_model_are_its_least_and_greatest_rows() -> None:
+    """Every field at the end of its range that its weight points to: where sums are longest."""
+    schema = Schema((Field("a", "number", minimum=-2.0, maximum=3.0), Field("b", "number", minimum=0.0, maximum=7.0)))
+    found = {tuple(row) for row in probe_rows(schema, np.zeros((1, 2)), [], 5, [[1.5, -2.0]]).tolist()}
+    assert {(3.0, 0.0), (-2.0, 7.0)} <= found
+    booster, _ = small_model("multi:softprob", booster="gblinear")
+    slopes = np.array(read_xgboost(booster).slopes)
+    assert slopes.shape == (3, 3)
+    base, up = (library_margins(booster, np.full((1, 3), value)) for value in (0.0, 1.0))
+    assert (up - base)[0] == pytest.approx(slopes.sum(axis=1), abs=1e-5)

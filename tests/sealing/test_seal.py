@@ -195,6 +195,8 @@ def test_bundle_of_another_signer_is_refused(tmp_path: Path) -> None:
         ({"thresholds": {"approve": 0.5}}, SchemaError, "a name of its own"),
         ({"thresholds": {"": 0.5}}, SchemaError, "a name of its own"),
         ({"thresholds": {"review": math.nan}}, SchemaError, "finite and rise"),
+        ({"thresholds": {"review": 50.0}}, SettingError, "a probability lies between 0 and 1"),
+        ({"thresholds": {"review": 0.0}}, SettingError, "a probability lies between 0 and 1"),
         ({"classes": ["no", "yes"]}, SettingError, "the model has no classes, and 2 names are given"),
         ({"schema": {"zz": {"type": "number"}}}, SchemaError, "not a feature of the model"),
         ({"schema": {"c": {"range": [0, 1]}}}, SealRefused, "reference rows break the schema"),

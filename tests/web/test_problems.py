@@ -81,7 +81,8 @@ def test_field_names_of_callers_cannot_break_the_answer() -> None:
 
 
 def test_health_is_200_or_503() -> None:
-    assert health(ready=True)[0] == 200
-    status, headers, body = health(ready=False)
+    assert health(live_only=False, ready=True)[0] == 200
+    assert health(live_only=True, ready=False)[0] == 200
+    status, headers, body = health(live_only=False, ready=False)
     assert (status, dict(headers)[b"content-type"]) == (503, b"application/problem+json")
     assert json.loads(body)["type"] == "/errors/not-ready"

@@ -1,20 +1,25 @@
 """Reading a body: whole, never more of it than the limit, and None where the client left."""
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scoreline.core.errors import TooLarge
+from scoreline.core.errors import Denied, TooLarge
 from scoreline.web.asgi import read_body
 
 LIMIT = 16
 
 
-def read(messages: list[dict[str, Any]], length: int | None = None) -> tuple[bytes | None, int]:
+def anyone(headers: Mapping[bytes, bytes]) -> None: ...
+
+
+def read(
+    messages: list[dict[str, Any]], length: int | None = None, admit: Callable[..., object] = anyone
+) -> tuple[bytes | None, int]:
     """The body, and how many messages were taken to have it."""
     taken = 0
 
@@ -24,7 +29,7 @@ def read(messages: list[dict[str, Any]], length: int | None = None) -> tuple[byt
         return messages[taken - 1]
 
     headers = {} if length is None else {b"content-length": b"%d" % length}
-    return asyncio.run(read_body(headers, receive, LIMIT)), taken
+    return asyncio.run(read_body(headers, receive, LIMIT, admit)), taken
 
 
 def pieces(*parts: bytes) -> list[dict[str, Any]]:
@@ -64,3 +69,12 @@ def test_a_body_without_an_end_is_refused_as_soon_as_it_is_too_large() -> None:
 def test_a_client_that_leaves_has_no_body(before: int) -> None:
     messages = [{"type": "http.request", "body": b"x", "more_body": True}] * before
     assert read([*messages, {"type": "http.disconnect"}])[0] is None
+
+
+def test_who_is_not_admitted_is_refused_before_its_body_is_waited_for() -> None:
+    def nobody(headers: Mapping[bytes, bytes]) -> None:
+        raise Denied("no")
+
+    first_of_many = [{"type": "http.request", "body": b"x", "more_body": True}]
+    with pytest.raises(Denied):
+        read(first_of_many, admit=nobody)

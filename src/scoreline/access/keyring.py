@@ -9,6 +9,7 @@ from scoreline.access.scopes import PUBLIC
 from scoreline.core.errors import Denied, Unauthenticated
 
 ANONYMOUS = "anonymous"
+_LOOPBACK_NAMES = frozenset((b"localhost", b"127.0.0.1", b"[::1]"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,17 @@ class Keyring:
                     raise Denied(f"this key does not have the scope {scope!r}")
                 return caller
         raise Unauthenticated("this key is not known here; it may have been revoked")
+
+
+def check_host(keyring: Keyring, headers: Mapping[bytes, bytes]) -> None:
+    """While everything is open on loopback, only loopback's own names are answered; raises Denied.
+
+    Otherwise a web page could reach the service under a name of its own that leads here (DNS rebinding).
+    """
+    if keyring.open_on_loopback:
+        host = headers.get(b"host", b"localhost").rpartition(b":")
+        if (host[0] if host[2].isdigit() and host[0] else b"".join(host)) not in _LOOPBACK_NAMES:
+            raise Denied("without credentials only localhost, 127.0.0.1 and [::1] are answered here")
 
 
 def hash_key(key: str) -> str:

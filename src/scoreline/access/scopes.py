@@ -3,6 +3,7 @@
 from typing import Final
 
 PUBLIC: Final = ""
+SCOPES: Final = ("predict", "feedback", "read", "admin")
 
 DATA_PLANE: Final = {
     ("POST", "/predict"): "predict",

@@ -42,12 +42,19 @@ def seal_command(
             out=out,
             version=version,
             schema=schema,
-            thresholds=dict(_threshold(text) for text in threshold or []),
+            thresholds=_thresholds(threshold or []),
             otherwise=otherwise,
             classes=classes.split(",") if classes else None,
             iterations="best" if iterations == "best" else "all",
         )
     _report(sealed)
+
+
+def _thresholds(texts: list[str]) -> dict[str, float]:
+    found = dict(_threshold(text) for text in texts)
+    if len(found) != len(texts):
+        raise SettingError("--threshold: an outcome starts at one score; one is given twice")
+    return found
 
 
 def _threshold(text: str) -> tuple[str, float]:

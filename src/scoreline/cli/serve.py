@@ -1,8 +1,11 @@
 """`scoreline serve`."""
 
+import fcntl
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -44,11 +47,17 @@ def serve(
         }
         settings = load_settings(config, os.environ, flags)
         check_exposure(settings)
-        state = seed_state(refs, settings, default)
-        data, control = (
-            _listen(settings.server.host, settings.server.port),
-            _listen("127.0.0.1", settings.server.admin_port),
-        )
+        with held(Path(settings.state_dir)):
+            code = run(refs, settings, default)
+    raise typer.Exit(code)
+
+
+def run(refs: list[str], settings: Settings, default: str) -> int:
+    """Listens, installs, keeps the processes until they have drained; raises SettingError, NotFound, BundleError."""
+    server = settings.server
+    data = _listen(server.host, server.port, "--port")
+    control = _listen("127.0.0.1", server.admin_port, "--admin-port")
+    state = seed_state(refs, settings, default)
     names = ", ".join(f"{name} {assignment.version}" for name, assignment in state.models.items())
 
     def on_ready() -> None:
@@ -56,18 +65,26 @@ def serve(
         if keyring(settings).open_on_loopback:
             say("no credentials are set: this machine only; access.admin_key or access.anonymous opens it to others")
 
-    code = supervise(
-        [
-            Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data))
-            for _ in range(settings.server.workers)
-        ],
+    return supervise(
+        [Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data)) for _ in range(server.workers)],
         Child("steward", "scoreline.control.steward:run_steward", (settings, control)),
-        drain_delay_s=settings.server.drain_delay_ms / 1e3,
-        drain_s=settings.server.drain_ms / 1e3,
+        drain_delay_s=server.drain_delay_ms / 1e3,
+        drain_s=server.drain_ms / 1e3,
         on_ready=on_ready,
         stop_accepting=lambda: stop_listening(data),
     )
-    raise typer.Exit(code)
+
+
+@contextmanager
+def held(state_dir: Path) -> Iterator[None]:
+    """Holds a state folder for one service: two would assign each other's models. Raises SettingError."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "serve.lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingError(f"another service runs in {state_dir}; choose another --state-dir") from None
+        yield
 
 
 def check_exposure(settings: Settings) -> None:
@@ -101,11 +118,11 @@ def seed_state(refs: list[str], settings: Settings, default: str) -> State:
     return state
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         return listen(host, port)
     except OSError as error:
-        raise SettingError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
+        raise SettingError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with {option}") from None
 
 
 def _address(listener: socket.socket) -> str:

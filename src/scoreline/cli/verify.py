@@ -1,5 +1,6 @@
 """`scoreline verify`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,16 +9,21 @@ import typer
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.bundle import read_bundle
 from scoreline.engines.load import load_engine
-from scoreline.signing import TrustStore
+from scoreline.settings import load_settings
+from scoreline.wiring import verifier
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    trust: Annotated[list[Path], typer.Option(help="Public key to trust; may be repeated.")],
+    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
+    ] = None,
 ) -> None:
     """Checks a bundle's signature and files, loads it, and repeats its golden margins on this machine."""
     with errors_as_exit():
-        found = read_bundle(bundle, TrustStore.from_files(trust))
+        settings = load_settings(config, os.environ, {"trust.keys": trust or None})
+        found = read_bundle(bundle, verifier(settings))
         engine = load_engine(found)
     manifest = found.manifest
     say(f"{manifest.name} {manifest.version}  {manifest.digest}")

@@ -6,6 +6,7 @@ Until a database takes decisions over, it keeps every segment.
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from scoreline.web.server import DrainingServer
 from scoreline.wiring import keyring, spool_folder
 
 TAIL_S: Final = 0.1
+LAST_TAIL_S: Final = 4.0
 log = logging.getLogger("scoreline.steward")
 
 
@@ -39,7 +41,9 @@ def run_steward(settings: Settings, listener: socket.socket, on_ready: Callable[
     )
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_serve(server, steward, listener, on_ready))
-    steward.tail()
+    deadline_s = time.monotonic() + LAST_TAIL_S
+    while steward.tail() and time.monotonic() < deadline_s:
+        pass
 
 
 async def _serve(
@@ -78,7 +82,7 @@ class Steward:
             await asyncio.sleep(TAIL_S)
 
     def status(self) -> dict[str, Any]:
-        """Models as assigned, the spool, and the decisions counted since this steward began."""
+        """Models as assigned, the spool, and the decisions counted in the segments that are there."""
         state = read_state(Path(self.settings.state_dir))
         return {
             "models": {

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from scoreline.core.errors import NotFound
@@ -35,5 +34,5 @@ class Ref:
 
 
 def is_path(text: str) -> bool:
-    """Whether a REF is a path: it exists, or has no scheme."""
-    return ":/" not in text or Path(text).exists()
+    """Whether a text is a path: whatever is not of a registry's form."""
+    return _REGISTERED.fullmatch(text) is None

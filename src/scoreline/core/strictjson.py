@@ -2,7 +2,10 @@
 
 import json
 import math
-from typing import Any
+from functools import partial
+from typing import Any, Final
+
+_LONG: Final = 400
 
 
 def strict_json(raw: bytes, *, finite: bool = True) -> Any:
@@ -15,6 +18,7 @@ def strict_json(raw: bytes, *, finite: bool = True) -> Any:
             raw.decode(),
             object_pairs_hook=_pairs,
             parse_float=_finite if finite else float,
+            parse_int=partial(_integer, finite=finite),
             parse_constant=_constant,
         )
     except UnicodeDecodeError:
@@ -39,6 +43,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a number is not finite")
     return value
+
+
+def _integer(text: str, *, finite: bool) -> float:
+    """An integer; one beyond float64 is as little finite as 1e999."""
+    if len(text) < _LONG:
+        return int(text)
+    return _finite(text) if finite else float(text)
 
 
 def _constant(_: str) -> float:

@@ -55,7 +55,7 @@ def read_state(state_dir: Path) -> State:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise SettingError(f"{state_dir / FILE} is of another format than {FORMAT}")
     try:
-        return State(
+        state = State(
             models={name: Assignment(**assignment) for name, assignment in found["models"].items()},
             default=found["default"],
             keys={digest: (caller, tuple(scopes)) for digest, (caller, scopes) in found["keys"].items()},
@@ -63,3 +63,6 @@ def read_state(state_dir: Path) -> State:
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SettingError(f"{state_dir / FILE} does not hold a state") from None
+    if state.default and state.default not in state.models:
+        raise SettingError(f"{state_dir / FILE} names a default model that it does not assign")
+    return state

@@ -22,6 +22,7 @@ from scoreline.records.frames import MAGIC, frame_author, frame_decisions, read_
 
 SUFFIX: Final = ".seg"
 RETRY_AFTER_S: Final = 5
+LOOK_NS: Final = 1_000_000_000
 READ_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -33,13 +34,14 @@ class SpoolWriter:
         self._segment_bytes = segment_bytes
         self._fd = -1
         self._size = 0
+        self._looked_ns = 0
         self._authors: dict[int, int] = {}
         self._kept: list[Author] = []  # keeps the ids in `_authors` from being used again
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, decisions: Decisions) -> None:
         """One frame, one `write`; durable on return against the death of this process. Raises RecordRefused."""
-        if self._fd < 0 or self._size >= self._segment_bytes:
+        if self._fd < 0 or self._size >= self._segment_bytes or self._is_removed(decisions.context.time_ns):
             self._begin_segment()
         author = decisions.author
         index = self._authors.get(id(author))
@@ -54,6 +56,13 @@ class SpoolWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _is_removed(self, time_ns: int) -> bool:
+        """Whether someone deleted the segment under us; looked at once a second."""
+        if time_ns - self._looked_ns < LOOK_NS:
+            return False
+        self._looked_ns = time_ns
+        return os.fstat(self._fd).st_nlink == 0
 
     def _begin_segment(self) -> None:
         self.close()

@@ -58,11 +58,12 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
     is_category = position in model.categories
     if is_category:
         known = model.categories[position]
-        settings = {"type": "category", "categories": _categories(name, known, column, settings), **settings}
+        found = column.categories if column is not None and model.fits(position, column.categories) else ()
+        settings = {"type": "category", "categories": _categories(name, known, settings, found), **settings}
         words = settings["categories"]
         if not isinstance(words, list):
             raise SchemaError(f"field {name!r}: categories is a list")
-        if (known is not None and words != list(known)) or not model.fits(position, words):
+        if (known is not None and words != list(known)) or model.fits(position, words) is False:
             raise SchemaError(f"field {name!r}: the categories are not the model's, in the order of training")
     elif column is not None:
         settings = {"type": column.kind, **settings}
@@ -77,14 +78,15 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
     return Field.from_settings(name, settings)
 
 
-def _categories(name: str, known: Sequence[Any] | None, column: Column | None, declared: Mapping[str, Any]) -> object:
+def _categories(name: str, known: Sequence[Any] | None, declared: Mapping[str, Any], checked: Sequence[Any]) -> object:
+    """The words of a category field: the model's, else the declared ones, else the reference's that fit the model."""
     if known is not None:
         return list(known)
     if "categories" in declared:
         return declared["categories"]
-    if column is not None and column.categories:
-        return list(column.categories)
+    if checked:
+        return list(checked)
     raise SealRefused(
-        f"the model does not keep the categories of {name!r}: list them in schema.toml in the order of training, or "
-        "give a reference where the column is a dictionary (pandas category)"
+        f"the model does not keep the categories of {name!r}: list them in schema.toml in the order of training (a "
+        "reference alone cannot show that order)"
     )

@@ -1,6 +1,6 @@
 """Rows that try a model where engines differ: at and beside thresholds, missing, denormal, extreme, each category."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,9 @@ MAX_SPLITS: Final = 20_000
 _DENORMAL: Final = (0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38)
 
 
-def probe_rows(schema: Schema, reference: Floats, splits: Sequence[Split], seed: int) -> Floats:
+def probe_rows(
+    schema: Schema, reference: Floats, splits: Sequence[Split], seed: int, slopes: Sequence[Sequence[float]] = ()
+) -> Floats:
     """Float64 rows (n, n_fields), each a reference row with one or more fields replaced; drawn with a fixed seed."""
     rng = np.random.default_rng(seed)
     positions: list[int] = []
@@ -33,7 +35,15 @@ def probe_rows(schema: Schema, reference: Floats, splits: Sequence[Split], seed:
     sparse = reference[rng.integers(0, len(reference), 500)]
     sparse[rng.random(sparse.shape) < 0.5] = np.nan
     nothing = np.full((1, len(schema.fields)), np.nan)
-    return np.concatenate([single, sparse, nothing])
+    return np.concatenate([single, sparse, nothing, *_steepest(schema, slopes)])
+
+
+def _steepest(schema: Schema, slopes: Sequence[Sequence[float]]) -> Iterator[Floats]:
+    """The rows where a linear model's margin is least and greatest: every field at the end its weight points to."""
+    low, high = np.array([field.bounds for field in schema.fields]).T
+    for weights in slopes:
+        upwards = np.asarray(weights) > 0
+        yield np.stack([np.where(upwards, high, low), np.where(upwards, low, high)])
 
 
 def _sample(splits: Sequence[Split], rng: np.random.Generator) -> Sequence[Split]:

@@ -109,7 +109,9 @@ def seal(
     values = _reference_values(settled, rows)
     built = build_engines(draft, _model_files(trained))
     engines = [engine for engine, _ in built]
-    parity = check_parity(trained, engines, np.concatenate([values, probe_rows(settled, values, trained.splits, SEED)]))
+    parity = check_parity(
+        trained, engines, np.concatenate([values, probe_rows(settled, values, trained.splits, SEED, trained.slopes)])
+    )
     engine = engines[0] if len(engines) == 1 else TwinEngine(built)
     manifest, files = _finish(draft, trained, rows, values, engine)
     _write(target, manifest, files, Path(key))
@@ -145,7 +147,10 @@ def _policy(trained: TrainedModel, thresholds: Mapping[str, float], otherwise: s
     if not thresholds:
         return ThresholdPolicy()
     rising = sorted(thresholds.items(), key=lambda item: item[1])
-    return ThresholdPolicy((otherwise, *(outcome for outcome, _ in rising)), tuple(start for _, start in rising))
+    policy = ThresholdPolicy((otherwise, *(outcome for outcome, _ in rising)), tuple(start for _, start in rising))
+    if trained.link == "sigmoid" and not all(0 < start <= 1 for start in policy.thresholds):
+        raise SettingError("a probability lies between 0 and 1: no score would ever reach, or miss, such a threshold")
+    return policy
 
 
 def _reference_values(schema: Schema, reference: Reference) -> Floats:
@@ -196,7 +201,7 @@ def _finish(
 def _golden_rows(schema: Schema, trained: TrainedModel, values: Floats) -> Floats:
     rng = np.random.default_rng(SEED)
     usual = values[rng.integers(0, len(values), GOLDEN_ROWS // 2)]
-    probes = probe_rows(schema, values, trained.splits, SEED)
+    probes = probe_rows(schema, values, trained.splits, SEED, trained.slopes)
     return np.concatenate([usual, probes[rng.integers(0, len(probes), GOLDEN_ROWS // 2)]])
 
 

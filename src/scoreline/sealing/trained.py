@@ -16,9 +16,10 @@ class TrainedModel:
     `file` and `raw` are what goes into the bundle for the engine `kind`. `feature_names` is empty where the model has
     none; `categories` maps a feature's position to its categories in the trainer's order, None where the model knows it
     is categorical but not with which words; `fits` then says whether words proposed for a position agree with what the
-    model does keep. `twin` is the same model as an ONNX graph, or None and `twin_reason` says
-    why. `splits` are (position, threshold) pairs to probe. `margins` and `scores` are the trainer's own library on
-    float64 values (n_rows, n_features), shaped (n_rows, n_outputs).
+    model does keep, None where it keeps nothing of them. `twin` is the same model as an ONNX graph, or None and
+    `twin_reason` says why. `splits` are
+    (position, threshold) pairs to probe; `slopes` are a linear model's weights, one row per output. `margins` and
+    `scores` are the trainer's own library on float64 values (n_rows, n_features), shaped (n_rows, n_outputs).
     """
 
     kind: str
@@ -29,11 +30,12 @@ class TrainedModel:
     link: str
     feature_names: tuple[str, ...]
     categories: Mapping[int, Sequence[str] | Sequence[int] | None]
-    fits: Callable[[int, Sequence[Any]], bool]
+    fits: Callable[[int, Sequence[Any]], bool | None]
     classes: tuple[str, ...]
     twin: bytes | None
     twin_reason: str
     splits: Sequence[Split]
+    slopes: Sequence[Sequence[float]]
     margins: Callable[[Floats], Floats]
     scores: Callable[[Floats], Floats]
     lineage: Mapping[str, Any] = field(default_factory=dict)

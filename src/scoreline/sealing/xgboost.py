@@ -66,6 +66,7 @@ def read_xgboost(model: object, iterations: Iterations = "best") -> TrainedModel
         twin=None if twin_reason else tree_graph(trees, _base_margins(found, n_features, n_outputs), n_features),
         twin_reason=twin_reason,
         splits=_splits(trees),
+        slopes=_slopes(learner["gradient_booster"], n_features, n_outputs),
         fits=partial(_fits, _kept_categories(learner)),
         margins=lambda values: _predict(booster, values, n_outputs, margin=True),
         scores=lambda values: _predict(booster, values, n_outputs, margin=False),
@@ -184,6 +185,15 @@ def _categories(learner: dict[str, Any]) -> dict[int, list[str] | list[int] | No
     return found
 
 
+def _slopes(booster: dict[str, Any], n_features: int, n_outputs: int) -> list[list[float]]:
+    """A linear booster's weights by output; the last of its list are the biases."""
+    if booster["name"] != "gblinear":
+        return []
+    weights = np.asarray(booster["model"]["weights"], dtype=np.float64).reshape(n_features + 1, n_outputs)
+    slopes: list[list[float]] = weights[:n_features].T.tolist()
+    return slopes
+
+
 def _kept_categories(learner: dict[str, Any]) -> list[dict[str, Any]]:
     booster = learner["gradient_booster"]
     model = booster["gbtree"]["model"] if booster["name"] == "dart" else booster.get("model", {})
@@ -203,10 +213,10 @@ def _category_list(kept: dict[str, Any]) -> list[str] | list[int] | None:
     return [raw[start:end].decode() for start, end in pairwise(kept["offsets"])] or None
 
 
-def _fits(kept: list[dict[str, Any]], position: int, words: Sequence[Any]) -> bool:
-    """Whether words are those the model keeps, whole or cut."""
+def _fits(kept: list[dict[str, Any]], position: int, words: Sequence[Any]) -> bool | None:
+    """Whether words are those the model keeps, whole or cut; None where it keeps none."""
     if position >= len(kept) or not kept[position].get("offsets"):
-        return True
+        return None
     offsets, raw = kept[position]["offsets"], bytes(value & 0xFF for value in kept[position]["values"])
     encoded = [str(word).encode() for word in words]
     ends = ([len(word) for word in encoded], [len(str(word)) for word in words])

@@ -21,8 +21,13 @@ LINGER_IDLE_S: Final = 1.0
 log = logging.getLogger("scoreline.http")
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes | None:
-    """The whole body, None where the client left; raises TooLarge before more than `limit` bytes are kept."""
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, limit: int, admit: Callable[[Mapping[bytes, bytes]], object]
+) -> bytes | None:
+    """The whole body, None where the client left.
+
+    Raises TooLarge before more than `limit` bytes are kept, and what `admit` raises before a body is waited for.
+    """
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise TooLarge(f"a body has at most {limit} bytes")
@@ -34,6 +39,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         raise TooLarge(f"a body has at most {limit} bytes")
     if not message.get("more_body", False):
         return body
+    admit(headers)
     parts = [body]
     size = len(body)
     while message.get("more_body", False):
@@ -72,9 +78,9 @@ def problem(status: int, title: str, detail: str) -> Answer:
     return status, [(b"content-type", PROBLEM_TYPE), (b"content-length", b"%d" % len(body))], body
 
 
-def health(ready: bool) -> Answer:
-    """200 while this process answers, 503 while it starts or drains."""
-    if ready:
-        body = b'{"status":"ready"}'
+def health(*, live_only: bool, ready: bool) -> Answer:
+    """Liveness: 200 always. Readiness: 200 while this process answers, 503 while it starts or drains."""
+    if live_only or ready:
+        body = b'{"status":"live"}' if live_only else b'{"status":"ready"}'
         return 200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body
     return problem(503, "Not ready", "this process is starting or draining")

@@ -56,6 +56,6 @@ def problem_of(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], b
 
 
 def problem_json(status: int, kind: str, title: str, detail: str, **extra: Any) -> bytes:
-    """The body of a problem; `type` is the anchor in docs/errors.md."""
+    """The body of a problem; docs/errors.md lists the kinds."""
     body = {"type": f"/errors/{kind}", "title": title, "status": status, "detail": detail, **extra}
     return json.dumps(body).encode()

@@ -10,7 +10,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from scoreline.access.keyring import Keyring, offered_key
+from scoreline.access.keyring import Keyring, check_host, offered_key
+from scoreline.access.scopes import PUBLIC
 from scoreline.core.errors import ScorelineError
 from scoreline.web.asgi import Answer, health, problem, refusal
 from scoreline.web.problems import OTHER, problem_json
@@ -37,7 +38,10 @@ class Routes:
         keyring = self._keyring
 
         def admit(request: Request) -> None:
-            keyring().admit(scope, offered_key(dict(request.headers.raw)))
+            headers, ring = dict(request.headers.raw), keyring()
+            if scope != PUBLIC:
+                check_host(ring, headers)
+            ring.admit(scope, offered_key(headers))
 
         self._app.add_api_route(path or route, handler, methods=[method], dependencies=[Depends(admit)], **options)
 
@@ -45,7 +49,13 @@ class Routes:
 def new_app(title: str, description: str, version: str) -> FastAPI:
     """An app without routes of its own, whose every error is a problem+json."""
     app = FastAPI(
-        title=title, description=description, version=version, docs_url=None, redoc_url=None, openapi_url=None
+        title=title,
+        description=description,
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
     )
 
     @app.exception_handler(ScorelineError)
@@ -95,11 +105,11 @@ def add_docs(routes: Routes, app: FastAPI) -> None:
 def add_health(routes: Routes, ready: Callable[[], bool]) -> None:
     """Liveness asks nothing of anyone; readiness and start-up say whether this process answers."""
 
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
+    async def live() -> Response:
+        return as_response(health(live_only=True, ready=ready()))
 
     async def is_ready() -> Response:
-        return as_response(health(ready()))
+        return as_response(health(live_only=False, ready=ready()))
 
     routes.add("GET", "/healthz/live", live, tags=["health"])
     routes.add("GET", "/healthz/ready", is_ready, tags=["health"])

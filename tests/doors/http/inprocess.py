@@ -61,7 +61,7 @@ def ask(app: ASGI, method: str, path: str, content: bytes | Iterable[bytes] = b"
         sent: dict[str, Any] = {"content": content if isinstance(content, bytes) else pieces()}
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://scoreline.test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, headers=named, **sent)
 
     return asyncio.run(go())

@@ -49,7 +49,7 @@ HEADERS: dict[str, dict[str, str]] = {
     "text": {"content_type": "text/plain"},
     "multipart": {"content_type": "multipart/form-data; boundary=x"},
     "csv": {"content_type": "text/csv"},
-    "own page's form": {**FORM, "origin": "http://scoreline.test", "sec_fetch_site": "same-origin"},
+    "own page's form": {**FORM, "origin": "http://localhost", "sec_fetch_site": "same-origin"},
     "cross-site form": {**FORM, "origin": "https://evil.example", "sec_fetch_site": "cross-site"},
     "cross-site form, no origin": {**FORM, "sec_fetch_site": "cross-site"},
     "same-site form": {**FORM, "sec_fetch_site": "same-site"},
@@ -62,14 +62,19 @@ HEADERS: dict[str, dict[str, str]] = {
     "long request id": {**JSON, "x_request_id": "x" * 129},
     "trace": {**JSON, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
     "bad trace": {**JSON, "traceparent": "00-xyz-b7ad6b7169203331-01"},
+    "trace of zeros": {**JSON, "traceparent": "00-00000000000000000000000000000000-b7ad6b7169203331-01"},
+    "another name": {**JSON, "host": "rebound.example"},
     "key nobody needs": {**JSON, "x_api_key": "whatever"},
 }
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def seen(response: httpx.Response) -> tuple[Any, ...]:
-    """All of an answer but ids and times, which must be of the right form."""
-    headers = {name: text for name, text in response.headers.items() if name != "date"}
+    """All of an answer but ids and times, which must be of the right form.
+
+    Whether the connection is closed depends on how much of the body had come when the answer was clear.
+    """
+    headers = {name: text for name, text in response.headers.items() if name not in ("date", "connection")}
     if "server-timing" in headers:
         assert re.fullmatch(r"model;dur=\d+\.\d{3}, total;dur=\d+\.\d{3}", headers.pop("server-timing"))
     if UUID.fullmatch(headers.get("x-request-id", "")):
@@ -112,6 +117,8 @@ def test_every_key_and_model_is_answered_alike(
     door = open_door(sealed, churn, default=default, keyring=Keyring(keys))
     row = CHURN_ROW if "churn" in path else FRAUD_ROW
     real, declared = both(door, path, json.dumps(row).encode(), **JSON, **({"x_api_key": key} if key else {}))
+    for _, headers, *_ in (real, declared):
+        headers.pop("connection", None)  # this client sends in pieces: it may be refused, and left, before the last
     assert real == declared
 
 

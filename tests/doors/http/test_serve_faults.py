@@ -13,7 +13,7 @@ import pytest
 from load import Client, failures_of, ids_of, load
 
 from models import edit, keys, sealed_bundle
-from service import FRAUD_ROW, SealedModel, Service, serving, start_serving, wait_until
+from service import FRAUD_ROW, SealedModel, Service, run_scoreline, serving, start_serving, wait_until
 
 
 def assert_recorded_once(service: Service, answered: list[str]) -> None:
@@ -73,7 +73,7 @@ def test_a_request_under_way_is_answered_before_the_end(sealed: SealedModel, tmp
     with serving(sealed, folder=tmp_path) as service:
         body = b'{"amount": 12}'
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
-            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body))
             connection.sendall(body[:5])
             time.sleep(0.2)
             service.process.terminate()
@@ -212,3 +212,27 @@ def test_a_spool_that_cannot_be_written_ends_the_start_with_one_clear_line(seale
     assert service.said == ""
     assert "spool" in service.log and "a worker ended before it could answer" in service.log
     assert "Traceback" not in service.log
+
+
+def test_a_second_service_in_the_same_folder_is_refused_and_changes_nothing(
+    sealed: SealedModel, churn: SealedModel, tmp_path: Path
+) -> None:
+    with serving(sealed, folder=tmp_path, SCORELINE_ACCESS__ADMIN_KEY="a-key-of-24-characters-x") as service:
+        other = ("--trust", churn.public_key, "--state-dir", service.state_dir, "--port", "0", "--admin-port", "0")
+        refused = run_scoreline("serve", churn.folder, *other, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert "another service runs in" in refused.stderr
+        assert service.post(FRAUD_ROW).status_code == 401
+        assert service.post(FRAUD_ROW, x_api_key="a-key-of-24-characters-x").status_code == 200
+
+
+def test_a_segment_deleted_under_a_worker_is_followed_by_a_new_one(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        service.post(FRAUD_ROW)
+        (segment,) = (service.state_dir / "spool").iterdir()
+        segment.unlink()
+        wait_until(
+            lambda: service.post(FRAUD_ROW).status_code == 200 and service.recorded_ids(), "a new segment begins"
+        )
+        answer = service.post(FRAUD_ROW).json()
+        assert answer["prediction_id"] in service.recorded_ids()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from scoreline.access.keyring import Keyring, offered_key
+from scoreline.access.keyring import Keyring, check_host, offered_key
 from scoreline.core import ids
 from scoreline.core.batch import Context
 from scoreline.core.errors import NotFound, ScorelineError, WrongType
@@ -17,7 +17,7 @@ from scoreline.web.asgi import ASGI, Answer, Receive, Scope, Send, linger, log, 
 
 _JSON: Final = b"application/json"
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
-_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _SAME_SITE: Final = (b"same-origin", b"none")
 
 
@@ -89,12 +89,17 @@ class Door:
             raise NotFound("no such model is served here; GET /models lists those that are")
         return found
 
+    def admit(self, headers: Mapping[bytes, bytes]) -> str:
+        """The caller, by the headers alone; raises Denied, Unauthenticated or WrongType."""
+        check_host(self.keyring, headers)
+        caller = self.keyring.admit("predict", offered_key(headers))
+        check_content_type(headers)
+        return caller
+
     def predict(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
         """The answer to one prediction request, errors included: it never raises."""
         try:
-            caller = self.keyring.admit("predict", offered_key(headers))
-            check_content_type(headers)
-            return endpoint.predict(headers, body, caller)
+            return endpoint.predict(headers, body, self.admit(headers))
         except ScorelineError as error:
             return refusal(error)
         except Exception:
@@ -116,7 +121,7 @@ def make_app(door: Door, pages: ASGI) -> ASGI:
         headers = dict(scope["headers"])
         unread = False
         try:
-            body = await read_body(headers, receive, door.max_body_bytes)
+            body = await read_body(headers, receive, door.max_body_bytes, door.admit)
         except ScorelineError as error:
             answer = refusal(error, close=True)
             unread = True

@@ -80,7 +80,7 @@ def _add_predictions(routes: Routes, door: Door) -> None:
         headers = dict(request.headers.raw)
         try:
             endpoint = door.endpoint(name)
-            body = await read_body(headers, request.receive, door.max_body_bytes)
+            body = await read_body(headers, request.receive, door.max_body_bytes, door.admit)
         except ScorelineError as error:
             return as_response(refusal(error, close=True))
         return as_response(door.predict(endpoint, headers, body or b""))

@@ -19,6 +19,8 @@ from scoreline.web.server import DrainingServer
 from scoreline.wiring import Model, keyring_of, open_state, spool_writer, verifier
 
 WATCH_S: Final = 0.2
+LIVE: Final = "/healthz/live"
+HEALTH: Final = (LIVE, "/healthz/ready", "/healthz/startup")
 PAGES: Final = "scoreline.doors.http.pages:make_pages"
 log = logging.getLogger("scoreline.worker")
 
@@ -78,20 +80,22 @@ class Worker:
                 self._seen = stamp
                 try:
                     self._open(*await loop.run_in_executor(thread, self._prepare))
-                except (ScorelineError, OSError, KeyError, TypeError) as error:
+                except ScorelineError as error:
                     log.error("the new state is not taken, the last one goes on: %s", error)
+                except Exception:
+                    log.exception("the new state is not taken, the last one goes on")
 
     def _prepare(self) -> tuple[State, dict[str, Model]]:
         state = read_state(self._state_dir)
         return state, open_state(state, self._state_dir, self._verifier, self._sink, self._models)
 
     def _open(self, state: State, models: dict[str, Model]) -> None:
-        self._models = models
         endpoints = {
             name: Endpoint(model.manifest, model.score, self._settings.server.max_rows)
             for name, model in models.items()
         }
         self.door.open(endpoints, state.default, keyring_of(state))
+        self._models = models
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
@@ -113,13 +117,14 @@ class LatePages:
         self._described: object = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/healthz/"):
-            status, headers, body = health(self._door.ready or scope["path"] == "/healthz/live")
+        send = self._closing(send)
+        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in HEALTH:
+            status, headers, body = health(live_only=scope["path"] == LIVE, ready=self._door.ready)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return
         pages = await self._current()
-        await pages(scope, receive, self._closing(send))
+        await pages(scope, receive, send)
 
     async def _current(self) -> ASGI:
         if self._pages is None or self._described is not self._door.endpoints:
