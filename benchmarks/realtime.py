@@ -21,10 +21,10 @@ import xgboost
 
 from models import BenchModel, bench_model
 
-ROUNDS: Final = 7
+ROUNDS: Final = 5
 ROUND_S: Final = 3
 CEILING_MOVE: Final = 0.10
-TRIES: Final = 4
+TRIES: Final = 3
 HERE: Final = Path(__file__).parent
 Figure = dict[str, Any]
 

@@ -147,7 +147,6 @@ def test_an_absent_column_takes_the_default_in_every_row() -> None:
         (Field("x", "number"), pa.string(), "a number"),
         (Field("x", "number"), pa.bool_(), "a number"),
         (Field("x", "integer"), pa.timestamp("us"), "an integer"),
-        (Field("x", "number"), pa.decimal128(9, 2), "a number"),
         (Field("x", "boolean"), pa.int8(), "true or false"),
         (Field("x", "category", categories=("a",)), pa.int64(), "a text category"),
         (Field("x", "category", categories=(1,)), pa.dictionary(pa.int8(), pa.string()), "an integer category"),

@@ -294,3 +294,14 @@ def test_nan_in_a_float_column_is_a_missing_value(model: Any, files: Any, tmp_pa
         for number, rows in enumerate([table, null])
     ]
     assert scores[0] == scores[1]
+
+
+def test_decimals_are_numbers(model: Any, files: Any, tmp_path: Path) -> None:
+    table = files.good_rows(ROWS)
+    numbers = [round(value, 2) for value in table["amount"].to_pylist()]
+    as_numbers = table.set_column(1, "amount", pa.array(numbers))
+    as_decimals = table.set_column(1, "amount", pa.array(numbers).cast(pa.decimal128(9, 2)))
+    wanted = model.run(files.write(as_numbers, tmp_path / "numbers.parquet"), tmp_path / "wanted.parquet")
+    found = model.run(files.write(as_decimals, tmp_path / "decimals.parquet"), tmp_path / "found.parquet")
+    assert found.scored == ROWS
+    assert files.read(found.outputs) == files.read(wanted.outputs)

@@ -83,6 +83,34 @@ def test_a_request_under_way_is_answered_before_the_end(sealed: SealedModel, tmp
         assert service.exit_code() == 0
 
 
+def test_an_idle_connection_may_still_ask_while_the_service_drains(sealed: SealedModel, tmp_path: Path) -> None:
+    request = b'POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 14\r\n\r\n{"amount": 12}'
+    with (
+        serving(sealed, folder=tmp_path) as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection,
+    ):
+        connection.sendall(request)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        service.process.terminate()
+        time.sleep(0.6)
+        connection.sendall(request)
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200") and b"connection: close" in answer
+        assert service.exit_code() == 0
+
+
+def test_a_client_that_never_finishes_does_not_hold_the_drain_for_ever(sealed: SealedModel, tmp_path: Path) -> None:
+    with (
+        serving(sealed, folder=tmp_path, SCORELINE_SERVER__DRAIN_MS="500") as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection,
+    ):
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 14\r\n\r\n{")
+        time.sleep(0.2)
+        service.process.terminate()
+        assert service.exit_code() == 0
+        assert "is killed" not in service.log
+
+
 def test_a_killed_worker_is_replaced_and_costs_its_own_connections_only(sealed: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path, workers=2) as service:
         before = {worker.pid for worker in service.workers()}

@@ -5,6 +5,7 @@ its wording hold. In files NaN is a missing value: that is how Parquet from pand
 """
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -60,13 +61,14 @@ def wrong_type(field: Field, kind: pa.DataType) -> str:
         kind = kind.value_type
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     is_integer = pa.types.is_integer(kind)
+    is_number = is_integer or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if field.type == "category":
         wants_text = isinstance(field.categories[0], str)
         fits, wanted = (is_text, "a text category") if wants_text else (is_integer, "an integer category")
     elif field.type == "boolean":
         fits, wanted = pa.types.is_boolean(kind), _KINDS["boolean"]
     else:
-        fits, wanted = is_integer or pa.types.is_floating(kind), _KINDS[field.type]
+        fits, wanted = is_number, _KINDS[field.type]
     return "" if fits or pa.types.is_null(kind) else wanted
 
 
@@ -78,12 +80,16 @@ def typed_numbers(field: Field, column: pa.Array) -> tuple[Floats, Mask | None]:
         column = column.dictionary_decode()
     if field.type == "boolean":
         column = column.cast(pa.int8())
+    elif pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
     return within(field, column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False))
 
 
 def typed_cell(_: Field, column: pa.Array, row: int) -> object:
     """One cell of a typed column, as `Schema.row` takes it."""
     value = column[row].as_py()
+    if isinstance(value, Decimal):
+        value = float(value)
     return None if value != value else value
 
 
