@@ -78,9 +78,7 @@ class Kept:
         self._notes, self._log = folder / "notes", folder / "log"
         self._notes.touch()
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "kept.py", *kinds], cwd=folder, stderr=log, env={**os.environ, "PYTHONPATH": "."}
-            )
+            self.process = subprocess.Popen([sys.executable, "kept.py", *kinds], cwd=folder, stderr=log)
 
     @property
     def notes(self) -> list[str]:

@@ -31,8 +31,8 @@ def test_has_no_fixture(nothing): ...
 
 @pytest.mark.parametrize("tests", (TESTS, 'import pytest\npytest.importorskip("a_module_that_is_not")'))
 def test_a_skip_fails_in_ci_and_only_there(tmp_path: Path, tests: str) -> None:
-    for name in ("conftest.py", "service.py"):
-        shutil.copy(REPOSITORY / "tests" / name, tmp_path)
+    shutil.copy(REPOSITORY / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "service.py").write_text("SealedModel = seal_churn = seal_fraud = None")  # no model is needed here
     (tmp_path / "test_some.py").write_text(tests)
 
     def outcome(ci: str) -> tuple[int, str]:
