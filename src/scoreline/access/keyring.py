@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from scoreline.access.scopes import PUBLIC
 from scoreline.core.errors import Denied, Unauthenticated
@@ -54,10 +55,14 @@ def check_host(keyring: Keyring, headers: Mapping[bytes, bytes]) -> None:
 
     Otherwise a web page could reach the service under a name of its own that leads here (DNS rebinding).
     """
-    if keyring.open_on_loopback:
-        host = headers.get(b"host", b"localhost").rpartition(b":")
-        if (host[0] if host[2].isdigit() and host[0] else b"".join(host)) not in _LOOPBACK_NAMES:
-            raise Denied("without credentials only localhost, 127.0.0.1 and [::1] are answered here")
+    if keyring.open_on_loopback and not _is_loopback_name(headers.get(b"host", b"localhost")):
+        raise Denied("without credentials only localhost, 127.0.0.1 and [::1] are answered here")
+
+
+@lru_cache(maxsize=64)
+def _is_loopback_name(host: bytes) -> bool:
+    name, _, port = host.rpartition(b":")
+    return (name if name and port.isdigit() else host) in _LOOPBACK_NAMES
 
 
 def hash_key(key: str) -> str:

@@ -79,8 +79,6 @@ class CorkedProtocol(HttpToolsProtocol):
     7.8); uvicorn's parser would drop the body, so it never sees the offer.
     """
 
-    _reads_head = True
-    _has_completed = False
     _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -90,21 +88,15 @@ class CorkedProtocol(HttpToolsProtocol):
         super().connection_made(CorkedTransport(transport, cork))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        if self._reads_head and _OFFER.search(data) is not None:
+        awaits_head = self.cycle is None or not self.cycle.more_body
+        if awaits_head and (b"pgrade" in data or b"PGRADE" in data):
             head, blank, body = data.partition(b"\r\n\r\n")
             data = _OFFER.sub(rb"\r\nx-offered:", head) + blank + body
-        self._has_completed = False
         super().data_received(data)
-        if self._reads_head and not self._has_completed:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        self._reads_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._reads_head, self._has_completed, self._head_bytes = True, True, 0
-        super().on_message_complete()
+        if self.scope is None or "path" in self.scope:  # no head is half read
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
