@@ -22,7 +22,7 @@ FEATURES = [f"feature_{number}" for number in range(20)]
 THRESHOLDS = {"review": 0.5, "refuse": 0.8}
 ROW_GROUP = 1 << 20
 RATIO_ROWS = 2_000_000
-PAIRS = 7
+PAIRS = 5
 MEMORY_ROWS = (1_000_000, 5_000_000, 20_000_000)
 
 
