@@ -21,7 +21,7 @@ from scoreline.records.spool import SpoolReader, segments
 from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
-from scoreline.web.server import DrainingServer
+from scoreline.web.server import DrainingServer, run
 from scoreline.wiring import keyring, spool_folder
 
 TAIL_S: Final = 0.1
@@ -39,20 +39,10 @@ def run_steward(settings: Settings, listener: socket.socket, on_ready: Callable[
         drain_s=1.0,
         on_drain=steward.drain,
     )
-    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(_serve(server, steward, listener, on_ready))
+    run(server, listener, steward.run, on_ready)
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
         pass
-
-
-async def _serve(
-    server: DrainingServer, steward: "Steward", listener: socket.socket, on_ready: Callable[[], None]
-) -> None:
-    tailing = asyncio.create_task(steward.run())
-    on_ready()
-    await server.serve(sockets=[listener])
-    tailing.cancel()
 
 
 class Steward:

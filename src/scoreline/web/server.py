@@ -7,14 +7,15 @@ On SIGTERM, in this order:
   4. when the last connection is gone, or after `drain_s`, the process ends.
 """
 
+import asyncio
 import ctypes
 import logging
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -73,6 +74,24 @@ class DrainingServer(uvicorn.Server):
             empty = not self.server_state.connections and elapsed_s >= self._delay_s + QUEUE_S
             self.should_exit = self.should_exit or empty or elapsed_s >= self._delay_s + self._drain_s
         return await super().on_tick(counter)
+
+
+def run(
+    server: DrainingServer,
+    listener: socket.socket,
+    beside: Callable[[], Coroutine[Any, Any, None]],
+    on_ready: Callable[[], None],
+) -> None:
+    """Serves on an open socket until drained, with one task beside it that is cancelled at the end."""
+
+    async def serve() -> None:
+        task = asyncio.create_task(beside())
+        on_ready()
+        await server.serve(sockets=[listener])
+        task.cancel()
+
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(serve())
 
 
 def listen(host: str, port: int) -> socket.socket:

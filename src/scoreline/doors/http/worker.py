@@ -15,7 +15,7 @@ from scoreline.doors.http.app import Door, Endpoint, make_app
 from scoreline.operations.state import FILE, State, read_state
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
-from scoreline.web.server import DrainingServer
+from scoreline.web.server import DrainingServer, run
 from scoreline.wiring import Model, keyring_of, open_state, spool_writer, verifier
 
 WATCH_S: Final = 0.2
@@ -37,18 +37,7 @@ def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[
         drain_s=server.drain_ms / 1e3,
         on_drain=lambda: setattr(door, "draining", True),
     )
-    runner = asyncio.Runner(loop_factory=draining.config.get_loop_factory())
-    with runner:
-        runner.run(_serve(draining, worker, listener, on_ready))
-
-
-async def _serve(
-    server: DrainingServer, worker: "Worker", listener: socket.socket, on_ready: Callable[[], None]
-) -> None:
-    watching = asyncio.create_task(worker.watch())
-    on_ready()
-    await server.serve(sockets=[listener])
-    watching.cancel()
+    run(draining, listener, worker.watch, on_ready)
 
 
 class Worker:
