@@ -25,7 +25,16 @@ from scoreline.web.corked import CorkedProtocol
 QUEUE_S: Final = 0.3
 REPEAT_S: Final = 1.0
 _SO_ATTACH_FILTER: Final = 26
-_BPF_RETURN_NOTHING: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+# Classic BPF over the TCP header: a segment with SYN set is dropped, any other passes.
+_DROP_SYN: Final = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the byte of flags
+        (0x45, 0, 1, 0x02),  # SYN set: the next instruction, else the one after
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # pass
+    )
+)
 log = logging.getLogger("scoreline.server")
 
 
@@ -111,12 +120,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def stop_listening(listener: socket.socket) -> None:
-    """Lets a listener forget every new connection and keep those it has: a filter that drops what arrives.
+    """Lets a listener take no new connection and keep those it has: a filter that drops what asks for one.
 
     Closing it instead would reset connections that wait in its queue, requests and all (socket(7), SO_ATTACH_FILTER).
+    Only the first segment of a handshake is dropped: one that is half done completes, or its client, which counts
+    itself connected already, would be reset.
     """
-    program = ctypes.create_string_buffer(_BPF_RETURN_NOTHING)
-    fprog = struct.pack("HxxxxxxQ", 1, ctypes.addressof(program))
+    program = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
+    fprog = struct.pack("HxxxxxxQ", len(_DROP_SYN) // 8, ctypes.addressof(program))
     try:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
     except OSError as error:  # not Linux: the queue may be reset when the last process closes it
