@@ -13,6 +13,7 @@ import xgboost
 
 from scoreline.core.errors import NotFound, SealRefused
 from scoreline.core.link import Floats
+from scoreline.core.ubjson import is_whole_ubjson
 from scoreline.sealing.trained import Split, TrainedModel
 from scoreline.sealing.trees import Tree, tree_graph
 
@@ -112,8 +113,10 @@ def _load_file(path: Path) -> tuple[xgboost.Booster, dict[str, Any]]:
         raise SealRefused(f"{path.name} is empty")
     booster = xgboost.Booster()
     try:
+        if path.suffix == ".ubj" and not is_whole_ubjson(raw):
+            raise ValueError
         booster.load_model(bytearray(raw))
-    except xgboost.core.XGBoostError:
+    except (ValueError, xgboost.core.XGBoostError):
         raise SealRefused(f"{path.name} is not a model that xgboost {xgboost.__version__} reads") from None
     return booster, {"source": path.name, "source_sha256": hashlib.sha256(raw).hexdigest()}
 
