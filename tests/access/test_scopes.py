@@ -12,7 +12,7 @@ from scoreline.access.keyring import Keyring, hash_key
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.scorer import Scorer
-from scoreline.doors.http.app import Door, Endpoint, make_app
+from scoreline.doors.http.app import App, Door, Endpoint
 from scoreline.doors.http.pages import make_pages
 from scoreline.engines.load import load_engine
 from scoreline.operations.state import State, write_state
@@ -31,7 +31,7 @@ def data_plane(sealed: SealedModel) -> tuple[ASGI, FastAPI, Door]:
     endpoint = Endpoint(bundle.manifest, Scorer(bundle.manifest, load_engine(bundle)), 50)
     door.open({"fraud": endpoint}, "fraud", Keyring(KEYS))
     pages = make_pages(door)
-    return make_app(door, pages), pages, door
+    return App(door, pages), pages, door
 
 
 def control_plane(folder: Path) -> FastAPI:

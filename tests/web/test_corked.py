@@ -130,3 +130,99 @@ def test_an_offered_upgrade_is_ignored_and_the_body_kept() -> None:
     assert received(post(b'{"amount": 1}', head))[1] == [b'{"amount": 1}']
     kept = b"a\r\nupgrade: of the body stays"
     assert received(post(kept, head))[1] == [kept]
+
+
+class AtOnce:
+    """An app that answers at once what is wholly there, by its path; `/task` goes the way of ASGI."""
+
+    def __init__(self) -> None:
+        self.tasks = 0
+
+    def at_once(self, scope: Any, body: bytes) -> Any:
+        if scope["path"] == "/task":
+            return None
+        sent = b"at once " + scope["path"].encode() + b" " + body
+        headers = [(b"content-length", b"%d" % len(sent))]
+        return 200, headers + ([(b"connection", b"close")] if scope["path"] == "/last" else []), sent
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        self.tasks += 1
+        await asyncio.sleep(0)
+        sent = b"task " + body
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(sent))]}
+        await send(start)
+        await send({"type": "http.response.body", "body": sent})
+
+
+def answers(app: Any, *pieces: bytes, before: Any = lambda _: None) -> tuple[list[bytes], bool]:
+    """The bodies of all answers in order, and whether the connection was closed."""
+
+    async def go() -> list[Any]:
+        config = uvicorn.Config(app, http=CorkedProtocol, lifespan="off", log_config=None, proxy_headers=False)
+        config.load()
+        wire = Wire()
+        protocol = CorkedProtocol(config, uvicorn.Server(config).server_state, {}, asyncio.get_running_loop())
+        protocol.connection_made(wire)  # type: ignore[arg-type]
+        before(protocol)
+        for piece in pieces:
+            protocol.data_received(piece)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        found = list(wire.done)
+        protocol.connection_lost(None)
+        return found
+
+    done = asyncio.run(go())
+    raw = b"".join(found for found in done if found != "closed")
+    heads = [piece.partition(b"\r\n\r\n")[2] for piece in raw.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    return heads, "closed" in done
+
+
+def ask(path: bytes, body: bytes, head: bytes = b"") -> bytes:
+    return post(body, head).replace(b"POST / ", b"POST %s " % path)
+
+
+def test_a_request_that_is_wholly_there_is_answered_without_a_task() -> None:
+    app = AtOnce()
+    assert answers(app, ask(b"/a", b"1"), ask(b"/b", b"2")) == ([b"at once /a 1", b"at once /b 2"], False)
+    assert app.tasks == 0
+
+
+def test_pipelined_requests_are_answered_in_order_whichever_way_each_goes() -> None:
+    app = AtOnce()
+    paths = [b"/task" if number % 3 == 1 else b"/a" for number in range(30)]
+    whole = b"".join(ask(path, b"%d" % number) for number, path in enumerate(paths))
+    wanted = [
+        b"task %d" % number if path == b"/task" else b"at once /a %d" % number for number, path in enumerate(paths)
+    ]
+    for cut in (0, 1, 37, 70, 111, len(whole) // 2):
+        assert answers(app, whole[:cut], whole[cut:])[0][: len(wanted)] == wanted
+
+
+def test_thousands_of_pipelined_requests_do_not_pile_up_on_the_stack() -> None:
+    found, _ = answers(AtOnce(), ask(b"/a", b"1") * 5000)
+    assert found == [b"at once /a 1"] * 5000
+
+
+def test_a_body_that_comes_later_goes_the_way_of_asgi() -> None:
+    app = AtOnce()
+    request = ask(b"/a", b"12345")
+    assert answers(app, request[:-3], request[-3:])[0] == [b"task 12345"]
+    assert answers(app, ask(b"/a", b"12345", b"expect: 100-continue\r\n")[:-5], b"12345")[0] == [b"task 12345"]
+
+
+def test_an_answer_that_closes_and_a_request_that_asks_for_it_close() -> None:
+    assert answers(AtOnce(), ask(b"/last", b"") + ask(b"/a", b"")) == ([b"at once /last "], True)
+    assert answers(AtOnce(), ask(b"/a", b"", b"connection: close\r\n")) == ([b"at once /a "], True)
+    assert answers(AtOnce(), ask(b"/a", b"").replace(b"HTTP/1.1", b"HTTP/1.0")) == ([b"at once /a "], True)
+
+
+def test_to_a_client_that_does_not_read_answers_wait() -> None:
+    """Way of ASGI: `send` waits until the client has read what is written."""
+    app = AtOnce()
+    assert answers(app, ask(b"/a", b"1"), before=lambda protocol: protocol.pause_writing())[0] == []
+    assert app.tasks == 1

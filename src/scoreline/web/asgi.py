@@ -16,6 +16,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
+CLOSE: Final = (b"connection", b"close")
 LINGER_S: Final = 30.0
 LINGER_IDLE_S: Final = 1.0
 log = logging.getLogger("scoreline.http")
@@ -69,7 +70,7 @@ def refusal(error: ScorelineError, *, close: bool = False) -> Answer:
     if status >= 500:
         log.error("%s: %s", type(error).__name__, error)
     if close:
-        headers.append((b"connection", b"close"))
+        headers.append(CLOSE)
     return status, [(b"content-type", PROBLEM_TYPE), (b"content-length", b"%d" % len(body)), *headers], body
 
 

@@ -9,8 +9,9 @@ import asyncio
 import re
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from scoreline.web.asgi import CLOSE, Answer
 from scoreline.web.problems import problem_json
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -80,6 +81,8 @@ class CorkedProtocol(HttpToolsProtocol):
     """
 
     _head_bytes = 0
+    _next: "tuple[RequestResponseCycle, Any] | None" = None
+    _starting = False
 
     def connection_made(self, transport: Any) -> None:
         cork = getattr(self.server_state, "cork", None)
@@ -88,11 +91,13 @@ class CorkedProtocol(HttpToolsProtocol):
         super().connection_made(CorkedTransport(transport, cork))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        awaits_head = self.cycle is None or not self.cycle.more_body
-        if awaits_head and (b"pgrade" in data or b"PGRADE" in data):
-            head, blank, body = data.partition(b"\r\n\r\n")
-            data = _OFFER.sub(rb"\r\nx-offered:", head) + blank + body
+        if self.cycle is None or not self.cycle.more_body:
+            end = data.find(b"\r\n\r\n")  # a search of the body, too, would take as long as decoding it
+            if data.find(b"pgrade", 0, end) >= 0 or data.find(b"PGRADE", 0, end) >= 0:
+                data = _OFFER.sub(rb"\r\nx-offered:", data[:end]) + data[end:]
+        self._starting = True  # a request is not begun before all bytes at hand are parsed: its body may be whole
         super().data_received(data)
+        self._start()
         if self.scope is None or "path" in self.scope:  # no head is half read
             self._head_bytes = 0
             return
@@ -100,3 +105,40 @@ class CorkedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._next = cycle, app
+        if not self._starting:
+            self._start()
+
+    def _start(self) -> None:
+        """Begins the next request: at once, without a task, where the app can. Its end may bring the one behind it."""
+        self._starting = True
+        while self._next is not None:
+            (cycle, app), self._next = self._next, None
+            whole = not cycle.more_body and not cycle.flow.write_paused and not cycle.disconnected
+            answer = app.at_once(cycle.scope, bytes(cycle.body)) if whole and hasattr(app, "at_once") else None
+            if answer is None:
+                super()._start_asgi_task(cycle, app)
+            else:
+                _send_whole(cycle, answer)
+        self._starting = False
+
+
+def _send_whole(cycle: RequestResponseCycle, answer: Answer) -> None:
+    """What the cycle's `send` does in two calls, without its look at each header: they are our own."""
+    status, headers, body = answer
+    content = [STATUS_LINE[status]]
+    for name, value in (*cycle.default_headers, *headers):
+        content += (name, b": ", value, b"\r\n")
+    if CLOSE in headers:
+        cycle.keep_alive = False
+    elif not cycle.keep_alive:
+        content.append(b"connection: close\r\n")
+    content += (b"\r\n", body)
+    cycle.response_started = cycle.response_complete = True
+    cycle.transport.write(b"".join(content))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()

@@ -9,7 +9,7 @@ import pytest
 from inprocess import Kept, ask, open_door
 
 from scoreline.access.keyring import Keyring, hash_key
-from scoreline.doors.http.app import Door, make_app
+from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.pages import make_pages
 from service import CHURN_ROW, FRAUD_ROW, SealedModel
 
@@ -19,7 +19,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def predict(door: Door, body: object, path: str = "/predict", **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ask(make_app(door, make_pages(door)), "POST", path, content, **(JSON | headers))
+    return ask(App(door, make_pages(door)), "POST", path, content, **(JSON | headers))
 
 
 def assert_problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def test_what_curl_sends_is_taken_but_not_from_another_sites_page(
 ) -> None:
     door = open_door(sealed)
     content_type = {"content_type": kind} if kind else {}
-    app = make_app(door, make_pages(door))
+    app = App(door, make_pages(door))
     response = ask(app, "POST", "/predict", json.dumps(FRAUD_ROW).encode(), **content_type, **headers)
     assert response.status_code == status
     if status == 415:
@@ -148,7 +148,7 @@ def test_an_unknown_model_and_route_are_not_found(sealed: SealedModel) -> None:
 @pytest.mark.parametrize("method", ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"))
 def test_other_methods_are_not_allowed(sealed: SealedModel, method: str) -> None:
     door = open_door(sealed)
-    response = ask(make_app(door, make_pages(door)), method, "/predict")
+    response = ask(App(door, make_pages(door)), method, "/predict")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     if method != "HEAD":
         assert_problem(response, 405, "method-not-allowed")
@@ -222,7 +222,7 @@ def test_a_draining_door_answers_and_closes_the_connection(sealed: SealedModel) 
 
 def test_models_and_their_schemas_are_shown(sealed: SealedModel, churn: SealedModel) -> None:
     door = open_door(sealed, churn, default="fraud")
-    app = make_app(door, make_pages(door))
+    app = App(door, make_pages(door))
     models = ask(app, "GET", "/models").json()["models"]
     assert [(model["name"], model["version"], model["role"], model["default"]) for model in models] == [
         ("churn", "1", "champion", False),

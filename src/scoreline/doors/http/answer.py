@@ -39,21 +39,15 @@ class AnswerWriter:
     def many(self, decisions: Decisions) -> bytes:
         """Model and version once, then `predictions` in the order of the request's rows; composed column by column."""
         shared, endings = ids.texts(decisions.base, len(decisions))
-        head, key, tail = f"{{{self._output}:", f'"prediction_id":"{shared}', f"]{self._degraded}}}"
-        columns = zip(
-            self._scores(decisions),
-            [self._outcomes[code] for code in decisions.outcomes] if self._outcomes else repeat(""),
-            endings,
-            self._defaults(decisions) if decisions.defaulted else repeat(""),
-            strict=False,
-        )
-        rows = ",".join(
-            [
-                f'{head}{score},{outcome}{key}{ending}","defaulted":[{defaulted}{tail}'
-                for score, outcome, ending, defaulted in columns
-            ]
-        )
-        return f'{{{self._model},"predictions":[{rows}]}}'.encode()
+        head, key, tail = f"{{{self._output}:", f'"prediction_id":"{shared}', f'","defaulted":[]{self._degraded}}}'
+        if decisions.defaulted:
+            taken = zip(endings, self._defaults(decisions), strict=True)
+            endings = [f'{ending}","defaulted":[{names}' for ending, names in taken]
+            tail = f"]{self._degraded}}}"
+        outcomes = [self._outcomes[code] for code in decisions.outcomes] if self._outcomes else repeat("")
+        columns = zip(self._scores(decisions), outcomes, endings, strict=False)
+        rows = f"{tail},{head}".join([f"{score},{outcome}{key}{ending}" for score, outcome, ending in columns])
+        return f'{{{self._model},"predictions":[{head}{rows}{tail}]}}'.encode()
 
     def _scores(self, decisions: Decisions) -> list[str]:
         if self._classes:

@@ -13,7 +13,7 @@ from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
 from scoreline.doors.http.answer import AnswerWriter
 from scoreline.doors.http.decode import RowReader
-from scoreline.web.asgi import ASGI, Answer, Receive, Scope, Send, linger, log, problem, read_body, refusal
+from scoreline.web.asgi import ASGI, CLOSE, Answer, Receive, Scope, Send, linger, log, problem, read_body, refusal
 
 _JSON: Final = b"application/json"
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
@@ -107,31 +107,41 @@ class Door:
             return problem(500, "Scoreline failed", "Scoreline failed")
 
 
-def make_app(door: Door, pages: ASGI) -> ASGI:
+class App:
     """The ASGI app: hot routes straight to the door, the rest to `pages`."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await pages(scope, receive, send)
-            return
+    def __init__(self, door: Door, pages: ASGI) -> None:
+        self._door = door
+        self._pages = pages
+
+    def at_once(self, scope: Scope, body: bytes) -> Answer | None:
+        """The answer to a request that is wholly here, without a task for it; None: it goes the way of ASGI."""
+        door = self._door
         endpoint = door.hot(scope["path"])
+        if endpoint is None or scope["method"] != "POST" or len(body) > door.max_body_bytes:
+            return None
+        return self._closing(door.predict(endpoint, dict(scope["headers"]), body))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._pages(scope, receive, send)
+            return
+        endpoint = self._door.hot(scope["path"])
         if endpoint is None or scope["method"] != "POST":
-            await pages(scope, receive, send)
+            await self._pages(scope, receive, send)
             return
         headers = dict(scope["headers"])
         unread = False
         try:
-            body = await read_body(headers, receive, door.max_body_bytes, door.admit)
+            body = await read_body(headers, receive, self._door.max_body_bytes, self._door.admit)
         except ScorelineError as error:
             answer = refusal(error, close=True)
             unread = True
         else:
             if body is None:
                 return
-            answer = door.predict(endpoint, headers, body)
-        status, sent, content = answer
-        if door.draining:
-            sent.append((b"connection", b"close"))
+            answer = self._door.predict(endpoint, headers, body)
+        status, sent, content = self._closing(answer)
         await send({"type": "http.response.start", "status": status, "headers": sent})
         if unread:
             await send({"type": "http.response.body", "body": content, "more_body": True})
@@ -139,7 +149,10 @@ def make_app(door: Door, pages: ASGI) -> ASGI:
             content = b""
         await send({"type": "http.response.body", "body": content})
 
-    return app
+    def _closing(self, answer: Answer) -> Answer:
+        if self._door.draining:
+            answer[1].append(CLOSE)
+        return answer
 
 
 def check_content_type(headers: Mapping[bytes, bytes]) -> None:

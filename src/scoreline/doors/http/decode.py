@@ -16,6 +16,7 @@ import numpy as np
 
 from scoreline.core.batch import NO_DEFAULTS, Batch, Context
 from scoreline.core.errors import Malformed, TooLarge
+from scoreline.core.link import Floats
 from scoreline.core.rows import read_rows
 from scoreline.core.schema import Field, Schema
 from scoreline.core.strictjson import strict_json
@@ -36,10 +37,11 @@ class RowReader:
         self._decode_one: Callable[[bytes], Any] = _strict_only
         self._decode_many: Callable[[bytes], list[Any]] = _strict_only
         with suppress(ValueError, NotImplementedError):  # names with quotes and categories beyond int64 have no type
-            row_type = _row_type(schema)
-            self._decode_one = msgspec.json.Decoder(row_type).decode
+            self._decode_one = msgspec.json.Decoder(_row_type(schema, with_ranges=True)).decode
+            row_type = _row_type(schema, with_ranges=False)
             self._decode_many = msgspec.json.Decoder(list[row_type]).decode  # type: ignore[valid-type]
         self._special = _special_columns(schema)
+        self._lows, self._highs = _number_ranges(schema)
         self._pack = struct.Struct(f"{self._width}d").pack
 
     def read(self, body: bytes, context: Context) -> tuple[Batch, bool]:
@@ -77,8 +79,10 @@ class RowReader:
                     defaulted[number] = took_default
         if not decoded or n_colons != n_expected:
             return None
-        packed = b"".join(starmap(self._pack, rows))
-        return Batch(np.frombuffer(packed).reshape(len(decoded), self._width), context, defaulted or NO_DEFAULTS)
+        values = np.frombuffer(b"".join(starmap(self._pack, rows))).reshape(len(decoded), self._width)
+        if (values < self._lows).any() or (values > self._highs).any():
+            return None
+        return Batch(values, context, defaulted or NO_DEFAULTS)
 
     def _complete(self, row: Values) -> tuple[list[float], tuple[int, ...]]:
         """A decoded row as numbers: defaults taken, nulls missing, categories as codes."""
@@ -115,11 +119,14 @@ def _strict_only(_: bytes) -> Any:
     raise msgspec.ValidationError
 
 
-def _row_type(schema: Schema) -> type[msgspec.Struct]:
-    """A struct with one attribute per field, store fields included only as their unset default."""
+def _row_type(schema: Schema, *, with_ranges: bool) -> type[msgspec.Struct]:
+    """A struct with one attribute per field, store fields included only as their unset default.
+
+    Without ranges a number may be any: of many rows they are checked at once, in a tenth of the time.
+    """
     attributes: list[tuple[str, Any, Any]] = []
     for position, field in enumerate(schema.fields):
-        kind = _value_type(field)
+        kind = _value_type(field) if with_ranges or field.type != "number" or field.source == "store" else float
         if field.nullable and field.source == "request":
             kind = kind | None
         default = msgspec.field(name=field.name)
@@ -143,6 +150,13 @@ def _value_type(field: Field) -> Any:
     if field.type == "integer":
         return Annotated[int, msgspec.Meta(ge=math.ceil(low), le=math.floor(high))]
     return Annotated[float, msgspec.Meta(ge=low, le=high)]
+
+
+def _number_ranges(schema: Schema) -> tuple[Floats, Floats]:
+    """The least and the greatest value of each column; only numbers have them here."""
+    bounds = [field.bounds if field.type == "number" else (-math.inf, math.inf) for field in schema.fields]
+    lows, highs = np.array(bounds).T
+    return lows, highs
 
 
 def _special_columns(schema: Schema) -> list[tuple[int, dict[object, float] | None, float | None]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from scoreline.core.errors import ScorelineError
 from scoreline.core.names import load
-from scoreline.doors.http.app import Door, Endpoint, make_app
+from scoreline.doors.http.app import App, Door, Endpoint
 from scoreline.operations.state import FILE, State, read_state
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
@@ -31,7 +31,7 @@ def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[
     worker.load()
     door, server = worker.door, settings.server
     draining = DrainingServer(
-        make_app(door, LatePages(door)),
+        App(door, LatePages(door)),
         keep_alive_s=server.keep_alive_s,
         delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
