@@ -25,7 +25,6 @@ ROUNDS: Final = 5
 ROUND_S: Final = 3
 CEILING_MOVE: Final = 0.10
 TRIES: Final = 3
-TOUCHED_MB: Final = 4096
 HERE: Final = Path(__file__).parent
 Figure = dict[str, Any]
 
@@ -65,32 +64,41 @@ def side_by_side(model: BenchModel, folder: Path) -> Iterator[Figure]:
             lambda: p50_us(hello, one),
             lambda: p50_us(ours, one),
         )
-        touch_pages(folder)
         booster = xgboost.Booster(model_file=model.library_file)
         booster.set_param({"nthread": 1})
-        yield interleaved(
-            "1,000-row JSON request, rows/s / the library's own bulk predict",
-            ">= 0.40",
-            lambda: library_rows_per_s(booster, model),
-            lambda: 1000 * requests_per_s(ours, many, 2),
-        )
+
+        def thousand_rows(where: str, target: str) -> Figure:
+            return interleaved(
+                f"1,000-row JSON request, rows/s / the library's own bulk predict{where}",
+                target,
+                lambda: library_rows_per_s(booster, model),
+                lambda: 1000 * requests_per_s(ours, many, 2),
+            )
+
+        yield thousand_rows(", memory as found", "(>= 0.40)")
+        with page_cache_in_use(folder):
+            yield thousand_rows("", ">= 0.40")
         pss_mb = psutil.Process(worker).memory_full_info().pss / 1e6
         yield figure("memory per worker (PSS) after this load, MB", pss_mb, "<= 100", [pss_mb])
 
 
-def touch_pages(folder: Path) -> None:
-    """Uses and frees as much page cache as the records of the next figure will take.
+@contextlib.contextmanager
+def page_cache_in_use(folder: Path) -> Iterator[None]:
+    """Memory as on a machine that has been up for a while: what nobody needs holds pages of files.
 
-    A virtual machine gets memory from its host when a page is first touched, 9 us for 4 KiB where this was written: ten
-    times what the write itself takes, for memory that has been in use. 1,000 rows are 44 such pages, so on a machine
-    that was just started that figure would measure the host.
+    A virtual machine gets a page from its host when it is first touched, 9 us where this was written; a record of 1,000
+    rows takes 44 new ones, which makes 0.4 of 2.3 ms. Reading a file without content touches all of them once.
     """
-    piece = os.urandom(1 << 20)
-    path = folder / "touched"
-    with path.open("wb", buffering=0) as file:
-        for _ in range(TOUCHED_MB):
-            file.write(piece)
-    path.unlink()
+    path = folder / "without-content"
+    with path.open("wb+", buffering=0) as file:
+        file.truncate(psutil.virtual_memory().available)
+        piece = bytearray(1 << 20)
+        while file.readinto(piece):
+            pass
+        try:
+            yield
+        finally:
+            path.unlink()
 
 
 def columns(narrow: BenchModel, wide: BenchModel, folder: Path) -> Iterator[Figure]:

@@ -29,7 +29,7 @@ def main() -> int:
             figures += batch.measure()
     written = write(figures, which)
     for found in figures:
-        print(f"{found['figure']:<75} {found['measured']:>10.3f}   {found['target']}")
+        print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")
     print(f"written to {written}")
     return 0
 

@@ -81,7 +81,7 @@ class SpoolWriter:
                 path.unlink()
             raise
 
-    def _append(self, frame: bytes) -> None:
+    def _append(self, frame: bytes | bytearray) -> None:
         try:
             written = os.write(self._fd, frame)
         except OSError as error:
