@@ -83,6 +83,7 @@ class CorkedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _next: "tuple[RequestResponseCycle, Any] | None" = None
     _starting = False
+    _waiting: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         cork = getattr(self.server_state, "cork", None)
@@ -115,14 +116,25 @@ class CorkedProtocol(HttpToolsProtocol):
         """Begins the next request: at once, without a task, where the app can. Its end may bring the one behind it."""
         self._starting = True
         while self._next is not None:
-            (cycle, app), self._next = self._next, None
-            whole = not cycle.more_body and not cycle.flow.write_paused and not cycle.disconnected
-            answer = app.at_once(cycle.scope, bytes(cycle.body)) if whole and hasattr(app, "at_once") else None
+            cycle, app = self._next
+            if cycle.more_body and self._waits(cycle, app):
+                cycle.flow.resume_reading()
+                break  # until more of it is received
+            self._next = None
+            prompt = not cycle.more_body and not cycle.flow.write_paused and hasattr(app, "at_once")
+            answer = app.at_once(cycle.scope, bytes(cycle.body)) if prompt else None
             if answer is None:
                 super()._start_asgi_task(cycle, app)
             else:
                 _send_whole(cycle, answer)
         self._starting = False
+
+    def _waits(self, cycle: RequestResponseCycle, app: Any) -> bool:
+        """Whether a request may begin when its body is whole; asked once, when its head is here."""
+        if self._waiting is not cycle:
+            prompt = hasattr(app, "waits") and not cycle.waiting_for_100_continue
+            self._waiting = cycle if prompt and app.waits(cycle.scope) else None
+        return self._waiting is cycle
 
 
 def _send_whole(cycle: RequestResponseCycle, answer: Answer) -> None:

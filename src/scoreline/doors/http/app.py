@@ -114,20 +114,31 @@ class App:
         self._door = door
         self._pages = pages
 
+    def waits(self, scope: Scope) -> bool:
+        """Whether the body of a request, by its head alone, is worth waiting for; else it goes the way of ASGI."""
+        if not self._hot(scope):
+            return False
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        try:
+            self._door.admit(headers)
+        except ScorelineError:
+            return False
+        return length.isdigit() and int(length[:20]) <= self._door.max_body_bytes
+
     def at_once(self, scope: Scope, body: bytes) -> Answer | None:
         """The answer to a request that is wholly here, without a task for it; None: it goes the way of ASGI."""
-        door = self._door
-        endpoint = door.hot(scope["path"])
-        if endpoint is None or scope["method"] != "POST" or len(body) > door.max_body_bytes:
+        endpoint = self._hot(scope)
+        if endpoint is None or len(body) > self._door.max_body_bytes:
             return None
-        return self._closing(door.predict(endpoint, dict(scope["headers"]), body))
+        return self._closing(self._door.predict(endpoint, dict(scope["headers"]), body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._pages(scope, receive, send)
             return
-        endpoint = self._door.hot(scope["path"])
-        if endpoint is None or scope["method"] != "POST":
+        endpoint = self._hot(scope)
+        if endpoint is None:
             await self._pages(scope, receive, send)
             return
         headers = dict(scope["headers"])
@@ -148,6 +159,9 @@ class App:
             await linger(receive)
             content = b""
         await send({"type": "http.response.body", "body": content})
+
+    def _hot(self, scope: Scope) -> Endpoint | None:
+        return self._door.hot(scope["path"]) if scope["method"] == "POST" else None
 
     def _closing(self, answer: Answer) -> Answer:
         if self._door.draining:
