@@ -27,5 +27,5 @@ bench: .venv/ready ## measure, and write benchmarks/results/
 	@scripts/apt wrk util-linux
 	@$(VENV)/python benchmarks/run.py
 
-lock: ## resolve requirements/ anew
+lock: .venv/ready ## resolve requirements/ anew
 	@scripts/lock

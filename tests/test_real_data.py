@@ -3,17 +3,19 @@
 import json
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
 import xgboost
 
-from real_data import MotorModel, sealed_motor_model, synthetic_policies
+from real_data import MotorModel, motor_policies, sealed_motor_model, synthetic_policies
 from scoreline.core.bundle import read_bundle
 from scoreline.core.link import LINKS
 from scoreline.engines.load import load_engine
+from scoreline.sealing import seal
 from scoreline.sealing.parity import ulp_distance
-from scoreline.signing import TrustStore
+from scoreline.signing import TrustStore, generate_keys
 from service import SealedModel, run_scoreline, serving
 
 CHUNK = 1000
@@ -52,6 +54,22 @@ def test_sealed_margins_equal_the_trainers_library_bit_for_bit_and_scores_lie_wi
     assert np.array_equal(found.astype(np.float32).view(np.int32), margins.view(np.int32))
     theirs = motor.estimator.predict_proba(motor.rows)[:, 1]
     assert ulp_distance(expected_scores(margins), theirs.astype(np.float64)).max() <= 4
+
+
+def test_a_lightgbm_model_of_the_same_policies_is_sealed_with_the_librarys_own_bits(
+    motor: MotorModel, tmp_path: Path
+) -> None:
+    model = lightgbm.LGBMClassifier(n_estimators=60, verbosity=-1, n_jobs=2)
+    model.fit(motor.rows, motor_policies()[0]["ClaimOcc"])
+    generate_keys(tmp_path / "signing.key", tmp_path / "signing.pub")
+    out = tmp_path / "motor-lightgbm-1"
+    seal(model, name="motor", output="p", reference=motor.rows, key=tmp_path / "signing.key", out=out)
+    bundle = read_bundle(out, TrustStore.from_files([tmp_path / "signing.pub"]))
+    found = load_engine(bundle).predict(values_of(motor.rows))[:, 0]
+    theirs = np.asarray(model.booster_.predict(motor.rows, raw_score=True), dtype=np.float64)
+    assert found.tobytes() == theirs.tobytes()
+    scores = LINKS["sigmoid"](found.reshape(-1, 1))[:, 0]
+    assert ulp_distance(scores, model.predict_proba(motor.rows)[:, 1]).max() <= 4
 
 
 def test_served_over_http_every_policy_has_the_score_of_its_margin_and_is_recorded_with_it(

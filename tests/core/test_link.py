@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from models import Array, library_margins, library_scores, same_bits, ulps
-from scoreline.core.link import LINKS, all_finite, exponential, identity, sigmoid, softmax
+from scoreline.core.link import LINKS, Link, all_finite, exponential, identity, sigmoid, softmax, softmax64
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 margins_alike = st.floats(-FLOAT32_MAX, FLOAT32_MAX, width=32) | st.floats(-110, 110, width=32)
@@ -27,8 +27,9 @@ def test_score_of_a_row_alone_is_its_score_in_a_batch(link: str, margins: Array)
     assert same_bits(np.concatenate(alone), together)
 
 
+@pytest.mark.parametrize("softmax", [softmax, softmax64])
 @given(matrices)
-def test_softmax_of_a_row_alone_is_its_softmax_in_a_batch(margins: Array) -> None:
+def test_softmax_of_a_row_alone_is_its_softmax_in_a_batch(softmax: Link, margins: Array) -> None:
     together = softmax(margins)
     assert same_bits(np.concatenate([softmax(margins[row : row + 1]) for row in range(len(margins))]), together)
     assert same_bits(softmax(np.asfortranarray(margins)), together)
@@ -48,8 +49,9 @@ def test_exp_is_finite_and_not_negative(margins: Array) -> None:
     assert (scores >= 0).all()
 
 
+@pytest.mark.parametrize("softmax", [softmax, softmax64])
 @given(matrices)
-def test_softmax_is_a_distribution_whose_order_is_that_of_the_margins(margins: Array) -> None:
+def test_softmax_is_a_distribution_whose_order_is_that_of_the_margins(softmax: Link, margins: Array) -> None:
     scores = softmax(margins)
     assert ((scores >= 0) & (scores <= 1)).all()
     assert np.allclose(scores.sum(axis=1), 1, rtol=1e-12)
@@ -66,6 +68,7 @@ def test_known_scores() -> None:
     assert sigmoid(np.array([[1.0]])).item() == pytest.approx(0.731058578630004879, rel=1e-15)
     assert exponential(np.array([[1.0]])).item() == pytest.approx(math.e, rel=1e-15)
     assert softmax(np.array([[0.0, math.log(3)]]))[0].tolist() == pytest.approx([0.25, 0.75], rel=1e-7)
+    assert softmax64(np.array([[0.0, math.log(3)]]))[0].tolist() == pytest.approx([0.25, 0.75], rel=1e-15)
 
 
 @pytest.mark.parametrize("link", sorted(LINKS))

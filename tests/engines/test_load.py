@@ -109,7 +109,7 @@ def test_more_outputs_than_the_model_has_refuse_the_bundle(tmp_path: Path) -> No
 def test_unknown_engine_is_an_error_and_never_a_default(tmp_path: Path) -> None:
     path = sealed_bundle(tmp_path)
     edit(path, "manifest.json", lambda found: found["engines"][0].update(kind="pickle"))
-    with pytest.raises(BundleError, match="engine 'pickle' is unknown to this version; known: onnx, xgboost"):
+    with pytest.raises(BundleError, match="engine 'pickle' is unknown to this version; known: lightgbm, onnx, xgboost"):
         load_engine(opened(path))
 
 

@@ -1,7 +1,7 @@
-"""Made tests/formats/bundle-1, once: a bundle of format 1 that every later version must read.
+"""Made the bundles of format 1 in this folder, each once: every later version must read them.
 
-It is kept to be read, not to be made again: the private key was thrown away. Run it for a new sample of the format
-(`python tests/formats/make_bundle_1.py FOLDER`), never over the old one.
+They are kept to be read, not to be made again: the private keys were thrown away. Run it for a new sample
+(`python tests/formats/make_bundle_1.py FOLDER xgboost|lightgbm`), never over an old one.
 """
 
 import json
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import xgboost
@@ -67,13 +68,20 @@ def asked_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def main(folder: Path) -> None:
-    rows = reference_rows()
+def train(library: str, rows: pd.DataFrame) -> object:
     rng = np.random.default_rng(3)
     odds = rows["amount"] / 2500 + rows["repeat"] * 2 - rows["visits"] / 4 - 1.5
     labels = (rng.random(len(rows)) < 1 / (1 + np.exp(-odds))).astype(int)
+    if library == "lightgbm":
+        settings = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "seed": 0, "verbosity": -1}
+        return lightgbm.train(settings, lightgbm.Dataset(rows, labels), 12)
     matrix = xgboost.DMatrix(rows, labels, enable_categorical=True)
-    booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3, "nthread": 1, "seed": 0}, matrix, 6)
+    return xgboost.train({"objective": "binary:logistic", "max_depth": 3, "nthread": 1, "seed": 0}, matrix, 6)
+
+
+def main(folder: Path, library: str) -> None:
+    rows = reference_rows()
+    booster = train(library, rows)
 
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as secret:
@@ -99,4 +107,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

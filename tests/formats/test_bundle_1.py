@@ -1,4 +1,4 @@
-"""A bundle of format 1, sealed in 2026 and never made again, is read and answers the same for ever."""
+"""Bundles of format 1, one of each library, sealed once and never made again, are read and answer the same for ever."""
 
 import json
 from pathlib import Path
@@ -11,25 +11,39 @@ from scoreline.core.bundle import Bundle, read_bundle
 from scoreline.core.errors import SignatureRefused
 from scoreline.core.rows import read_rows
 from scoreline.core.scorer import Scorer
-from scoreline.engines.load import load_engine
+from scoreline.engines.load import ENGINES, load_engine
 from scoreline.signing import TrustStore
 
-HERE = Path(__file__).parent / "bundle-1"
-EXPECTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text("utf-8"))
+FOLDERS = {"xgboost": "bundle-1", "lightgbm": "bundle-1-lightgbm"}
 
 
-def opened() -> Bundle:
-    return read_bundle(HERE / "fraud-1", TrustStore.from_files([HERE / "signing.pub"]))
+@pytest.fixture(params=FOLDERS)
+def kept(request: pytest.FixtureRequest) -> Path:
+    return Path(__file__).parent / FOLDERS[request.param]
 
 
-def test_it_verifies_and_keeps_its_identity() -> None:
-    manifest = opened().manifest
+def expected(kept: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((kept / "expected.json").read_text("utf-8"))
+    return found
+
+
+def opened(kept: Path) -> Bundle:
+    return read_bundle(kept / "fraud-1", TrustStore.from_files([kept / "signing.pub"]))
+
+
+def test_there_is_one_of_every_library() -> None:
+    """ONNX Runtime's twin is in the one of XGBoost."""
+    assert {*FOLDERS, "onnx"} == set(ENGINES)
+
+
+def test_it_verifies_and_keeps_its_identity(kept: Path) -> None:
+    manifest = opened(kept).manifest
     assert (manifest.name, manifest.version, manifest.output) == ("fraud", "1", "fraud_probability")
-    assert manifest.digest == EXPECTED["digest"]
+    assert manifest.digest == expected(kept)["digest"]
 
 
-def test_its_schema_reads_as_it_was_meant() -> None:
-    fields = {field.name: field for field in opened().manifest.schema.fields}
+def test_its_schema_reads_as_it_was_meant(kept: Path) -> None:
+    fields = {field.name: field for field in opened(kept).manifest.schema.fields}
     assert {name: field.type for name, field in fields.items()} == {
         "amount": "number",
         "age_days": "integer",
@@ -46,30 +60,30 @@ def test_its_schema_reads_as_it_was_meant() -> None:
     assert fields["visits"].source == "store"
 
 
-def test_it_passes_its_self_test_and_answers_as_on_the_day_it_was_sealed() -> None:
-    bundle = opened()
+def test_it_passes_its_self_test_and_answers_as_on_the_day_it_was_sealed(kept: Path) -> None:
+    bundle = opened(kept)
     manifest = bundle.manifest
     score = Scorer(manifest, load_engine(bundle))
-    rows = [answer["row"] for answer in EXPECTED["answers"]]
+    rows = [answer["row"] for answer in expected(kept)["answers"]]
     together = score(read_rows(manifest.schema, rows, Context(0)))
-    for number, answer in enumerate(EXPECTED["answers"]):
+    for number, answer in enumerate(expected(kept)["answers"]):
         (alone,) = score(read_rows(manifest.schema, [answer["row"]], Context(0)))
         for decision in (alone, together[number]):
             assert decision.margins == (answer["margin"],)
             assert decision.scores == (answer["score"],)
             assert decision.outcome == answer["outcome"]
     assert len(rows) == 40
-    assert {answer["outcome"] for answer in EXPECTED["answers"]} == {"approve", "review", "decline"}
+    assert {answer["outcome"] for answer in expected(kept)["answers"]} == {"approve", "review", "decline"}
 
 
-def test_it_is_still_refused_where_its_key_is_revoked() -> None:
-    signer = opened().signed_by
-    trust = TrustStore.from_files([HERE / "signing.pub"], revoked_keys=[signer])
+def test_it_is_still_refused_where_its_key_is_revoked(kept: Path) -> None:
+    signer = opened(kept).signed_by
+    trust = TrustStore.from_files([kept / "signing.pub"], revoked_keys=[signer])
     with pytest.raises(SignatureRefused, match="is revoked"):
-        read_bundle(HERE / "fraud-1", trust)
+        read_bundle(kept / "fraud-1", trust)
 
 
-def test_it_is_small_and_holds_no_private_key() -> None:
-    files = [file for file in HERE.rglob("*") if file.is_file()]
+def test_it_is_small_and_holds_no_private_key(kept: Path) -> None:
+    files = [file for file in kept.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 60_000
     assert not any(b"PRIVATE" in file.read_bytes() for file in files)

@@ -12,7 +12,7 @@ from scoreline.sealing.seal import Sealed
 
 
 def seal_command(
-    source: Annotated[Path, typer.Argument(help="A trained XGBoost model, .ubj or .json.")],
+    source: Annotated[Path, typer.Argument(help="A trained model: XGBoost's .ubj or .json, LightGBM's .txt.")],
     name: Annotated[str, typer.Option(help="Name of the model.")],
     output: Annotated[str, typer.Option(help="Name of the score in every answer.")],
     reference: Annotated[Path, typer.Option(help="Rows it was trained on, or a sample: .parquet or .csv.")],

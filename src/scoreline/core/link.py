@@ -51,6 +51,13 @@ def softmax(margins: Floats) -> Floats:
     return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
+def softmax64(margins: Floats) -> Floats:
+    """exp(margin) over its sum along the classes, all in float64; margins of shape (n_rows, n_classes)."""
+    distances = np.maximum(margins - margins.max(axis=1, keepdims=True), -_EXP_MAX)
+    powers = np.exp(np.ascontiguousarray(distances))
+    return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
 def all_finite(margins: Floats) -> bool:
     """Whether no margin is NaN or infinite."""
     return math.isfinite(margins.item()) if margins.size == 1 else bool(np.isfinite(margins).all())
@@ -61,4 +68,5 @@ LINKS: Final[dict[str, Link]] = {
     "sigmoid": sigmoid,
     "exp": exponential,
     "softmax": softmax,
+    "softmax64": softmax64,
 }

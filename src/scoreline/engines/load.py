@@ -13,6 +13,7 @@ from scoreline.core.ports import Engine
 from scoreline.engines.twin import TwinEngine
 
 ENGINES: Final[Mapping[str, str]] = {
+    "lightgbm": "scoreline.engines.lightgbm:LightGBMEngine",
     "onnx": "scoreline.engines.onnx:OnnxEngine",
     "xgboost": "scoreline.engines.xgboost:XGBoostEngine",
 }

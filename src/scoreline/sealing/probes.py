@@ -7,22 +7,28 @@ import numpy as np
 
 from scoreline.core.link import Floats
 from scoreline.core.schema import Schema
-from scoreline.sealing.trained import Split
+from scoreline.sealing.trained import Precision, Split
 
 MAX_SPLITS: Final = 20_000
 _DENORMAL: Final = (0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38)
 
 
 def probe_rows(
-    schema: Schema, reference: Floats, splits: Sequence[Split], seed: int, slopes: Sequence[Sequence[float]] = ()
+    schema: Schema,
+    reference: Floats,
+    splits: Sequence[Split],
+    seed: int,
+    slopes: Sequence[Sequence[float]] = (),
+    precision: Precision = "float32",
 ) -> Floats:
     """Float64 rows (n, n_fields), each a reference row with one or more fields replaced; drawn with a fixed seed."""
     rng = np.random.default_rng(seed)
     positions: list[int] = []
     values: list[float] = []
+    as_compared = np.dtype(precision).type
     for position, threshold in _sample(splits, rng):
-        at = np.float32(threshold)
-        for value in (at, np.nextafter(at, np.float32(-np.inf)), np.nextafter(at, np.float32(np.inf))):
+        at = as_compared(threshold)
+        for value in (at, np.nextafter(at, as_compared(-np.inf)), np.nextafter(at, as_compared(np.inf))):
             positions.append(position)
             values.append(float(value))
     for position, field in enumerate(schema.fields):

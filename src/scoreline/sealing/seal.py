@@ -38,10 +38,10 @@ from scoreline.sealing.declare import declare_schema, read_declared
 from scoreline.sealing.parity import Parity, check_parity
 from scoreline.sealing.probes import probe_rows
 from scoreline.sealing.profile import make_profile
+from scoreline.sealing.read import read_model
 from scoreline.sealing.reference import Reference, read_reference
 from scoreline.sealing.sign import sign_folder
-from scoreline.sealing.trained import TrainedModel
-from scoreline.sealing.xgboost import Iterations, read_xgboost
+from scoreline.sealing.trained import Iterations, TrainedModel
 from scoreline.signing import TrustStore, public_pem_of
 
 TWIN_MAX_ROWS: Final = 64
@@ -77,10 +77,11 @@ def seal(
 ) -> Sealed:
     """Seals a trained model into the folder `out`.
 
-    `model`: an XGBoost .ubj or .json file, a Booster or a fitted estimator. `reference`: training rows, as a .parquet
-    or .csv file, an Arrow table or a pandas frame. `key`: the private key in PEM. `version`: else the end of `out`
-    after `NAME-`, else "1". `schema`: a schema.toml or its [fields] as a mapping. `thresholds`: outcome to the score it
-    starts at; scores below all of them have the outcome `otherwise`. `classes`: names for a multi-class model.
+    `model`: a file of XGBoost (.ubj, .json) or LightGBM (.txt), a Booster or a fitted estimator of theirs.
+    `reference`: training rows, as a .parquet or .csv file, an Arrow table or a pandas frame. `key`: the private key in
+    PEM. `version`: else the end of `out` after `NAME-`, else "1". `schema`: a schema.toml or its [fields] as a mapping.
+    `thresholds`: outcome to the score it starts at; scores below all of them have the outcome `otherwise`. `classes`:
+    names for a multi-class model. `iterations`: "best" keeps the trees up to early stopping's best iteration.
 
     Raises SealRefused, SchemaError, SettingError or NotFound; nothing is left behind then.
     """
@@ -88,7 +89,7 @@ def seal(
     if target.exists():
         raise SettingError(f"{target} exists; a bundle is never overwritten: choose another folder")
     public_pem_of(Path(key))  # a key that cannot sign is told before the work, not after
-    trained = read_xgboost(model, iterations)
+    trained = read_model(model, iterations)
     if classes is not None:
         trained = _with_classes(trained, tuple(classes))
     rows = read_reference(reference)
@@ -109,9 +110,7 @@ def seal(
     values = _reference_values(settled, rows)
     built = build_engines(draft, _model_files(trained))
     engines = [engine for engine, _ in built]
-    parity = check_parity(
-        trained, engines, np.concatenate([values, probe_rows(settled, values, trained.splits, SEED, trained.slopes)])
-    )
+    parity = check_parity(trained, engines, np.concatenate([values, _probe_rows(settled, values, trained)]))
     engine = engines[0] if len(engines) == 1 else TwinEngine(built)
     manifest, files = _finish(draft, trained, rows, values, engine)
     _write(target, manifest, files, Path(key))
@@ -201,8 +200,12 @@ def _finish(
 def _golden_rows(schema: Schema, trained: TrainedModel, values: Floats) -> Floats:
     rng = np.random.default_rng(SEED)
     usual = values[rng.integers(0, len(values), GOLDEN_ROWS // 2)]
-    probes = probe_rows(schema, values, trained.splits, SEED, trained.slopes)
+    probes = _probe_rows(schema, values, trained)
     return np.concatenate([usual, probes[rng.integers(0, len(probes), GOLDEN_ROWS // 2)]])
+
+
+def _probe_rows(schema: Schema, values: Floats, trained: TrainedModel) -> Floats:
+    return probe_rows(schema, values, trained.splits, SEED, trained.slopes, trained.precision)
 
 
 def _plain(rows: Floats) -> list[list[float | None]]:

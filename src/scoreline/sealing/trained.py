@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from scoreline.core.link import Floats
 
 Split = tuple[int, float]
+Iterations = Literal["best", "all"]
+Precision = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class TrainedModel:
     `twin_reason` says why. `splits` are
     (position, threshold) pairs to probe; `slopes` are a linear model's weights, one row per output. `margins` and
     `scores` are the trainer's own library on float64 values (n_rows, n_features), shaped (n_rows, n_outputs).
+    `precision` is in what the library compares a value with a threshold.
     """
 
     kind: str
@@ -38,4 +41,5 @@ class TrainedModel:
     slopes: Sequence[Sequence[float]]
     margins: Callable[[Floats], Floats]
     scores: Callable[[Floats], Floats]
+    precision: Precision = "float32"
     lineage: Mapping[str, Any] = field(default_factory=dict)

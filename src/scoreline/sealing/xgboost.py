@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import xgboost
@@ -14,10 +14,8 @@ import xgboost
 from scoreline.core.errors import NotFound, SealRefused
 from scoreline.core.link import Floats
 from scoreline.core.ubjson import is_whole_ubjson
-from scoreline.sealing.trained import Split, TrainedModel
+from scoreline.sealing.trained import Iterations, Split, TrainedModel
 from scoreline.sealing.trees import Tree, tree_graph
-
-Iterations = Literal["best", "all"]
 
 OBJECTIVES: Final = {
     "binary:logistic": "sigmoid",

@@ -1,0 +1,42 @@
+"""Which reader reads a trained model: by the ending of its file, or by the library its type is from."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from scoreline.core.errors import SealRefused
+from scoreline.core.names import load
+from scoreline.sealing.trained import Iterations, TrainedModel
+
+Reader = Callable[[object, Iterations], TrainedModel]
+
+READERS: Final[Mapping[str, str]] = {
+    "xgboost": "scoreline.sealing.xgboost:read_xgboost",
+    "lightgbm": "scoreline.sealing.lightgbm:read_lightgbm",
+}
+ENDINGS: Final[Mapping[str, str]] = {".ubj": "xgboost", ".json": "xgboost", ".txt": "lightgbm"}
+
+
+def read_model(model: object, iterations: Iterations) -> TrainedModel:
+    """The trained model behind a path or an object, by its own library; raises NotFound or SealRefused."""
+    if isinstance(model, str | Path):
+        library = ENDINGS.get(Path(model).suffix, "")
+        if not library:
+            raise SealRefused(
+                f"{Path(model).name}: save an XGBoost model as .ubj or .json, a LightGBM model as .txt with "
+                "`save_model`; nothing is unpickled"
+            )
+    else:
+        library = next((name for name in _libraries(type(model)) if name in READERS), "")
+        if not library:
+            raise SealRefused(f"{type(model).__name__} is neither a model of {' or '.join(READERS)} nor a path to one")
+    try:
+        reader: Reader = load(READERS[library])
+    except ImportError as error:
+        raise SealRefused(f"reading this model needs {error.name}: install scoreline[{library}]") from None
+    return reader(model, iterations)
+
+
+def _libraries(kind: type) -> list[str]:
+    """The libraries a type and its bases are from; a user's own subclass of an estimator is that estimator."""
+    return [base.__module__.partition(".")[0] for base in kind.__mro__]
