@@ -14,15 +14,20 @@ from typing import Any
 import batch
 import realtime
 
+import engines
+
+PARTS = ("engines", "realtime", "batch")
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", nargs="*", choices=["realtime", "batch", []], default=["realtime", "batch"])
+    parser.add_argument("which", nargs="*", choices=[*PARTS, []], default=[*PARTS])
     which = parser.parse_args().which
     figures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="scoreline-bench-") as folder:
+        if "engines" in which:
+            figures += engines.measure()
         if "realtime" in which:
             figures += realtime.measure(Path(folder))
         if "batch" in which:

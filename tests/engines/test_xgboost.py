@@ -11,6 +11,7 @@ import xgboost
 
 from models import codes, frame, library_margins, same_bits, small_model, train
 from scoreline.core.errors import EngineFailed, NotFound
+from scoreline.engines import packaged
 from scoreline.engines import xgboost as engine_file
 from scoreline.engines.xgboost import XGBoostEngine
 
@@ -133,7 +134,7 @@ def test_name_is_the_librarys_own_version() -> None:
 
 
 def test_library_that_is_not_there_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_file.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
     engine_file.load_library.cache_clear()
     try:
         with pytest.raises(NotFound, match=r"install scoreline\[xgboost\]"):

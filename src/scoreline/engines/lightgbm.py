@@ -7,15 +7,14 @@ https://lightgbm.readthedocs.io/en/stable/C-API.html.
 import ctypes
 import functools
 import importlib.metadata
-import importlib.util
 import re
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from scoreline.core.errors import EngineFailed, NotFound
+from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
+from scoreline.engines.packaged import load_packaged
 
 _RAW_SCORE: Final = ctypes.c_int(1)
 _FLOAT64: Final = ctypes.c_int(1)
@@ -130,18 +129,12 @@ def is_whole_text(model: bytes) -> bool:
 
 
 @functools.cache
-def load_library() -> Any:
-    """The library inside the installed lightgbm package, loaded without importing the package; raises NotFound."""
-    spec = importlib.util.find_spec("lightgbm")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for name in _LIBRARY_NAMES:
-            path = Path(folder) / "lib" / name
-            if path.exists():
-                library = ctypes.CDLL(str(path))
-                library.LGBM_GetLastError.restype = ctypes.c_char_p
-                library.LGBM_RegisterLogCallback(_SILENT)
-                return library
-    raise NotFound("this bundle needs LightGBM: install scoreline[lightgbm]")
+def load_library() -> ctypes.CDLL:
+    """The library inside the installed lightgbm package; raises NotFound."""
+    library = load_packaged("lightgbm", _LIBRARY_NAMES)
+    library.LGBM_GetLastError.restype = ctypes.c_char_p
+    library.LGBM_RegisterLogCallback(_SILENT)
+    return library
 
 
 @functools.cache

@@ -5,16 +5,15 @@ Reference: https://xgboost.readthedocs.io/en/stable/c.html, XGBoosterPredictFrom
 
 import ctypes
 import functools
-import importlib.util
 import json
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from scoreline.core.errors import EngineFailed, NotFound
+from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
 from scoreline.core.ubjson import is_whole_ubjson
+from scoreline.engines.packaged import load_packaged
 
 _MARGIN: Final = 1
 _CONFIG: Final = json.dumps(
@@ -121,16 +120,10 @@ def _array_interface(values: Floats) -> bytes:
 
 @functools.cache
 def load_library() -> ctypes.CDLL:
-    """The library inside the installed xgboost package, loaded without importing the package; raises NotFound."""
-    spec = importlib.util.find_spec("xgboost")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for name in _LIBRARY_NAMES:
-            path = Path(folder) / "lib" / name
-            if path.exists():
-                library = ctypes.CDLL(str(path))
-                library.XGBGetLastError.restype = ctypes.c_char_p
-                return library
-    raise NotFound("this bundle needs XGBoost: install scoreline[xgboost]")
+    """The library inside the installed xgboost package; raises NotFound."""
+    library = load_packaged("xgboost", _LIBRARY_NAMES)
+    library.XGBGetLastError.restype = ctypes.c_char_p
+    return library
 
 
 @functools.cache
