@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, Final
 
+from scoreline.core import ids
 from scoreline.core.errors import ScorelineError, TooLarge
 from scoreline.web.problems import OTHER, PROBLEM_TYPE, problem_json, problem_of
 
@@ -17,6 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
 CLOSE: Final = (b"connection", b"close")
+_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 LINGER_S: Final = 30.0
 LINGER_IDLE_S: Final = 1.0
 log = logging.getLogger("scoreline.http")
@@ -77,6 +81,19 @@ def refusal(error: ScorelineError, *, close: bool = False) -> Answer:
 def problem(status: int, title: str, detail: str) -> Answer:
     body = problem_json(status, OTHER.get(status, "other"), title, detail)
     return status, [(b"content-type", PROBLEM_TYPE), (b"content-length", b"%d" % len(body))], body
+
+
+def given_id(headers: Mapping[bytes, bytes]) -> str:
+    """The caller's own X-Request-Id, empty where there is none, or none that can stand in a log."""
+    given = headers.get(b"x-request-id")
+    return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else ""
+
+
+def named(answer: Answer, headers: Mapping[bytes, bytes]) -> Answer:
+    """An answer that decides nothing, under the caller's X-Request-Id or one made for it."""
+    answer_id = given_id(headers) or ids.text(ids.IdSource().new_base(time.time_ns()))
+    answer[1].append((b"x-request-id", answer_id.encode()))
+    return answer
 
 
 def health(*, live_only: bool, ready: bool) -> Answer:

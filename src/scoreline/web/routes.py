@@ -13,8 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from scoreline.access.keyring import Keyring, check_host, offered_key
 from scoreline.access.scopes import PUBLIC
 from scoreline.core.errors import ScorelineError
-from scoreline.web.asgi import Answer, health, problem, refusal
-from scoreline.web.problems import OTHER, problem_json
+from scoreline.web.asgi import Answer, health, named, problem, refusal
 
 ASSETS: Final = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -59,20 +58,21 @@ def new_app(title: str, description: str, version: str) -> FastAPI:
     )
 
     @app.exception_handler(ScorelineError)
-    async def scoreline_error(_: Request, error: ScorelineError) -> Response:
-        return as_response(refusal(error))
+    async def scoreline_error(request: Request, error: ScorelineError) -> Response:
+        return as_response(named(refusal(error), dict(request.headers.raw)))
 
     @app.exception_handler(Exception)
-    async def bug(_: Request, __: Exception) -> Response:
-        return as_response(problem(500, "Scoreline failed", "Scoreline failed"))
+    async def bug(request: Request, _: Exception) -> Response:
+        return as_response(named(problem(500, "Scoreline failed", "Scoreline failed"), dict(request.headers.raw)))
 
     @app.exception_handler(StarletteHTTPException)
-    async def http_error(_: Request, error: StarletteHTTPException) -> Response:
+    async def http_error(request: Request, error: StarletteHTTPException) -> Response:
         title = {404: "There is no such route", 405: "This route does not take this method"}.get(
             error.status_code, "Refused"
         )
-        body = problem_json(error.status_code, OTHER.get(error.status_code, "other"), title, title)
-        return Response(body, error.status_code, media_type="application/problem+json", headers=error.headers)
+        status, headers, body = named(problem(error.status_code, title, title), dict(request.headers.raw))
+        headers += [(name.encode(), text.encode()) for name, text in (error.headers or {}).items()]
+        return as_response((status, headers, body))
 
     return app
 

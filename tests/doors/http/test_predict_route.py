@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -210,6 +211,27 @@ def test_headers_in_and_out(sealed: SealedModel) -> None:
     response = predict(door, FRAUD_ROW, x_request_id="not ok", traceparent="nonsense")
     assert response.headers["x-request-id"] == response.json()["prediction_id"]
     assert "traceparent" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/predict", b'{"amount": -1}', 422),
+        ("POST", "/predict", b"x" * 20_000, 413),
+        ("POST", "/models/none/predict", b"{}", 404),
+        ("GET", "/predict", b"", 405),
+        ("GET", "/nowhere", b"", 404),
+    ],
+)
+def test_refusals_carry_the_callers_id_or_one_made_for_them(
+    sealed: SealedModel, method: str, path: str, content: bytes, status: int
+) -> None:
+    door = open_door(sealed)
+    app = App(door, make_pages(door))
+    response = ask(app, method, path, content, **JSON, x_request_id="order-17")
+    assert (response.status_code, response.headers["x-request-id"]) == (status, "order-17")
+    made = {ask(app, method, path, content, **JSON).headers["x-request-id"] for _ in range(3)}
+    assert len(made) == 3 and all(UUID(text).version == 7 for text in made)
 
 
 def test_a_draining_door_answers_and_closes_the_connection(sealed: SealedModel) -> None:

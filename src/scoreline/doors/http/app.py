@@ -13,10 +13,23 @@ from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
 from scoreline.doors.http.answer import AnswerWriter
 from scoreline.doors.http.decode import RowReader
-from scoreline.web.asgi import ASGI, CLOSE, Answer, Receive, Scope, Send, linger, log, problem, read_body, refusal
+from scoreline.web.asgi import (
+    ASGI,
+    CLOSE,
+    Answer,
+    Receive,
+    Scope,
+    Send,
+    given_id,
+    linger,
+    log,
+    named,
+    problem,
+    read_body,
+    refusal,
+)
 
 _JSON: Final = b"application/json"
-_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _SAME_SITE: Final = (b"same-origin", b"none")
 
@@ -33,7 +46,7 @@ class Endpoint:
     def predict(self, headers: Mapping[bytes, bytes], body: bytes, caller: str) -> Answer:
         """Decode, score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
         start_ns = time.perf_counter_ns()
-        request_id = _request_id(headers)
+        request_id = given_id(headers)
         context = Context(time.time_ns(), request_id, caller, _trace(headers))
         batch, many = self._reader.read(body, context)
         decisions = self._score(batch)
@@ -41,12 +54,12 @@ class Endpoint:
         if writer is None:
             writer = self._writer = AnswerWriter(decisions.author, self.manifest.schema.store_fields)
         answer = writer.many(decisions) if many else writer.one(decisions)
-        named = request_id or ids.text(decisions.base)
+        answer_id = request_id or ids.text(decisions.base)
         total_ns = time.perf_counter_ns() - start_ns
         sent = [
             (b"content-type", _JSON),
             (b"content-length", b"%d" % len(answer)),
-            (b"x-request-id", named.encode()),
+            (b"x-request-id", answer_id.encode()),
             (b"server-timing", b"model;dur=%.3f, total;dur=%.3f" % (decisions.model_ns / 1e6, total_ns / 1e6)),
         ]
         if context.trace:
@@ -101,10 +114,10 @@ class Door:
         try:
             return endpoint.predict(headers, body, self.admit(headers))
         except ScorelineError as error:
-            return refusal(error)
+            return named(refusal(error), headers)
         except Exception:
             log.exception("a prediction failed")
-            return problem(500, "Scoreline failed", "Scoreline failed")
+            return named(problem(500, "Scoreline failed", "Scoreline failed"), headers)
 
 
 class App:
@@ -146,7 +159,7 @@ class App:
         try:
             body = await read_body(headers, receive, self._door.max_body_bytes, self._door.admit)
         except ScorelineError as error:
-            answer = refusal(error, close=True)
+            answer = named(refusal(error, close=True), headers)
             unread = True
         else:
             if body is None:
@@ -183,11 +196,6 @@ def check_content_type(headers: Mapping[bytes, bytes]) -> None:
     from_page = origin is not None and origin.split(b"://")[-1] != headers.get(b"host")
     if from_page or headers.get(b"sec-fetch-site", b"none") not in _SAME_SITE:
         raise WrongType("a web page of another site must send application/json")
-
-
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id")
-    return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else ""
 
 
 def _trace(headers: Mapping[bytes, bytes]) -> str:

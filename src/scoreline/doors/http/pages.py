@@ -11,7 +11,7 @@ from scoreline.core.errors import ScorelineError
 from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
 from scoreline.doors.http.openapi import answer_schema, request_body
-from scoreline.web.asgi import read_body, refusal
+from scoreline.web.asgi import named, read_body, refusal
 from scoreline.web.routes import Routes, add_docs, add_health, as_response, new_app
 
 NAMED: Final = "/models/{name}/predict"
@@ -82,7 +82,7 @@ def _add_predictions(routes: Routes, door: Door) -> None:
             endpoint = door.endpoint(name)
             body = await read_body(headers, request.receive, door.max_body_bytes, door.admit)
         except ScorelineError as error:
-            return as_response(refusal(error, close=True))
+            return as_response(named(refusal(error, close=True), headers))
         return as_response(door.predict(endpoint, headers, body or b""))
 
     def predict_with(name: str) -> Callable[[Request], Awaitable[Response]]:
