@@ -1,6 +1,8 @@
 """Corked writes leave once per turn of the loop, in order, and nothing is left behind."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -138,6 +140,9 @@ class AtOnce:
     def __init__(self) -> None:
         self.tasks = 0
 
+    def waits(self, scope: Any) -> bool:
+        return scope["path"] == "/wait"
+
     def at_once(self, scope: Any, body: bytes) -> Any:
         if scope["path"] == "/task":
             return None
@@ -226,3 +231,68 @@ def test_to_a_client_that_does_not_read_answers_wait() -> None:
     app = AtOnce()
     assert answers(app, ask(b"/a", b"1"), before=lambda protocol: protocol.pause_writing())[0] == []
     assert app.tasks == 1
+
+
+def test_a_body_that_is_worth_waiting_for_is_waited_for_without_a_task() -> None:
+    app = AtOnce()
+    request = ask(b"/wait", b"x" * 200_000)
+    pieces = [request[at : at + 30_000] for at in range(0, len(request), 30_000)]
+    found, closed = answers(app, *pieces, ask(b"/a", b"2"))
+    assert (found, closed, app.tasks) == ([b"at once /wait " + b"x" * 200_000, b"at once /a 2"], False, 0)
+
+
+@pytest.mark.parametrize(
+    "sent", (-3, None), ids=("a client that leaves before its body is whole", "one that is answered")
+)
+def test_nothing_of_a_request_is_kept_when_its_connection_is_gone(sent: int | None) -> None:
+    kept: list[Any] = []
+
+    def remember(protocol: CorkedProtocol) -> None:
+        kept.append(weakref.ref(protocol))
+
+    gc.disable()
+    try:
+        answers(AtOnce(), ask(b"/wait", b"x" * 1000)[:5], ask(b"/wait", b"x" * 1000)[5:sent], before=remember)
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_one_connection_that_cannot_be_written_to_keeps_no_other_from_its_answer() -> None:
+    class Broken(Wire):
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("the handler is closed")
+
+    async def go() -> Wire:
+        cork = Cork(asyncio.get_running_loop())
+        broken, good = Broken(), Wire()
+        for wire in (broken, good):
+            CorkedTransport(wire, cork).write(b"a")
+        broken.done.append("closed")
+        await asyncio.sleep(0)
+        return good
+
+    assert asyncio.run(go()).done == [b"a"]
+
+
+def test_what_is_kept_is_bounded_so_that_the_transport_can_ask_to_pause() -> None:
+    async def go() -> Wire:
+        wire = Wire()
+        transport = CorkedTransport(wire, Cork(asyncio.get_running_loop()))
+        for _ in range(3):
+            transport.write(b"x" * 40_000)
+        return wire
+
+    assert [len(piece) for piece in asyncio.run(go()).done] == [80_000, 40_000]
+
+
+def test_a_piece_that_ends_in_a_head_is_no_large_head() -> None:
+    whole = ask(b"/a", b"1") * 3000
+    found, closed = answers(AtOnce(), whole[:-20], whole[-20:])
+    assert (len(found), closed) == (3000, False)
+
+
+def test_nothing_is_decided_for_a_client_that_was_refused() -> None:
+    app = AtOnce()
+    found, closed = answers(app, ask(b"/a", b"1") + b"GARBAGE\r\n\r\n")
+    assert (found, closed) == ([], True)

@@ -33,6 +33,9 @@ OBJECTIVES: Final = {
 }
 
 
+_JSON_SECOND: Final = (b'"', b"}", b" ", b"\t", b"\r", b"\n")
+
+
 def read_xgboost(model: object, iterations: Iterations = "best") -> TrainedModel:
     """A trained booster from a .ubj or .json file, a `Booster` or a fitted scikit-learn estimator of XGBoost.
 
@@ -111,7 +114,7 @@ def _load_file(path: Path) -> tuple[xgboost.Booster, dict[str, Any]]:
         raise SealRefused(f"{path.name} is empty")
     booster = xgboost.Booster()
     try:
-        if path.suffix == ".ubj" and not is_whole_ubjson(raw):
+        if raw[1:2] not in _JSON_SECOND and not is_whole_ubjson(raw):  # XGBoost, too, goes by the content
             raise ValueError
         booster.load_model(bytearray(raw))
     except (ValueError, xgboost.core.XGBoostError):

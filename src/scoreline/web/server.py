@@ -56,7 +56,7 @@ class DrainingServer(uvicorn.Server):
             date_header=True,
             proxy_headers=False,
             timeout_keep_alive=keep_alive_s,
-            timeout_graceful_shutdown=max(1, round(drain_s)),
+            timeout_graceful_shutdown=1,  # after the drain, which has had its time
             backlog=2048,
         )
         super().__init__(config)

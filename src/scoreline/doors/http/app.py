@@ -137,7 +137,7 @@ class App:
             self._door.admit(headers)
         except ScorelineError:
             return False
-        return length.isdigit() and int(length[:20]) <= self._door.max_body_bytes
+        return length.isdigit() and len(length) <= 20 and int(length) <= self._door.max_body_bytes
 
     def at_once(self, scope: Scope, body: bytes) -> Answer | None:
         """The answer to a request that is wholly here, without a task for it; None: it goes the way of ASGI."""
