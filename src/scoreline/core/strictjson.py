@@ -5,10 +5,11 @@ import math
 from functools import partial
 from typing import Any, Final
 
+Body = bytes | bytearray
 _LONG: Final = 400
 
 
-def strict_json(raw: bytes, *, finite: bool = True) -> Any:
+def strict_json(raw: Body, *, finite: bool = True) -> Any:
     """The value of a JSON text in UTF-8; raises ValueError with a problem that repeats nothing of the text.
 
     With `finite` a number too large for float64 is refused too; without, it becomes infinite for the caller to name.

@@ -162,7 +162,7 @@ class CorkedProtocol(HttpToolsProtocol):
                 break  # until more of it is received
             self._next = self._waiting = None
             prompt = not cycle.more_body and not cycle.flow.write_paused and hasattr(app, "at_once")
-            answer = app.at_once(cycle.scope, bytes(cycle.body)) if prompt else None
+            answer = app.at_once(cycle.scope, cycle.body) if prompt else None
             if answer is None:
                 super()._start_asgi_task(cycle, app)
             else:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from itertools import repeat
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ from scoreline.core import ids
 from scoreline.core.decision import Author, Decisions
 
 _encode: Final = msgspec.json.Encoder().encode  # shortest floats, ten times faster than repr
+_SHARED: Final = b"\0"  # stands for what the ids of a request share until it is known; no JSON text holds it
 
 
 class AnswerWriter:
@@ -18,47 +19,68 @@ class AnswerWriter:
 
     def __init__(self, author: Author, store_fields: Sequence[int]) -> None:
         self._names = [json.dumps(name) for name in author.fields]
-        self._outcomes = [f'"outcome":{json.dumps(outcome)},' for outcome in author.outcomes]
-        self._output = json.dumps(author.output)
+        self._outcomes = [b',"outcome":' + _json(outcome) for outcome in author.outcomes]
+        self._key = b"{%s:" % _json(author.output)
         self._classes = [json.dumps(name) for name in author.classes]
-        self._model = f'"model":{json.dumps(author.model)},"version":{json.dumps(author.version)}'
+        self._model = b'"model":%s,"version":%s' % (_json(author.model), _json(author.version))
         degraded = ",".join(self._names[position] for position in store_fields)
-        self._degraded = f',"degraded":[{degraded}]' if store_fields else ""
+        self._degraded = f',"degraded":[{degraded}]'.encode() if store_fields else b""
         self._store = frozenset(store_fields)
+        self._plain_ends = lru_cache(maxsize=8)(self._ends)
 
     def one(self, decisions: Decisions) -> bytes:
         """A flat object: the output by its name, outcome, prediction_id, model, version, defaulted."""
-        score = self._classes_json(decisions.scores[0].tolist()) if self._classes else repr(decisions.scores.item())
-        outcome = self._outcomes[decisions.outcomes[0]] if self._outcomes else ""
-        defaulted = self._names_of(decisions.defaulted[0]) if decisions.defaulted else ""
-        return (
-            f'{{{self._output}:{score},{outcome}"prediction_id":"{ids.text(decisions.base)}",'
-            f'"defaulted":[{defaulted}]{self._degraded},{self._model}}}'
-        ).encode()
+        scores = decisions.scores
+        score = self._classes_json(scores[0].tolist()) if self._classes else repr(scores.item()).encode()
+        return b'%s%s%s,"prediction_id":"%s","defaulted":[%s]%s,%s}' % (
+            self._key,
+            score,
+            self._outcomes[decisions.outcomes[0]] if self._outcomes else b"",
+            ids.text(decisions.base).encode(),
+            self._names_of(decisions.defaulted[0]) if decisions.defaulted else b"",
+            self._degraded,
+            self._model,
+        )
 
     def many(self, decisions: Decisions) -> bytes:
         """Model and version once, then `predictions` in the order of the request's rows; composed column by column."""
-        shared, endings = ids.texts(decisions.base, len(decisions))
-        head, key, tail = f"{{{self._output}:", f'"prediction_id":"{shared}', f'","defaulted":[]{self._degraded}}}'
-        if decisions.defaulted:
-            taken = zip(endings, self._defaults(decisions), strict=True)
-            endings = [f'{ending}","defaulted":[{names}' for ending, names in taken]
-            tail = f"]{self._degraded}}}"
-        outcomes = [self._outcomes[code] for code in decisions.outcomes] if self._outcomes else repeat("")
-        columns = zip(self._scores(decisions), outcomes, endings, strict=False)
-        rows = f"{tail},{head}".join([f"{score},{outcome}{key}{ending}" for score, outcome, ending in columns])
-        return f'{{{self._model},"predictions":[{head}{rows}{tail}]}}'.encode()
+        n_rows = len(decisions)
+        shared, _ = ids.texts(decisions.base, n_rows)
+        ends = self._ends(n_rows, self._defaults(decisions)) if decisions.defaulted else self._plain_ends(n_rows)
+        width = 3 if self._outcomes else 2
+        pieces = [b""] * (width * n_rows)
+        pieces[::width] = self._scores(decisions)
+        if self._outcomes:
+            pieces[1::width] = [self._outcomes[code] for code in decisions.outcomes]
+        pieces[width - 1 :: width] = ends
+        pieces[0] = b'{%s,"predictions":[%s%s' % (self._model, self._key, pieces[0])
+        pieces[-1] = pieces[-1].removesuffix(b"," + self._key) + b"]}"
+        return b"".join(pieces).replace(_SHARED, shared.encode())
 
-    def _scores(self, decisions: Decisions) -> list[str]:
+    def _ends(self, n_rows: int, defaults: Sequence[bytes] = ()) -> list[bytes]:
+        """What follows score and outcome of each row, up to the score of the next one."""
+        before, between = b',"prediction_id":"%s' % _SHARED, b'","defaulted":['
+        after = b"]%s},%s" % (self._degraded, self._key)
+        _, endings = ids.texts(0, n_rows)
+        names = defaults or [b""] * n_rows
+        columns = zip(endings, names, strict=True)
+        return [b"%s%s%s%s%s" % (before, ending.encode(), between, taken, after) for ending, taken in columns]
+
+    def _scores(self, decisions: Decisions) -> list[bytes]:
         if self._classes:
             return [self._classes_json(scores) for scores in decisions.scores.tolist()]
-        return _encode(decisions.scores[:, 0].tolist()).decode()[1:-1].split(",")
+        return _encode(decisions.scores[:, 0].tolist())[1:-1].split(b",")
 
-    def _classes_json(self, scores: list[float]) -> str:
-        return f"{{{','.join([f'{name}:{score!r}' for name, score in zip(self._classes, scores, strict=True)])}}}"
+    def _classes_json(self, scores: list[float]) -> bytes:
+        by_name = zip(self._classes, scores, strict=True)
+        return f"{{{','.join([f'{name}:{score!r}' for name, score in by_name])}}}".encode()
 
-    def _defaults(self, decisions: Decisions) -> list[str]:
+    def _defaults(self, decisions: Decisions) -> list[bytes]:
         return [self._names_of(decisions.defaulted.get(row, ())) for row in range(len(decisions))]
 
-    def _names_of(self, positions: Sequence[int]) -> str:
-        return ",".join([self._names[position] for position in positions if position not in self._store])
+    def _names_of(self, positions: Sequence[int]) -> bytes:
+        return ",".join([self._names[position] for position in positions if position not in self._store]).encode()
+
+
+def _json(text: str) -> bytes:
+    return json.dumps(text).encode()

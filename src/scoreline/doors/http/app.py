@@ -11,6 +11,7 @@ from scoreline.core.batch import Context
 from scoreline.core.errors import NotFound, ScorelineError, WrongType
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
+from scoreline.core.strictjson import Body
 from scoreline.doors.http.answer import AnswerWriter
 from scoreline.doors.http.decode import RowReader
 from scoreline.web.asgi import (
@@ -43,7 +44,7 @@ class Endpoint:
         self._reader = RowReader(manifest.schema, max_rows)
         self._writer: AnswerWriter | None = None
 
-    def predict(self, headers: Mapping[bytes, bytes], body: bytes, caller: str) -> Answer:
+    def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> Answer:
         """Decode, score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
         start_ns = time.perf_counter_ns()
         request_id = given_id(headers)
@@ -109,7 +110,7 @@ class Door:
         check_content_type(headers)
         return caller
 
-    def predict(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
+    def predict(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: Body) -> Answer:
         """The answer to one prediction request, errors included: it never raises."""
         try:
             return endpoint.predict(headers, body, self.admit(headers))
@@ -139,7 +140,7 @@ class App:
             return False
         return length.isdigit() and len(length) <= 20 and int(length) <= self._door.max_body_bytes
 
-    def at_once(self, scope: Scope, body: bytes) -> Answer | None:
+    def at_once(self, scope: Scope, body: Body) -> Answer | None:
         """The answer to a request that is wholly here, without a task for it; None: it goes the way of ASGI."""
         endpoint = self._hot(scope)
         if endpoint is None or len(body) > self._door.max_body_bytes:

@@ -19,11 +19,12 @@ from scoreline.core.errors import Malformed, TooLarge
 from scoreline.core.link import Floats
 from scoreline.core.rows import read_rows
 from scoreline.core.schema import Field, Schema
-from scoreline.core.strictjson import strict_json
+from scoreline.core.strictjson import Body, strict_json
 
 _astuple: Final = msgspec.structs.astuple
 _UNSET: Final = msgspec.UNSET
 _COLON: Final = ord(":")
+_LOOK: Final = 16  # more blanks before an array than this take the strict reader
 Values = Sequence[Any]
 
 
@@ -34,8 +35,8 @@ class RowReader:
         self._schema = schema
         self._max_rows = max_rows
         self._width = len(schema.fields)
-        self._decode_one: Callable[[bytes], Any] = _strict_only
-        self._decode_many: Callable[[bytes], list[Any]] = _strict_only
+        self._decode_one: Callable[[Body], Any] = _strict_only
+        self._decode_many: Callable[[Body], list[Any]] = _strict_only
         with suppress(ValueError, NotImplementedError):  # names with quotes and categories beyond int64 have no type
             self._decode_one = msgspec.json.Decoder(_row_type(schema, with_ranges=True)).decode
             row_type = _row_type(schema, with_ranges=False)
@@ -44,16 +45,16 @@ class RowReader:
         self._lows, self._highs = _number_ranges(schema)
         self._pack = struct.Struct(f"{self._width}d").pack
 
-    def read(self, body: bytes, context: Context) -> tuple[Batch, bool]:
+    def read(self, body: Body, context: Context) -> tuple[Batch, bool]:
         """The batch, and whether the body was an array; raises Malformed, TooLarge or RowsRefused."""
-        many = body.lstrip()[:1] == b"["
+        many = body[:_LOOK].lstrip()[:1] == b"["
         try:
             batch = self._read_many(body, context) if many else self._read_one(body, context)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             batch = None
-        return batch or self._read_strictly(body, context), many
+        return (batch, many) if batch else self._read_strictly(body, context)
 
-    def _read_one(self, body: bytes, context: Context) -> Batch | None:
+    def _read_one(self, body: Body, context: Context) -> Batch | None:
         row: Values = _astuple(self._decode_one(body))
         if body.count(b":") != self._width - (row.count(_UNSET) if self._special else 0):
             return None  # a key stands twice, or a text holds a colon: the strict reader tells
@@ -63,7 +64,7 @@ class RowReader:
         packed = np.frombuffer(self._pack(*values)).reshape(1, self._width)
         return Batch(packed, context, {0: defaulted} if defaulted else NO_DEFAULTS)
 
-    def _read_many(self, body: bytes, context: Context) -> Batch | None:
+    def _read_many(self, body: Body, context: Context) -> Batch | None:
         decoded = self._decode_many(body)
         self._limit(len(decoded))
         n_colons = np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON)
@@ -99,7 +100,7 @@ class RowReader:
                 values[position] = codes.get(value, math.nan)
         return values, tuple(defaulted)
 
-    def _read_strictly(self, body: bytes, context: Context) -> Batch:
+    def _read_strictly(self, body: Body, context: Context) -> tuple[Batch, bool]:
         try:
             found = strict_json(body, finite=False)
         except ValueError as error:
@@ -108,14 +109,14 @@ class RowReader:
         if not rows:
             raise Malformed("the array has no rows; send an object, or an array of at least one")
         self._limit(len(rows))
-        return read_rows(self._schema, rows, context)
+        return read_rows(self._schema, rows, context), rows is found
 
     def _limit(self, n_rows: int) -> None:
         if n_rows > self._max_rows:
             raise TooLarge(f"one request has at most {self._max_rows} rows; send several, or use `scoreline batch`")
 
 
-def _strict_only(_: bytes) -> Any:
+def _strict_only(_: Body) -> Any:
     raise msgspec.ValidationError
 
 
