@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import batch
-import realtime
-
 import engines
+import realtime
 
 PARTS = ("engines", "realtime", "batch")
 RESULTS = Path(__file__).parent / "results"
@@ -22,8 +21,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("which", nargs="*", choices=[*PARTS, []], default=[*PARTS])
-    which = parser.parse_args().which
+    parser.add_argument("which", nargs="*", choices=[*PARTS, []], help="the parts to measure; all where none is named")
+    which = parser.parse_args().which or [*PARTS]
     figures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="scoreline-bench-") as folder:
         if "engines" in which:
