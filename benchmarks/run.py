@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import batch
-import engines
 import realtime
+
+import engines
 
 PARTS = ("engines", "realtime", "batch")
 RESULTS = Path(__file__).parent / "results"

@@ -154,9 +154,9 @@ def _value_type(field: Field) -> Any:
 
 
 def _number_ranges(schema: Schema) -> tuple[Floats, Floats]:
-    """The least and the greatest value of each column; only numbers have them here."""
+    """The least and the greatest value of each column, or one pair for all; only numbers have them here."""
     bounds = [field.bounds if field.type == "number" else (-math.inf, math.inf) for field in schema.fields]
-    lows, highs = np.array(bounds).T
+    lows, highs = np.array(bounds[:1] if len(set(bounds)) == 1 else bounds).T
     return lows, highs
 
 
