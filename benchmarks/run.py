@@ -13,10 +13,11 @@ from typing import Any
 
 import batch
 import realtime
+import registry
 
 import engines
 
-PARTS = ("engines", "realtime", "batch")
+PARTS = ("engines", "realtime", "batch", "registry")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -32,6 +33,8 @@ def main() -> int:
             figures += realtime.measure(Path(folder))
         if "batch" in which:
             figures += batch.measure()
+        if "registry" in which:
+            figures += registry.measure()
     written = write(figures, which)
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")

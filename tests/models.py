@@ -152,6 +152,21 @@ def edit(path: Path, file: str, change: Callable[[Any], object]) -> None:
     sign_again(path)
 
 
+def misdirect(path: Path) -> None:
+    """Sends the root of a sealed XGBoost model's trees to a child far outside of its nodes, and signs that."""
+    file = path / "model.ubj"
+    before, marker, after = file.read_bytes().partition(b"left_children[$l#L")
+    first = len(before) + len(marker) + 8  # after the number of values, an int64
+    raw = bytearray(before + marker + after)
+    raw[first : first + 4] = (1 << 28).to_bytes(4, "big")
+    file.write_bytes(raw)
+    manifest = json.loads((path / MANIFEST).read_bytes())
+    manifest["engines"] = [engine for engine in manifest["engines"] if engine["kind"] == "xgboost"]
+    manifest["files"]["model.ubj"] = hashlib.sha256(raw).hexdigest()
+    (path / MANIFEST).write_bytes(canonical_json(manifest))
+    sign_again(path)
+
+
 def plain_manifest(**changed: Any) -> Manifest:
     """A manifest of two numbers, valid but of no real model."""
     given: dict[str, Any] = {

@@ -212,10 +212,18 @@ class Service:
 
 @contextmanager
 def serving(
-    *models: SealedModel, folder: Path, workers: int = 1, arguments: tuple[str, ...] = (), **environment: str
+    *models: SealedModel,
+    folder: Path,
+    workers: int = 1,
+    arguments: tuple[str, ...] = (),
+    refs: tuple[str, ...] = (),
+    **environment: str,
 ) -> Iterator[Service]:
-    """`scoreline serve` of these models on free loopback ports, ready; ended with all its processes at the end."""
-    service = start_serving(*models, folder=folder, workers=workers, arguments=arguments, **environment)
+    """`scoreline serve` on free loopback ports, ready; ended with all its processes at the end.
+
+    With `refs` it serves those, and the models only tell whom to trust.
+    """
+    service = start_serving(*models, folder=folder, workers=workers, arguments=arguments, refs=refs, **environment)
     family = psutil.Process(service.process.pid)
     try:
         service.wait_until_ready()
@@ -234,12 +242,18 @@ def serving(
 
 
 def start_serving(
-    *models: SealedModel, folder: Path, workers: int = 1, arguments: tuple[str, ...] = (), **environment: str
+    *models: SealedModel,
+    folder: Path,
+    workers: int = 1,
+    arguments: tuple[str, ...] = (),
+    refs: tuple[str, ...] = (),
+    **environment: str,
 ) -> Service:
     """The same, without waiting for anything and without an end."""
     folder.mkdir(parents=True, exist_ok=True)
     state_dir = folder / "state"
-    command = [COMMAND, "serve", *(str(model.folder) for model in models), "--trust", str(models[0].public_key)]
+    command = [COMMAND, "serve", *(refs or (str(model.folder) for model in models))]
+    command += ["--trust", str(models[0].public_key)]
     command += ["--port", "0", "--admin-port", "0", "--workers", str(workers), "--state-dir", str(state_dir)]
     with (folder / "serve.out").open("wb") as out, (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(

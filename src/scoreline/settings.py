@@ -46,6 +46,8 @@ class Trust:
 @dataclass(frozen=True, slots=True)
 class Registry:
     folder: str = option("bundles", "Folder that `folder:/NAME` refers to.")
+    mlflow_uri: str = option("", "Address of MLflow that `models:/NAME` refers to; else MLFLOW_TRACKING_URI counts.")
+    poll_ms: int = option(1000, "How often the steward asks what aliases and stages name by now.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Settings:
     records: Records = dataclasses.field(default_factory=Records)
 
     def __post_init__(self) -> None:
-        access, server = self.access, self.server
+        access = self.access
         unknown = sorted(set(access.anonymous) - set(SCOPES))
         if unknown:
             raise SettingError(f"access.anonymous: unknown scope {unknown[0]!r}; known: {', '.join(SCOPES)}")
@@ -79,6 +81,10 @@ class Settings:
             raise SettingError("access.admin_key: at least 24 characters; `openssl rand -hex 24` makes one")
         if not access.admin_key.isascii():
             raise SettingError("access.admin_key: ASCII only, because it travels in a header")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        server = self.server
         if server.max_rows > ids.MAX_ROWS:
             raise SettingError(f"server.max_rows: at most {ids.MAX_ROWS}")
         leasts = {"workers": 1, "max_body_bytes": 1, "max_rows": 1, "keep_alive_s": 1}
@@ -86,6 +92,8 @@ class Settings:
         for name, least in leasts.items():
             if getattr(server, name) < least:
                 raise SettingError(f"server.{name}: at least {least}")
+        if self.registry.poll_ms < 100:
+            raise SettingError("registry.poll_ms: at least 100")
         for name in ("port", "admin_port"):
             if not 0 <= getattr(server, name) <= 65_535:
                 raise SettingError(f"server.{name}: between 0 and 65535")

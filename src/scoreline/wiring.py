@@ -11,12 +11,14 @@ from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Registry, Score, Sink, Verifier
+from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
-from scoreline.operations.install import locate
+from scoreline.operations.install import install
 from scoreline.operations.state import State
 from scoreline.records.spool import SpoolWriter, recorded
 from scoreline.registries.folder import FolderRegistry
+from scoreline.registries.mlflow import MlflowRegistry
 from scoreline.settings import Settings
 from scoreline.signing import TrustStore
 
@@ -31,8 +33,10 @@ class Model:
 
 
 def open_model(ref: str, settings: Settings) -> Model:
-    """A REF as a model that scores and keeps no record: what batch jobs use. Raises NotFound or BundleError."""
-    return _open(locate(ref, registries(settings)), verifier(settings), None, 0)
+    """A REF as a model that scores and keeps no record: what batch jobs use. Raises as `install`."""
+    trust = verifier(settings)
+    path = Path(ref) if is_path(ref) else install(ref, registries(settings), trust, Path(settings.state_dir)).path
+    return _open(path, trust, None, 0)
 
 
 def open_state(
@@ -56,7 +60,11 @@ def open_state(
 
 
 def registries(settings: Settings) -> dict[str, Registry]:
-    return {"folder": FolderRegistry(Path(settings.registry.folder))}
+    return {"folder": FolderRegistry(Path(settings.registry.folder)), "models": model_registry(settings)}
+
+
+def model_registry(settings: Settings) -> MlflowRegistry:
+    return MlflowRegistry(settings.registry.mlflow_uri)
 
 
 def verifier(settings: Settings) -> TrustStore:

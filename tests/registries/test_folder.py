@@ -6,6 +6,8 @@ import pytest
 
 from models import plain_manifest
 from scoreline.core.errors import NotFound
+from scoreline.core.manifest import Manifest
+from scoreline.core.refs import Ref
 from scoreline.registries.folder import FolderRegistry
 
 
@@ -17,18 +19,27 @@ def put(root: Path, name: str, version: str, folder: str = "") -> Path:
     return path
 
 
+def place(registry: FolderRegistry, ref: str) -> Path:
+    """Where the bundle lies that a REF names."""
+    found = registry.resolve(ref)
+    path = registry.fetch(found, Path("unused"))
+    assert (found.name, found.place) == (Ref.parse(ref).name, str(path))
+    assert found.digest == Manifest.from_bytes((path / "manifest.json").read_bytes()).digest
+    return path
+
+
 def test_version_is_found_by_its_manifest_whatever_its_folder_is_called(tmp_path: Path) -> None:
     one, two = put(tmp_path, "fraud", "1", "x"), put(tmp_path, "fraud", "2", "y")
     registry = FolderRegistry(tmp_path)
-    assert registry.resolve("folder:/fraud/1") == one
-    assert registry.resolve("folder:/fraud/2") == two
+    assert place(registry, "folder:/fraud/1") == one
+    assert place(registry, "folder:/fraud/2") == two
 
 
 def test_only_version_needs_no_name(tmp_path: Path) -> None:
     only = put(tmp_path, "fraud", "1")
     put(tmp_path, "churn", "1")
     put(tmp_path, "churn", "2")
-    assert FolderRegistry(tmp_path).resolve("folder:/fraud") == only
+    assert place(FolderRegistry(tmp_path), "folder:/fraud") == only
 
 
 def test_champion_is_meant_where_no_version_is_named(tmp_path: Path) -> None:
@@ -36,17 +47,17 @@ def test_champion_is_meant_where_no_version_is_named(tmp_path: Path) -> None:
     two = put(tmp_path, "fraud", "2")
     (tmp_path / "fraud@champion").write_text("2\n")
     registry = FolderRegistry(tmp_path)
-    assert registry.resolve("folder:/fraud") == two
-    assert registry.resolve("folder:/fraud@champion") == two
+    assert place(registry, "folder:/fraud") == two
+    assert place(registry, "folder:/fraud@champion") == two
 
 
 def test_alias_is_read_each_time(tmp_path: Path) -> None:
     one, two = put(tmp_path, "fraud", "1"), put(tmp_path, "fraud", "2")
     registry = FolderRegistry(tmp_path)
     (tmp_path / "fraud@blue").write_text("1")
-    assert registry.resolve("folder:/fraud@blue") == one
+    assert place(registry, "folder:/fraud@blue") == one
     (tmp_path / "fraud@blue").write_text("2")
-    assert registry.resolve("folder:/fraud@blue") == two
+    assert place(registry, "folder:/fraud@blue") == two
 
 
 def test_new_version_is_found_without_starting_again(tmp_path: Path) -> None:
@@ -54,7 +65,7 @@ def test_new_version_is_found_without_starting_again(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         registry.resolve("folder:/fraud/1")
     one = put(tmp_path, "fraud", "1")
-    assert registry.resolve("folder:/fraud/1") == one
+    assert place(registry, "folder:/fraud/1") == one
 
 
 @pytest.mark.parametrize(
@@ -84,7 +95,7 @@ def test_two_bundles_of_one_version_are_never_a_silent_choice(tmp_path: Path) ->
     put(tmp_path, "churn", "1")
     with pytest.raises(NotFound, match="first and second are both fraud 1"):
         FolderRegistry(tmp_path).resolve("folder:/fraud/1")
-    assert FolderRegistry(tmp_path).resolve("folder:/churn").name == "churn-1"
+    assert place(FolderRegistry(tmp_path), "folder:/churn").name == "churn-1"
 
 
 def test_what_is_no_bundle_is_passed_over(tmp_path: Path) -> None:
@@ -96,7 +107,7 @@ def test_what_is_no_bundle_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "manifest.json").mkdir()
     put(tmp_path / ".fraud-2.half", "fraud", "2")  # a seal at work
-    assert FolderRegistry(tmp_path).resolve("folder:/fraud") == one
+    assert place(FolderRegistry(tmp_path), "folder:/fraud") == one
 
 
 def test_folder_that_is_not_there_has_no_models(tmp_path: Path) -> None:

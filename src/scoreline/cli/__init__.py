@@ -14,6 +14,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "seal": "scoreline.cli.seal:seal_command",
     "verify": "scoreline.cli.verify:verify",
     "inspect": "scoreline.cli.inspect:inspect",
+    "pull": "scoreline.cli.pull:pull",
     "serve": "scoreline.cli.serve:serve",
     "batch": "scoreline.cli.batch:batch",
 }

@@ -1,24 +1,38 @@
 """`scoreline seal`."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.errors import SettingError
+from scoreline.operations.register import is_registered, seal_version
 from scoreline.sealing import seal
 from scoreline.sealing.seal import Sealed
+from scoreline.settings import load_settings
+from scoreline.wiring import model_registry
 
 
 def seal_command(
-    source: Annotated[Path, typer.Argument(help="A trained model: XGBoost's .ubj or .json, LightGBM's .txt.")],
-    name: Annotated[str, typer.Option(help="Name of the model.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A trained model: XGBoost's .ubj or .json, LightGBM's .txt, a folder that MLflow saved, or a version "
+            "in MLflow's registry: models:/NAME/VERSION, models:/NAME@ALIAS."
+        ),
+    ],
     output: Annotated[str, typer.Option(help="Name of the score in every answer.")],
     reference: Annotated[Path, typer.Option(help="Rows it was trained on, or a sample: .parquet or .csv.")],
     key: Annotated[Path, typer.Option(help="Private key to sign with; see `scoreline keygen`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the new bundle.")],
-    version: Annotated[str | None, typer.Option(help="Version; else the end of --out after NAME-, else 1.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; a registry's version has its own.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder of the new bundle; else bundles/NAME-VERSION.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Version; else the registry's, or the end of --out after NAME-, else 1.")
+    ] = None,
     schema: Annotated[Path | None, typer.Option(help="schema.toml with what the reference does not show.")] = None,
     threshold: Annotated[
         list[str] | None, typer.Option(help="OUTCOME=SCORE from which the outcome holds; may be repeated.")
@@ -28,26 +42,44 @@ def seal_command(
     iterations: Annotated[
         str, typer.Option(help="best: up to early stopping's best iteration; all: all trees.")
     ] = "best",
+    register: Annotated[
+        bool, typer.Option("--register", help="Attach the bundle to the registry's version it was sealed from.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
+    ] = None,
 ) -> None:
     """Seals a trained model into a signed bundle, or says why it cannot."""
     with errors_as_exit():
         if iterations not in ("best", "all"):
             raise SettingError("--iterations is best or all")
-        sealed = seal(
-            source,
-            name=name,
-            output=output,
-            reference=reference,
-            key=key,
-            out=out,
-            version=version,
-            schema=schema,
-            thresholds=_thresholds(threshold or []),
-            otherwise=otherwise,
-            classes=classes.split(",") if classes else None,
-            iterations="best" if iterations == "best" else "all",
-        )
+        settings = load_settings(config, os.environ)
+        folder = Path(settings.registry.folder)
+        how: dict[str, Any] = {
+            "output": output,
+            "reference": reference,
+            "key": key,
+            "schema": schema,
+            "thresholds": _thresholds(threshold or []),
+            "otherwise": otherwise,
+            "classes": classes.split(",") if classes else None,
+            "iterations": iterations,
+        }
+        if is_registered(source):
+            registry = model_registry(settings)
+            sealed = seal_version(
+                source, registry, folder=folder, out=out, register=register, name=name, version=version, **how
+            )
+        elif register:
+            raise SettingError("--register attaches a bundle to a version in a registry: seal models:/NAME/VERSION")
+        elif name is None:
+            raise SettingError("--name: which model is this a version of?")
+        else:
+            out = out or folder / f"{name}-{version or 1}"
+            sealed = seal(source, name=name, version=version, out=out, **how)
     _report(sealed)
+    if register:
+        say(f"attached to models:/{sealed.manifest.name}/{sealed.manifest.version}")
 
 
 def _thresholds(texts: list[str]) -> dict[str, float]:

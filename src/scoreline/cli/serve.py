@@ -2,9 +2,11 @@
 
 import fcntl
 import ipaddress
+import multiprocessing
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,7 @@ import typer
 from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
 from scoreline.core.errors import SettingError
+from scoreline.core.refs import Ref, is_path
 from scoreline.operations.install import install
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
@@ -22,7 +25,7 @@ from scoreline.wiring import keyring, registries, verifier
 
 
 def serve(
-    refs: Annotated[list[str], typer.Argument(help="folder:/NAME[@ALIAS|/VERSION] or a path; may be repeated.")],
+    refs: Annotated[list[str], typer.Argument(help="models:/NAME@ALIAS, folder:/NAME or a path; may be repeated.")],
     trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind to.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the data plane; 0 takes a free one.")] = None,
@@ -57,7 +60,7 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
     server = settings.server
     data = _listen(server.host, server.port, "--port")
     control = _listen("127.0.0.1", server.admin_port, "--admin-port")
-    state = seed_state(refs, settings, default)
+    state = _seed_apart(refs, settings, default)
     names = ", ".join(f"{name} {assignment.version}" for name, assignment in state.models.items())
 
     def on_ready() -> None:
@@ -67,7 +70,7 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
 
     return supervise(
         [Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data)) for _ in range(server.workers)],
-        Child("steward", "scoreline.control.steward:run_steward", (settings, control)),
+        Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control)),
         drain_delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
         on_ready=on_ready,
@@ -116,6 +119,14 @@ def seed_state(refs: list[str], settings: Settings, default: str) -> State:
     )
     write_state(state_dir, state)
     return state
+
+
+def _seed_apart(refs: list[str], settings: Settings, default: str) -> State:
+    """The state, seeded in a process of its own where a registry's client is needed: workers fork from this one."""
+    if all(is_path(ref) or Ref.parse(ref).scheme == "folder" for ref in refs):
+        return seed_state(refs, settings, default)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(seed_state, refs, settings, default).result()
 
 
 def _listen(host: str, port: int, option: str) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The steward: tails this host's spool into tallies and serves the control plane.
+"""The steward: tails this host's spool into tallies, follows moving REFs, and serves the control plane.
 
 Until a database takes decisions over, it keeps every segment.
 """
@@ -6,8 +6,9 @@ Until a database takes decisions over, it keeps every segment.
 import asyncio
 import logging
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,23 +16,24 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
-from scoreline.core.errors import ScorelineError
+from scoreline.core.errors import BundleError, ScorelineError
+from scoreline.operations.follow import follow, moving
 from scoreline.operations.state import read_state
 from scoreline.records.spool import SpoolReader, segments
 from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import keyring, spool_folder
+from scoreline.wiring import keyring, registries, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
 log = logging.getLogger("scoreline.steward")
 
 
-def run_steward(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Runs the steward until it is told to end; the spool is read to its end before it does."""
-    steward = Steward(settings)
+    steward = Steward(settings, refs)
     server = DrainingServer(
         make_control_app(steward),
         keep_alive_s=settings.server.keep_alive_s,
@@ -39,6 +41,7 @@ def run_steward(settings: Settings, listener: socket.socket, on_ready: Callable[
         drain_s=1.0,
         on_drain=steward.drain,
     )
+    threading.Thread(target=steward.follow, daemon=True).start()
     run(server, listener, steward.run, on_ready)
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
@@ -48,12 +51,16 @@ def run_steward(settings: Settings, listener: socket.socket, on_ready: Callable[
 class Steward:
     """What the control plane knows: the tallies of this host's spool, and the state it serves."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, refs: Sequence[str] = ()) -> None:
         self.settings = settings
         self.ready = True
+        self._moving = moving(refs)
+        self._said: dict[str, str] = {}
+        self._failed: dict[str, BundleError] = {}
         self._folder = spool_folder(settings)
         self._reader = SpoolReader(self._folder)
         self._tallies = Tallies()
+        self._registries = registries(settings)
 
     def drain(self) -> None:
         self.ready = False
@@ -70,6 +77,29 @@ class Steward:
             except (OSError, ScorelineError) as error:
                 log.error("the spool cannot be read now: %s", error)
             await asyncio.sleep(TAIL_S)
+
+    def follow(self) -> None:
+        """Follows for ever, in a thread of its own: a registry may take its time, and its client to load."""
+        while self._moving:
+            for ref in self._moving:
+                self._follow(ref)
+            time.sleep(self.settings.registry.poll_ms / 1e3)
+
+    def _follow(self, ref: str) -> None:
+        """Assigns what a REF names by now; what cannot be assigned is said once, and what was assigned goes on."""
+        settings = self.settings
+        said = ""
+        try:
+            version = follow(ref, self._registries, verifier(settings), Path(settings.state_dir), self._failed)
+            if version:
+                log.info("%s names version %s now: assigned", ref, version)
+        except (ScorelineError, OSError) as error:
+            said = str(error)
+            if said != self._said.get(ref):
+                log.error("%s is not followed now, and what was assigned goes on: %s", ref, said)
+        except Exception:
+            log.exception("%s is not followed now, and what was assigned goes on", ref)
+        self._said[ref] = said
 
     def status(self) -> dict[str, Any]:
         """Models as assigned, the spool, and the decisions counted in the segments that are there."""

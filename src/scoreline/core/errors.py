@@ -8,6 +8,7 @@ ScorelineError
         SignatureRefused    no trusted key vouches for these bytes
         SelfTestFailed      the bundle loads but does not repeat its golden margins
     NotFound                a model, version or file that is not there
+    RegistryDown            a registry cannot be asked now
     InputError              what a caller sent cannot be scored
         Malformed           it is not JSON, or not of the expected shape
         WrongType           its content type is not one this door takes
@@ -56,6 +57,10 @@ class SelfTestFailed(BundleError):
 
 class NotFound(ScorelineError):
     """A model, version, bundle or file that is not there."""
+
+
+class RegistryDown(ScorelineError):
+    """A registry cannot be asked now: it is not reached, or does not answer as it should."""
 
 
 class InputError(ScorelineError):

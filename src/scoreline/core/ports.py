@@ -6,6 +6,7 @@ from typing import Protocol
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Decisions
 from scoreline.core.link import Floats
+from scoreline.core.refs import Version
 
 
 class Score(Protocol):
@@ -27,8 +28,12 @@ class Engine(Protocol):
 class Registry(Protocol):
     """Where versions of models are kept."""
 
-    def resolve(self, ref: str, /) -> Path:
-        """The folder of the bundle a REF names, not yet verified; raises NotFound."""
+    def resolve(self, ref: str, /) -> Version:
+        """The version a REF names now, asked for often and so without its files; raises NotFound, RegistryDown."""
+        ...
+
+    def fetch(self, version: Version, folder: Path, /) -> Path:
+        """The folder of its bundle, not yet verified; what is not here is brought to `folder`. Raises as `resolve`."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""REFs: how people name a version of a model."""
+"""REFs: how people name a version of a model, and the version that a registry finds under one."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ _REGISTERED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """`scheme:/name`, `scheme:/name@alias` or `scheme:/name/version`. `str(Ref.parse(text)) == text`."""
+    """`scheme:/name`, `scheme:/name@alias` or `scheme:/name/version`. `str(Ref.parse(text)) == text`.
+
+    In MLflow's registry a version that is no number is a stage.
+    """
 
     scheme: str
     name: str
@@ -25,12 +28,28 @@ class Ref:
         """Raises NotFound where the text is not of one of the three forms."""
         match = _REGISTERED.fullmatch(text)
         if match is None:
-            raise NotFound(f"{text!r} is not a model reference: use folder:/NAME[@ALIAS|/VERSION] or a path")
+            raise NotFound(
+                f"{text!r} is not a model reference: use models:/NAME/VERSION, models:/NAME@ALIAS, "
+                "folder:/NAME[@ALIAS|/VERSION] or a path"
+            )
         return cls(match["scheme"], match["name"], match["version"] or "", match["alias"] or "")
 
     def __str__(self) -> str:
         tail = f"@{self.alias}" if self.alias else f"/{self.version}" if self.version else ""
         return f"{self.scheme}:/{self.name}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A sealed version of a model as a registry knows it.
+
+    `digest` is what the registry says of its bundle: nothing is verified yet. `place` is where the bundle lies.
+    """
+
+    name: str
+    version: str
+    digest: str
+    place: str
 
 
 def is_path(text: str) -> bool:

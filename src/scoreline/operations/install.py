@@ -1,15 +1,23 @@
-"""Installing a bundle: from where a REF points into `state_dir/bundles/<digest>`, verified, whole or not at all."""
+"""Installing a bundle: from where a REF points into `state_dir/bundles/<digest>`, verified, whole or not at all.
 
+What a REF named last stands in `state_dir/refs/`: while its registry is down, that version is the one to go on with.
+"""
+
+import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from scoreline.core.bundle import SIGNATURE, read_bundle, read_files
-from scoreline.core.errors import BundleError, NotFound
+from scoreline.core.bundle import SIGNATURE, Bundle, read_bundle, read_files
+from scoreline.core.errors import BundleError, NotFound, RegistryDown
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Registry, Verifier
-from scoreline.core.refs import Ref, is_path
+from scoreline.core.refs import Ref, Version, is_path
+
+log = logging.getLogger("scoreline.install")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +28,91 @@ class Installed:
     path: Path
 
 
-def locate(ref: str, registries: dict[str, Registry]) -> Path:
-    """The folder a REF or path points to, not yet verified; raises NotFound."""
-    if is_path(ref):
-        return Path(ref)
+def registry_of(ref: str, registries: Mapping[str, Registry]) -> Registry:
+    """The registry a REF speaks of; raises NotFound."""
     scheme = Ref.parse(ref).scheme
     if scheme not in registries:
         raise NotFound(f"{ref}: no registry {scheme!r} here; known: {', '.join(registries)}")
-    return registries[scheme].resolve(ref)
+    return registries[scheme]
 
 
-def install(ref: str, registries: dict[str, Registry], verifier: Verifier, state_dir: Path) -> Installed:
-    """Verifies what a REF points to and writes those bytes under its digest; raises NotFound or BundleError.
+def install(ref: str, registries: Mapping[str, Registry], verifier: Verifier, state_dir: Path) -> Installed:
+    """Verifies what a REF points to and writes those bytes under its digest.
 
-    What is there already is kept if it is the same to the byte; a damaged copy, or an older signature, is replaced.
+    A copy that is there and verified is taken as it is; a damaged one, or one signed by a key that no longer counts, is
+    replaced. Where the registry is down, the version it named last is taken if its copy is verified.
+
+    Raises NotFound, RegistryDown or BundleError.
     """
-    source = locate(ref, registries)
-    bundle = read_bundle(source, verifier)
-    if not is_path(ref) and Ref.parse(ref).name != bundle.manifest.name:
-        raise BundleError(f"{ref} points to a bundle of {bundle.manifest.name!r}; names must agree")
+    if is_path(ref):
+        return _write(read_bundle(Path(ref), verifier), state_dir)
+    registry = registry_of(ref, registries)
+    try:
+        version = registry.resolve(ref)
+        installed = _copy(version.digest, verifier, state_dir)
+        if installed is None:
+            installed = _fetch(registry, version, verifier, state_dir)
+    except RegistryDown as down:
+        return _last_known(ref, verifier, state_dir, down)
+    _agree(version, installed.manifest)
+    _replace(_memory(ref, state_dir), version.digest)
+    return installed
+
+
+def _agree(version: Version, manifest: Manifest) -> None:
+    """A bundle answers only as the version it says it is, under the digest its registry gave; raises BundleError."""
+    if (manifest.name, manifest.version, manifest.digest) != (version.name, version.version, version.digest):
+        raise BundleError(
+            f"the registry has {version.name} {version.version} with digest {version.digest or 'unknown'}, and the "
+            f"bundle there says it is {manifest.name} {manifest.version} with digest {manifest.digest}: seal that "
+            "version and register it again"
+        )
+
+
+def _copy(digest: str, verifier: Verifier, state_dir: Path) -> Installed | None:
+    path = state_dir / "bundles" / digest
+    try:
+        manifest = read_bundle(path, verifier).manifest
+    except (NotFound, BundleError):
+        return None
+    return Installed(manifest, path) if manifest.digest == digest else None
+
+
+def _fetch(registry: Registry, version: Version, verifier: Verifier, state_dir: Path) -> Installed:
+    with tempfile.TemporaryDirectory(prefix="scoreline-") as folder:
+        bundle = read_bundle(registry.fetch(version, Path(folder)), verifier)
+        _agree(version, bundle.manifest)
+        return _write(bundle, state_dir)
+
+
+def _last_known(ref: str, verifier: Verifier, state_dir: Path, down: RegistryDown) -> Installed:
+    try:
+        digest = _memory(ref, state_dir).read_text()
+    except OSError:
+        raise down from None
+    installed = _copy(digest, verifier, state_dir)
+    if installed is None:
+        raise down
+    log.warning("%s; going on with %s as it was last named: %s", down, ref, installed.manifest.version)
+    return installed
+
+
+def _memory(ref: str, state_dir: Path) -> Path:
+    return state_dir / "refs" / quote(ref, safe="")
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as temporary:
+        temporary.write(text)
+    Path(temporary.name).replace(path)
+
+
+def _write(bundle: Bundle, state_dir: Path) -> Installed:
     target = state_dir / "bundles" / bundle.manifest.digest
     files = {**bundle.files, SIGNATURE: bundle.signature}
     if not _holds(target, files):
-        _write(files, target)
+        _write_files(files, target)
     return Installed(bundle.manifest, target)
 
 
@@ -53,7 +123,7 @@ def _holds(target: Path, files: dict[str, bytes]) -> bool:
         return False
 
 
-def _write(files: dict[str, bytes], target: Path) -> None:
+def _write_files(files: dict[str, bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".new.", dir=target.parent))
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scoreline.core.errors import BundleError, NotFound
 from scoreline.core.manifest import MANIFEST, Manifest
-from scoreline.core.refs import Ref
+from scoreline.core.refs import Ref, Version
 
 
 class FolderRegistry:
@@ -16,8 +16,8 @@ class FolderRegistry:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def resolve(self, ref: str) -> Path:
-        """The folder of the bundle, found by its manifest, not by its own name; raises NotFound.
+    def resolve(self, ref: str) -> Version:
+        """The version, found by its manifest, not by its folder's name; raises NotFound.
 
         Without alias or version: the alias `champion`, else the only version there is.
         """
@@ -30,7 +30,11 @@ class FolderRegistry:
             raise NotFound(f"{wanted.name!r} has no version {version!r} in {self._root}; it has {_listed(versions)}")
         return versions[version]
 
-    def _alias(self, wanted: Ref, versions: dict[str, Path]) -> str:
+    def fetch(self, version: Version, _: Path) -> Path:
+        """Where it lies: a folder is here already."""
+        return Path(version.place)
+
+    def _alias(self, wanted: Ref, versions: dict[str, Version]) -> str:
         alias = wanted.alias or "champion"
         try:
             return (self._root / f"{wanted.name}@{alias}").read_text().strip()
@@ -46,9 +50,9 @@ class FolderRegistry:
             )
         return next(iter(versions))
 
-    def _versions(self, name: str) -> dict[str, Path]:
-        """Version to folder, as the manifests say; a folder that is no bundle is passed over."""
-        found: dict[str, Path] = {}
+    def _versions(self, name: str) -> dict[str, Version]:
+        """Every version, as the manifests say; a folder that is no bundle is passed over."""
+        found: dict[str, Version] = {}
         for folder in sorted(self._root.iterdir()) if self._root.is_dir() else ():
             try:
                 manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
@@ -56,12 +60,11 @@ class FolderRegistry:
                 continue
             if manifest.name == name:
                 if manifest.version in found:
-                    raise NotFound(
-                        f"{found[manifest.version].name} and {folder.name} are both {name} {manifest.version}"
-                    )
-                found[manifest.version] = folder
+                    other = Path(found[manifest.version].place).name
+                    raise NotFound(f"{other} and {folder.name} are both {name} {manifest.version}")
+                found[manifest.version] = Version(name, manifest.version, manifest.digest, str(folder))
         return found
 
 
-def _listed(versions: dict[str, Path]) -> str:
+def _listed(versions: dict[str, Version]) -> str:
     return ", ".join(versions)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from scoreline.core.errors import SealRefused
 from scoreline.core.names import load
@@ -14,11 +14,23 @@ READERS: Final[Mapping[str, str]] = {
     "xgboost": "scoreline.sealing.xgboost:read_xgboost",
     "lightgbm": "scoreline.sealing.lightgbm:read_lightgbm",
 }
-ENDINGS: Final[Mapping[str, str]] = {".ubj": "xgboost", ".json": "xgboost", ".txt": "lightgbm"}
+ENDINGS: Final[Mapping[str, str]] = {
+    ".ubj": "xgboost",
+    ".json": "xgboost",
+    ".xgb": "xgboost",
+    ".txt": "lightgbm",
+    ".lgb": "lightgbm",
+}
+MLFLOW: Final = "scoreline.sealing.mlflow:model_file"
 
 
 def read_model(model: object, iterations: Iterations) -> TrainedModel:
-    """The trained model behind a path or an object, by its own library; raises NotFound or SealRefused."""
+    """The trained model behind a path or an object, by its own library; raises NotFound or SealRefused.
+
+    A path is a model file, or the folder of an MLflow model.
+    """
+    if isinstance(model, str | Path) and Path(model).is_dir():
+        model = _load(MLFLOW, "seal")(Path(model))
     if isinstance(model, str | Path):
         library = ENDINGS.get(Path(model).suffix, "")
         if not library:
@@ -30,11 +42,15 @@ def read_model(model: object, iterations: Iterations) -> TrainedModel:
         library = next((name for name in _libraries(type(model)) if name in READERS), "")
         if not library:
             raise SealRefused(f"{type(model).__name__} is neither a model of {' or '.join(READERS)} nor a path to one")
-    try:
-        reader: Reader = load(READERS[library])
-    except ImportError as error:
-        raise SealRefused(f"reading this model needs {error.name}: install scoreline[{library}]") from None
+    reader: Reader = _load(READERS[library], library)
     return reader(model, iterations)
+
+
+def _load(target: str, extra: str) -> Any:
+    try:
+        return load(target)
+    except ImportError as error:
+        raise SealRefused(f"reading this model needs {error.name}: install scoreline[{extra}]") from None
 
 
 def _libraries(kind: type) -> list[str]:

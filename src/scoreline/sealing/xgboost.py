@@ -104,8 +104,6 @@ def _load(model: object) -> tuple[xgboost.Booster, dict[str, Any]]:
 
 
 def _load_file(path: Path) -> tuple[xgboost.Booster, dict[str, Any]]:
-    if path.suffix not in (".ubj", ".json"):
-        raise SealRefused(f"{path.name}: save the model as .ubj or .json with `save_model`; nothing is unpickled")
     try:
         raw = path.read_bytes()
     except OSError:

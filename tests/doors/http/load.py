@@ -4,13 +4,11 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from service import FRAUD_ROW
-
-BODY = json.dumps(FRAUD_ROW).encode()
 
 
 class Client(threading.Thread):
@@ -19,9 +17,10 @@ class Client(threading.Thread):
     `failures` are (local port, what happened). A connection refused at connect ends it and is no failure.
     """
 
-    def __init__(self, port: int, *, reconnect: bool) -> None:
+    def __init__(self, port: int, row: Mapping[str, Any], *, reconnect: bool) -> None:
         super().__init__(daemon=True)
         self._port = port
+        self._body = json.dumps(row).encode()
         self._reconnect = reconnect
         self._connection: http.client.HTTPConnection | None = None
         self.enough = threading.Event()
@@ -54,7 +53,7 @@ class Client(threading.Thread):
     def _ask(self, connection: http.client.HTTPConnection) -> None:
         local_port = connection.sock.getsockname()[1]
         try:
-            connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
+            connection.request("POST", "/predict", self._body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -72,10 +71,12 @@ class Client(threading.Thread):
 
 
 @contextmanager
-def load(port: int, *, keep_alive: int, reconnecting: int = 0) -> Iterator[list[Client]]:
+def load(
+    port: int, *, keep_alive: int, reconnecting: int = 0, row: Mapping[str, Any] = FRAUD_ROW
+) -> Iterator[list[Client]]:
     """Runs clients for the time of the block; they have all ended after it."""
-    clients = [Client(port, reconnect=False) for _ in range(keep_alive)]
-    clients += [Client(port, reconnect=True) for _ in range(reconnecting)]
+    clients = [Client(port, row, reconnect=False) for _ in range(keep_alive)]
+    clients += [Client(port, row, reconnect=True) for _ in range(reconnecting)]
     for client in clients:
         client.start()
     try:

@@ -1,0 +1,32 @@
+"""`scoreline pull`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scoreline.cli.output import errors_as_exit, say
+from scoreline.operations.install import install
+from scoreline.settings import load_settings
+from scoreline.wiring import registries, verifier
+
+
+def pull(
+    refs: Annotated[
+        list[str],
+        typer.Argument(help="models:/NAME/VERSION, models:/NAME@ALIAS, folder:/NAME or a path; may be repeated."),
+    ],
+    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
+    state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
+    ] = None,
+) -> None:
+    """Brings bundles from their registry, verified, so that a service starts with them while the registry is down."""
+    with errors_as_exit():
+        settings = load_settings(config, os.environ, {"trust.keys": trust or None, "state_dir": state_dir})
+        known, trusted = registries(settings), verifier(settings)
+        for ref in refs:
+            found = install(ref, known, trusted, Path(settings.state_dir))
+            say(f"{found.path}  {found.manifest.name} {found.manifest.version}")
