@@ -5,6 +5,7 @@ The worker has core 0 for itself; wrk, the supervisor and the steward share core
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import socket
@@ -80,6 +81,14 @@ def side_by_side(model: BenchModel, folder: Path) -> Iterator[Figure]:
         yield thousand_rows(", memory as found", "(>= 0.40)")
         with page_cache_in_use(folder):
             yield thousand_rows("", ">= 0.40")
+            matrix = tensors(folder / "tensors.lua", model)
+            yield interleaved(
+                "1,000 rows as Open Inference v2 binary tensors, rows/s / the library's own bulk predict",
+                ">= 0.60",
+                lambda: library_rows_per_s(booster, model),
+                lambda: 1000 * requests_per_s(ours, matrix, 2),
+                MANY_ROUNDS,
+            )
         pss_mb = psutil.Process(worker).memory_full_info().pss / 1e6
         yield figure("memory per worker (PSS) after this load, MB", pss_mb, "<= 100", [pss_mb])
 
@@ -169,14 +178,26 @@ def wrk(port: int, script: Path, connections: int) -> str:
     return found.stdout
 
 
-def lua(path: Path, body: bytes) -> Path:
-    body_file = path.with_suffix(".json")
+def lua(path: Path, body: bytes, route: str = "/predict", **headers: str) -> Path:
+    """What wrk sends; `content_type="..."` is a header."""
+    body_file = path.with_suffix(".body")
     body_file.write_bytes(body)
-    path.write_text(
-        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        f'wrk.body = io.open("{body_file}", "rb"):read("*a")\n'
-    )
+    sent = {"content_type": "application/json"} | headers
+    lines = [f'wrk.headers["{name.replace("_", "-")}"] = "{text}"' for name, text in sent.items()]
+    lines += ['wrk.method = "POST"', f'wrk.path = "{route}"', f'wrk.body = io.open("{body_file}", "rb"):read("*a")']
+    path.write_text("\n".join(lines))
     return path
+
+
+def tensors(path: Path, model: BenchModel) -> Path:
+    """The rows as one FP64 matrix in bytes, as a client of the Open Inference Protocol sends them."""
+    raw = model.values.astype("<f8").tobytes()
+    tensor = {"name": "input", "datatype": "FP64", "shape": [*model.values.shape]}
+    asked = {"binary_data_output": True}
+    head = {"parameters": asked, "inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}]}
+    written = json.dumps(head).encode()
+    headers = {"content_type": "application/octet-stream", "inference_header_content_length": str(len(written))}
+    return lua(path, written + raw, "/v2/models/fraud/infer", **headers)
 
 
 @contextlib.contextmanager

@@ -162,7 +162,7 @@ class Service:
         wait_until(lambda: "control plane" in self.said or self.process.poll() is not None, "the service starts")
         found = re.search(r"at (http://\S+) \(control plane at (http://[^\s)]+)\)", self.said)
         assert found, f"the service did not start:\n{self.log}"
-        self.url, self.admin_url = found.groups()
+        self.url, self.admin_url = (url.replace("0.0.0.0", "127.0.0.1") for url in found.groups())
         wait_until(self.steward, "the steward runs")
 
     def children(self) -> list[psutil.Process]:
@@ -216,12 +216,12 @@ def serving(
     folder: Path,
     workers: int = 1,
     arguments: tuple[str, ...] = (),
-    refs: tuple[str, ...] = (),
+    refs: tuple[str, ...] | None = (),
     **environment: str,
 ) -> Iterator[Service]:
     """`scoreline serve` on free loopback ports, ready; ended with all its processes at the end.
 
-    With `refs` it serves those, and the models only tell whom to trust.
+    With `refs` it serves those, with None it is given none; the models then only tell whom to trust.
     """
     service = start_serving(*models, folder=folder, workers=workers, arguments=arguments, refs=refs, **environment)
     family = psutil.Process(service.process.pid)
@@ -246,13 +246,14 @@ def start_serving(
     folder: Path,
     workers: int = 1,
     arguments: tuple[str, ...] = (),
-    refs: tuple[str, ...] = (),
+    refs: tuple[str, ...] | None = (),
     **environment: str,
 ) -> Service:
     """The same, without waiting for anything and without an end."""
     folder.mkdir(parents=True, exist_ok=True)
     state_dir = folder / "state"
-    command = [COMMAND, "serve", *(refs or (str(model.folder) for model in models))]
+    paths = () if refs is None else refs or tuple(str(model.folder) for model in models)
+    command = [COMMAND, "serve", *paths]
     command += ["--trust", str(models[0].public_key)]
     command += ["--port", "0", "--admin-port", "0", "--workers", str(workers), "--state-dir", str(state_dir)]
     with (folder / "serve.out").open("wb") as out, (folder / "serve.log").open("wb") as log:

@@ -17,6 +17,7 @@ from scoreline.core.errors import NotFound, SettingError
 
 PREFIX: Final = "SCORELINE_"
 DEFAULT_FILE: Final = "scoreline.toml"
+_BOOLEANS: Final = {"true": True, "false": False}
 
 
 def option(default: Any, text: str, *, secret: bool = False) -> Any:
@@ -31,6 +32,7 @@ class Server:
     workers: int = option(1, "Processes that answer predictions.")
     max_body_bytes: int = option(8 * 1024 * 1024, "Largest request body; larger ones are answered 413.")
     max_rows: int = option(5000, "Most rows in one request; more are answered 413.")
+    csv_header: bool = option(True, "Whether CSV sent to /invocations names its columns in the first line.")
     keep_alive_s: int = option(5, "How long an idle connection is kept open.")
     drain_delay_ms: int = option(0, "On SIGTERM, how long to go on accepting while readiness is already false.")
     drain_ms: int = option(10_000, "On SIGTERM, how long open connections may take to finish.")
@@ -47,6 +49,7 @@ class Trust:
 class Registry:
     folder: str = option("bundles", "Folder that `folder:/NAME` refers to.")
     mlflow_uri: str = option("", "Address of MLflow that `models:/NAME` refers to; else MLFLOW_TRACKING_URI counts.")
+    sagemaker_folder: str = option("/opt/ml/model", "Folder of the bundles that `serve` without a REF serves.")
     poll_ms: int = option(1000, "How often the steward asks what aliases and stages name by now.")
 
 
@@ -165,6 +168,11 @@ def _convert(name: str, field: "dataclasses.Field[Any]", value: Any) -> Any:
         if isinstance(values, list | tuple) and all(isinstance(item, str) for item in values):
             return tuple(item.strip() for item in values if item.strip())
         raise SettingError(f"{name}: a list of texts")
+    if isinstance(default, bool):
+        found = _BOOLEANS.get(value.lower()) if isinstance(value, str) else value
+        if isinstance(found, bool):
+            return found
+        raise SettingError(f"{name}: true or false")
     if isinstance(default, int):
         try:
             if isinstance(value, bool):

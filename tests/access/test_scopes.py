@@ -12,8 +12,10 @@ from scoreline.access.keyring import Keyring, hash_key
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.scorer import Scorer
-from scoreline.doors.http.app import App, Door, Endpoint
+from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.openinference import as_tensors
 from scoreline.doors.http.pages import make_pages
+from scoreline.doors.http.served import serve_model
 from scoreline.engines.load import load_engine
 from scoreline.operations.state import State, write_state
 from scoreline.settings import SCOPES, Access, Settings
@@ -28,8 +30,8 @@ KEYS = {hash_key(scope): (scope, frozenset((scope,))) for scope in SCOPES}
 def data_plane(sealed: SealedModel) -> tuple[ASGI, FastAPI, Door]:
     door = Door(10_000)
     bundle = sealed.bundle
-    endpoint = Endpoint(bundle.manifest, Scorer(bundle.manifest, load_engine(bundle)), 50)
-    door.open({"fraud": endpoint}, "fraud", Keyring(KEYS))
+    served = serve_model(bundle.manifest, Scorer(bundle.manifest, load_engine(bundle)), 50)
+    door.open({"fraud": served}, "fraud", Keyring(KEYS))
     pages = make_pages(door)
     return App(door, pages), pages, door
 
@@ -48,7 +50,14 @@ def routes_of(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def concrete(path: str) -> str:
-    return path.replace("{name}", "fraud").replace("{file}", "swagger-ui.css")
+    return path.replace("{name}", "fraud").replace("{file}", "swagger-ui.css").replace("{version}", "1")
+
+
+BODIES: dict[str, object] = {
+    ":predict": {"instances": [FRAUD_ROW]},
+    "/infer": {"inputs": as_tensors(FRAUD_ROW)},
+    "/invocations": {"dataframe_records": [FRAUD_ROW]},
+}
 
 
 def status_of(app: ASGI, method: str, path: str, key: str) -> int:
@@ -56,7 +65,8 @@ def status_of(app: ASGI, method: str, path: str, key: str) -> int:
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             headers = {"x-api-key": key} if key else {}
-            sent = {"json": FRAUD_ROW} if method == "POST" else {}
+            body = next((body for ending, body in BODIES.items() if path.endswith(ending)), FRAUD_ROW)
+            sent = {"json": body} if method == "POST" else {}
             return (await client.request(method, concrete(path), headers=headers, **sent)).status_code
 
     return asyncio.run(go())
@@ -64,7 +74,7 @@ def status_of(app: ASGI, method: str, path: str, key: str) -> int:
 
 def test_the_data_planes_routes_are_exactly_those_of_the_table(sealed: SealedModel) -> None:
     _, pages, door = data_plane(sealed)
-    declared = {(method, path.replace("/fraud/", "/{name}/")) for method, path in routes_of(pages)}
+    declared = {(method, path.replace("/models/fraud/", "/models/{name}/")) for method, path in routes_of(pages)}
     assert declared == set(DATA_PLANE)
     hot = {path for method, path in DATA_PLANE if method == "POST" and door.hot(concrete(path))}
     assert hot == {path for method, path in DATA_PLANE if DATA_PLANE[method, path] == "predict"}
@@ -98,7 +108,8 @@ def test_every_scope_of_the_tables_is_one_a_key_can_have() -> None:
 
 def test_only_health_is_public() -> None:
     public = {path for table in (DATA_PLANE, CONTROL_PLANE) for (_, path), scope in table.items() if scope == PUBLIC}
-    assert public == {"/healthz/live", "/healthz/ready", "/healthz/startup"}
+    health = {"/healthz/live", "/healthz/ready", "/healthz/startup", "/v2/health/live", "/v2/health/ready"}
+    assert public == health | {"/ping", "/health", "/version"}
 
 
 def test_a_route_the_table_does_not_know_cannot_be_declared() -> None:

@@ -64,7 +64,6 @@ def test_refused_rows_name_row_field_and_problem() -> None:
 def test_headers_say_when_to_come_back_and_how_to_say_who_one_is() -> None:
     assert (b"retry-after", b"7") in problem_of(RecordRefused("full", 7))[1]
     assert (b"www-authenticate", b"Bearer") in problem_of(Unauthenticated("who"))[1]
-    assert (b"connection", b"close") in refusal(Unauthenticated("who"), close=True)[1]
 
 
 @pytest.mark.parametrize("status", OTHER)

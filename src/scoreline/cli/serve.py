@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
-from scoreline.core.errors import SettingError
+from scoreline.core.errors import NotFound, SettingError
+from scoreline.core.manifest import MANIFEST
 from scoreline.core.refs import Ref, is_path
 from scoreline.operations.install import install
 from scoreline.operations.state import Assignment, State, write_state
@@ -23,9 +24,22 @@ from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
 from scoreline.wiring import keyring, registries, verifier
 
+# What SageMaker expects of a container that it starts with `serve`.
+SAGEMAKER: Final = {
+    "SCORELINE_SERVER__HOST": "0.0.0.0",
+    "SCORELINE_SERVER__PORT": "8080",
+    "SCORELINE_SERVER__CSV_HEADER": "false",
+}
+
 
 def serve(
-    refs: Annotated[list[str], typer.Argument(help="models:/NAME@ALIAS, folder:/NAME or a path; may be repeated.")],
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="models:/NAME@ALIAS, folder:/NAME or a path; may be repeated. None: as SageMaker starts it.",
+            show_default=False,
+        ),
+    ] = None,
     trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind to.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the data plane; 0 takes a free one.")] = None,
@@ -48,7 +62,8 @@ def serve(
             "server.workers": workers,
             "state_dir": state_dir,
         }
-        settings = load_settings(config, os.environ, flags)
+        settings = load_settings(config, os.environ if refs else {**SAGEMAKER, **os.environ}, flags)
+        refs = refs or sagemaker_refs(Path(settings.registry.sagemaker_folder))
         check_exposure(settings)
         with held(Path(settings.state_dir)):
             code = run(refs, settings, default)
@@ -88,6 +103,15 @@ def held(state_dir: Path) -> Iterator[None]:
         except OSError:
             raise SettingError(f"another service runs in {state_dir}; choose another --state-dir") from None
         yield
+
+
+def sagemaker_refs(folder: Path) -> list[str]:
+    """The bundles that SageMaker unpacked: the folder itself, or those in it; raises NotFound."""
+    places = [folder, *(sorted(folder.iterdir()) if folder.is_dir() else ())]
+    found = [str(place) for place in places if (place / MANIFEST).is_file()]
+    if not found:
+        raise NotFound(f"no bundle in {folder}, which `serve` without a REF serves: give a REF")
+    return found
 
 
 def check_exposure(settings: Settings) -> None:

@@ -96,6 +96,9 @@ class RowsRefused(InputError):
         rows = len({problem.row for problem in self.problems})
         super().__init__(f"{rows} {'row breaks' if rows == 1 else 'rows break'} the model's schema; see `errors`")
 
+    def to_json(self) -> list[dict[str, object]]:
+        return [{"row": found.row, "field": found.field, "problem": found.problem} for found in self.problems]
+
 
 class Denied(ScorelineError):
     """The caller is known, or anonymous by choice, and may not do this."""

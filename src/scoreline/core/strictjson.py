@@ -9,10 +9,11 @@ Body = bytes | bytearray
 _LONG: Final = 400
 
 
-def strict_json(raw: Body, *, finite: bool = True) -> Any:
+def strict_json(raw: Body, *, finite: bool = True, nan_is_null: bool = False) -> Any:
     """The value of a JSON text in UTF-8; raises ValueError with a problem that repeats nothing of the text.
 
     With `finite` a number too large for float64 is refused too; without, it becomes infinite for the caller to name.
+    `nan_is_null` is for callers whose own library writes a missing number as NaN.
     """
     try:
         return json.loads(
@@ -20,7 +21,7 @@ def strict_json(raw: Body, *, finite: bool = True) -> Any:
             object_pairs_hook=_pairs,
             parse_float=_finite if finite else float,
             parse_int=partial(_integer, finite=finite),
-            parse_constant=_constant,
+            parse_constant=_nan_as_null if nan_is_null else _constant,
         )
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
@@ -51,6 +52,11 @@ def _integer(text: str, *, finite: bool) -> float:
     if len(text) < _LONG:
         return int(text)
     return _finite(text) if finite else float(text)
+
+
+def _nan_as_null(name: str) -> None:
+    if name != "NaN":
+        _constant(name)
 
 
 def _constant(_: str) -> float:

@@ -25,7 +25,10 @@ _PROMPT: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+_ADDRESSES: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+_OWN_DEFAULTS: Final = ("mlflow.db", "mlruns")
 
 
 class MlflowRegistry:
@@ -112,6 +115,9 @@ class MlflowRegistry:
     @property
     def _client(self) -> Any:
         if self._known is None:
+            told = self._uri or any(map(os.environ.get, _ADDRESSES))
+            if not told and not any(Path(name).exists() for name in _OWN_DEFAULTS):  # MLflow would make an empty one
+                raise NotFound("models:/ references need a registry: set registry.mlflow_uri or MLFLOW_TRACKING_URI")
             for name, value in _PROMPT.items():
                 os.environ.setdefault(name, value)
             try:

@@ -69,12 +69,8 @@ async def linger(receive: Receive) -> None:
                 pass
 
 
-def refusal(error: ScorelineError, *, close: bool = False) -> Answer:
+def refusal(error: ScorelineError) -> Answer:
     status, headers, body = problem_of(error)
-    if status >= 500:
-        log.error("%s: %s", type(error).__name__, error)
-    if close:
-        headers.append(CLOSE)
     return status, [(b"content-type", PROBLEM_TYPE), (b"content-length", b"%d" % len(body)), *headers], body
 
 

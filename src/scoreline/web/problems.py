@@ -1,6 +1,7 @@
 """The error table of the HTTP doors: which error is which status, as RFC 9457 problem+json."""
 
 import json
+import logging
 from typing import Any, Final
 
 from scoreline.core.errors import (
@@ -17,6 +18,7 @@ from scoreline.core.errors import (
     WrongType,
 )
 
+log = logging.getLogger("scoreline.http")
 PROBLEM_TYPE: Final = b"application/problem+json"
 
 # (error, status, type, title); the first class that matches counts.
@@ -36,22 +38,25 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
 OTHER: Final = {404: "not-found", 405: "method-not-allowed", 500: "internal", 503: "not-ready"}
 
 
-def problem_of(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body of an error's answer. It carries no row values, paths or traces."""
+def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tuple[str, str], str]:
+    """Status, headers, (kind, title) and detail of an error's answer. It carries no row values, paths or traces."""
     status, kind, title = next(
         (status, kind, title) for known, status, kind, title in PROBLEMS if isinstance(error, known)
     )
-    extra: dict[str, Any] = {}
     headers: list[tuple[bytes, bytes]] = []
-    if isinstance(error, RowsRefused):
-        extra["errors"] = [
-            {"row": problem.row, "field": problem.field, "problem": problem.problem} for problem in error.problems
-        ]
     if isinstance(error, RecordRefused):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
-    detail = title if status == 500 else str(error)
+    if status >= 500:
+        log.error("%s: %s", type(error).__name__, error)
+    return status, headers, (kind, title), title if status == 500 else str(error)
+
+
+def problem_of(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of an error's answer as problem+json."""
+    status, headers, (kind, title), detail = described(error)
+    extra = {"errors": error.to_json()} if isinstance(error, RowsRefused) else {}
     return status, headers, problem_json(status, kind, title, detail, **extra)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scoreline.core.errors import SchemaError
 from scoreline.core.schema import FLOAT32_MAX, Field, Schema
+from scoreline.core.texts import text_value
 from scoreline.doors.batch.columns import (
     Cell,
     Numbers,
@@ -20,7 +21,7 @@ from scoreline.doors.batch.columns import (
     typed_numbers,
     wrong_type,
 )
-from scoreline.doors.batch.texts import text_cell, text_numbers, text_value
+from scoreline.doors.batch.texts import text_cell, text_numbers
 
 TEXTS = ["a", "b", "c", "ü", "with space", ""]
 EDGES = [0.0, -0.0, 0.5, 1.0, 2.0**53, 2.0**53 - 1, -(2.0**53), 2.0**53 + 2, FLOAT32_MAX, -FLOAT32_MAX, 1e39, 5e-324]

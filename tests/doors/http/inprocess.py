@@ -10,7 +10,8 @@ from scoreline.access.keyring import Keyring
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.core.scorer import Scorer
-from scoreline.doors.http.app import Door, Endpoint
+from scoreline.doors.http.app import Door
+from scoreline.doors.http.served import serve_model
 from scoreline.engines.load import load_engine
 from scoreline.records.spool import recorded
 from scoreline.web.asgi import ASGI
@@ -40,12 +41,12 @@ def open_door(
 ) -> Door:
     door = Door(max_body_bytes)
     kept = sink or Kept()
-    endpoints = {}
+    served = {}
     for model in models:
         bundle = model.bundle
         score = recorded(Scorer(bundle.manifest, load_engine(bundle)), kept)
-        endpoints[bundle.manifest.name] = Endpoint(bundle.manifest, score, max_rows)
-    door.open(endpoints, default or next(iter(endpoints)) if len(endpoints) == 1 else default, keyring or Keyring())
+        served[bundle.manifest.name] = serve_model(bundle.manifest, score, max_rows)
+    door.open(served, default or next(iter(served)) if len(served) == 1 else default, keyring or Keyring())
     return door
 
 

@@ -161,7 +161,7 @@ def test_an_engine_that_fails_answers_alike(sealed: SealedModel, monkeypatch: py
     def broken(_: object) -> None:
         raise ZeroDivisionError("secret of the engine")
 
-    monkeypatch.setattr(door.endpoints["fraud"], "_score", broken)
+    monkeypatch.setattr(door.hot("/predict"), "_score", broken)
     real, declared = both(door, "/predict", GOOD, **JSON)
     assert real == declared
     assert real[0] == 500

@@ -183,7 +183,7 @@ def test_an_engine_that_fails_says_nothing_of_its_inside(sealed: SealedModel, mo
     def broken(_: object) -> None:
         raise RuntimeError("/opt/secret/path 4711")
 
-    monkeypatch.setattr(door.endpoints["fraud"], "_score", broken)
+    monkeypatch.setattr(door.hot("/predict"), "_score", broken)
     response = predict(door, FRAUD_ROW)
     assert_problem(response, 500, "internal")
     assert "4711" not in response.text and "Traceback" not in response.text

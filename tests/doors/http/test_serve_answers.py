@@ -193,11 +193,12 @@ def test_openapi_shows_each_models_own_fields_and_its_examples_are_answered(serv
     rows = {}
     for path, body in described.items():
         content = body["content"]["application/json"]
-        rows[path] = content["schema"]["anyOf"][0]["properties"]
-        answer = service.post(content["example"], path)
+        if path.endswith("/predict"):
+            rows[path] = content["schema"]["anyOf"][0]["properties"]
+        answer = service.post(content["example"], path.replace("{name}", "fraud").replace("{version}", "1"))
         assert answer.status_code == 200, (path, answer.text)
         schema = shown["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
-        assert set(answer.json()) == set(schema["properties"])
+        assert set(schema["required"]) <= set(answer.json()) <= set(schema["properties"])
     fraud = rows["/predict"]
     assert fraud == rows["/models/fraud/predict"]
     assert fraud["amount"] == {

@@ -9,15 +9,14 @@ from decimal import Decimal
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scoreline.core.columns import Mask, within
 from scoreline.core.errors import Problem
 from scoreline.core.link import Floats
-from scoreline.core.schema import EXACT_INTEGER_MAX, Field, Schema
+from scoreline.core.schema import Field, Schema
 
-Mask = npt.NDArray[np.bool_]
 Numbers = Callable[[Field, pa.Array], tuple[Floats, Mask | None]]
 Cell = Callable[[Field, pa.Array, int], object]
 
@@ -93,21 +92,6 @@ def typed_cell(_: Field, column: pa.Array, row: int) -> object:
     return None if value != value else value
 
 
-def within(field: Field, numbers: Floats) -> tuple[Floats, Mask | None]:
-    """The numbers, NaN where missing, and those in doubt: missing but not nullable, out of range, not integral."""
-    low, high = _inner_bounds(field)
-    least, greatest = (np.fmin, np.fmax) if field.nullable else (np.minimum, np.maximum)
-    inside = len(numbers) == 0 or (low <= least.reduce(numbers) and greatest.reduce(numbers) <= high)
-    if inside and field.type != "integer":
-        return numbers, None
-    fine = (numbers >= low) & (numbers <= high)
-    if field.type == "integer":
-        fine &= np.floor(numbers) == numbers
-    if field.nullable:
-        fine |= np.isnan(numbers)
-    return numbers, None if fine.all() else ~fine
-
-
 def coded(field: Field, column: pa.Array, meaning: Callable[[Field, object], object]) -> tuple[Floats, Mask | None]:
     """Reads a column with few distinct values: each is read once by the field, then looked up by its rows."""
     if not pa.types.is_dictionary(column.type) or len(column.dictionary) > len(column):
@@ -119,16 +103,6 @@ def coded(field: Field, column: pa.Array, meaning: Callable[[Field, object], obj
     doubts = np.array([bool(problem) for _, problem in read])[indices]
     numbers: Floats = np.array([number for number, _ in read], dtype=np.float64)[indices]
     return numbers, doubts if doubts.any() else None
-
-
-def _inner_bounds(field: Field) -> tuple[float, float]:
-    """The range in which no integer, rounded to a float, can be mistaken for one inside it."""
-    low, high = map(float, field.bounds)
-    if low <= -EXACT_INTEGER_MAX:
-        low = float(np.nextafter(low, 0.0))
-    if high >= EXACT_INTEGER_MAX:
-        high = float(np.nextafter(high, 0.0))
-    return low, high
 
 
 def _as_it_is(_: Field, value: object) -> object:

@@ -1,37 +1,14 @@
 """From the texts of a CSV file to rows of a model: an empty text is a missing value, the rest as the field reads it."""
 
-import math
-from typing import Final
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scoreline.core.columns import Mask, within
 from scoreline.core.link import Floats
-from scoreline.core.schema import EXACT_INTEGER_MAX, Field
-from scoreline.doors.batch.columns import Mask, coded, within
-
-_BOOLEANS: Final = {"true": True, "false": False}
-
-
-def text_value(field: Field, text: str) -> object:
-    """What a cell says, as `Schema.row` takes it; a text that says nothing of the kind stays a text.
-
-    Numbers are what Python's `float` reads, and "nan" is missing; true and false may be in any case.
-    """
-    if not text:
-        return None
-    if field.type == "boolean":
-        return _BOOLEANS.get(text.lower(), text)
-    if field.type == "category":
-        return text if isinstance(field.categories[0], str) else _integer(text)
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if field.type == "integer" and EXACT_INTEGER_MAX <= abs(number) < math.inf:
-        return _integer(text)  # rounded, it might pass for one that can be held exactly
-    return None if number != number else number
+from scoreline.core.schema import Field
+from scoreline.core.texts import text_value
+from scoreline.doors.batch.columns import coded
 
 
 def text_numbers(field: Field, texts: pa.Array) -> tuple[Floats, Mask | None]:
@@ -61,10 +38,3 @@ def _one_by_one(field: Field, texts: pa.Array) -> tuple[Floats, Mask | None]:
 
 def _meaning(field: Field, value: object) -> object:
     return text_value(field, str(value))
-
-
-def _integer(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:
-        return text

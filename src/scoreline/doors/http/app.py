@@ -1,19 +1,13 @@
 """The app of a worker: the few hot prediction routes as plain ASGI, every other route by FastAPI behind them."""
 
-import re
-import time
 from collections.abc import Mapping
-from typing import Final
+from functools import partial
 
 from scoreline.access.keyring import Keyring, check_host, offered_key
-from scoreline.core import ids
-from scoreline.core.batch import Context
-from scoreline.core.errors import NotFound, ScorelineError, WrongType
-from scoreline.core.manifest import Manifest
-from scoreline.core.ports import Score
+from scoreline.core.errors import NotFound, ScorelineError
 from scoreline.core.strictjson import Body
-from scoreline.doors.http.answer import AnswerWriter
-from scoreline.doors.http.decode import RowReader
+from scoreline.doors.http.endpoint import Endpoint
+from scoreline.doors.http.served import Served
 from scoreline.web.asgi import (
     ASGI,
     CLOSE,
@@ -21,104 +15,66 @@ from scoreline.web.asgi import (
     Receive,
     Scope,
     Send,
-    given_id,
     linger,
     log,
     named,
-    problem,
     read_body,
-    refusal,
 )
-
-_JSON: Final = b"application/json"
-_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_SAME_SITE: Final = (b"same-origin", b"none")
-
-
-class Endpoint:
-    """One model behind the prediction routes: reader, scorer, writer."""
-
-    def __init__(self, manifest: Manifest, score: Score, max_rows: int) -> None:
-        self.manifest = manifest
-        self._score = score
-        self._reader = RowReader(manifest.schema, max_rows)
-        self._writer: AnswerWriter | None = None
-
-    def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> Answer:
-        """Decode, score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
-        start_ns = time.perf_counter_ns()
-        request_id = given_id(headers)
-        context = Context(time.time_ns(), request_id, caller, _trace(headers))
-        batch, many = self._reader.read(body, context)
-        decisions = self._score(batch)
-        writer = self._writer
-        if writer is None:
-            writer = self._writer = AnswerWriter(decisions.author, self.manifest.schema.store_fields)
-        answer = writer.many(decisions) if many else writer.one(decisions)
-        answer_id = request_id or ids.text(decisions.base)
-        total_ns = time.perf_counter_ns() - start_ns
-        sent = [
-            (b"content-type", _JSON),
-            (b"content-length", b"%d" % len(answer)),
-            (b"x-request-id", answer_id.encode()),
-            (b"server-timing", b"model;dur=%.3f, total;dur=%.3f" % (decisions.model_ns / 1e6, total_ns / 1e6)),
-        ]
-        if context.trace:
-            sent.append((b"traceparent", headers[b"traceparent"]))
-        return 200, sent, answer
 
 
 class Door:
-    """All endpoints by route, replaced as a whole when a version changes; who may use them; whether it is open."""
+    """Models and endpoints by path, replaced as a whole when a version changes; who may use them; whether open."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self.max_body_bytes = max_body_bytes
-        self.endpoints: Mapping[str, Endpoint] = {}
+        self.models: Mapping[str, Served] = {}
         self.default = ""
         self.keyring = Keyring()
         self.draining = False
         self._hot: Mapping[str, Endpoint] = {}
 
-    def open(self, endpoints: Mapping[str, Endpoint], default: str, keyring: Keyring) -> None:
-        """Puts new endpoints in place by one assignment; a request under way keeps the one it has."""
-        hot = {f"/models/{name}/predict": endpoint for name, endpoint in endpoints.items()}
+    def open(self, models: Mapping[str, Served], default: str, keyring: Keyring) -> None:
+        """Puts new models in place by one assignment; a request under way keeps the endpoint it has."""
+        hot = {path: endpoint for model in models.values() for path, endpoint in model.named.items()}
         if default:
-            hot["/predict"] = endpoints[default]
-        self.endpoints, self.default, self.keyring = endpoints, default, keyring
+            hot |= models[default].unnamed
+        self.models, self.default, self.keyring = models, default, keyring
         self._hot = hot
 
     @property
     def ready(self) -> bool:
-        return bool(self.endpoints) and not self.draining
+        return bool(self.models) and not self.draining
 
     def hot(self, path: str) -> Endpoint | None:
         return self._hot.get(path)
 
-    def endpoint(self, name: str = "") -> Endpoint:
-        """The endpoint of a model, or the default one; raises NotFound with where to look instead."""
+    def model(self, name: str = "", version: str = "") -> Served:
+        """A model by its name, or the default one; raises NotFound with where to look instead."""
         if not name and not self.default:
             raise NotFound("several models are served and none is the default: use /models/{name}/predict")
-        found = self.endpoints.get(name or self.default)
+        found = self.models.get(name or self.default)
+        if found is not None and version and version != found.manifest.version:
+            raise NotFound("this version of the model is not served here; GET /models lists those that are")
         if found is None:
             raise NotFound("no such model is served here; GET /models lists those that are")
         return found
 
-    def admit(self, headers: Mapping[bytes, bytes]) -> str:
+    def admit(self, endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> str:
         """The caller, by the headers alone; raises Denied, Unauthenticated or WrongType."""
         check_host(self.keyring, headers)
         caller = self.keyring.admit("predict", offered_key(headers))
-        check_content_type(headers)
+        endpoint.dialect.check_type(headers)
         return caller
 
     def predict(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: Body) -> Answer:
         """The answer to one prediction request, errors included: it never raises."""
         try:
-            return endpoint.predict(headers, body, self.admit(headers))
+            return endpoint.predict(headers, body, self.admit(endpoint, headers))
         except ScorelineError as error:
-            return named(refusal(error), headers)
+            return named(endpoint.dialect.refuse(error), headers)
         except Exception:
             log.exception("a prediction failed")
-            return named(problem(500, "Scoreline failed", "Scoreline failed"), headers)
+            return named(endpoint.dialect.refuse(ScorelineError("Scoreline failed")), headers)
 
 
 class App:
@@ -130,12 +86,13 @@ class App:
 
     def waits(self, scope: Scope) -> bool:
         """Whether the body of a request, by its head alone, is worth waiting for; else it goes the way of ASGI."""
-        if not self._hot(scope):
+        endpoint = self._hot(scope)
+        if endpoint is None:
             return False
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
         try:
-            self._door.admit(headers)
+            self._door.admit(endpoint, headers)
         except ScorelineError:
             return False
         return length.isdigit() and len(length) <= 20 and int(length) <= self._door.max_body_bytes
@@ -158,9 +115,11 @@ class App:
         headers = dict(scope["headers"])
         unread = False
         try:
-            body = await read_body(headers, receive, self._door.max_body_bytes, self._door.admit)
+            admit = partial(self._door.admit, endpoint)
+            body = await read_body(headers, receive, self._door.max_body_bytes, admit)
         except ScorelineError as error:
-            answer = named(refusal(error, close=True), headers)
+            answer = named(endpoint.dialect.refuse(error), headers)
+            answer[1].append(CLOSE)
             unread = True
         else:
             if body is None:
@@ -181,25 +140,3 @@ class App:
         if self._door.draining:
             answer[1].append(CLOSE)
         return answer
-
-
-def check_content_type(headers: Mapping[bytes, bytes]) -> None:
-    """JSON types pass; `curl -d`'s form type and none pass too, but not from another site's page. Raises WrongType."""
-    kind = headers.get(b"content-type", b"")
-    if kind == _JSON:
-        return
-    kind = kind.split(b";")[0].strip().lower()
-    if kind == _JSON or (kind.startswith(b"application/") and kind.endswith(b"+json")):
-        return
-    if kind not in (b"", b"application/x-www-form-urlencoded"):
-        raise WrongType("send the row as application/json")
-    origin = headers.get(b"origin")
-    from_page = origin is not None and origin.split(b"://")[-1] != headers.get(b"host")
-    if from_page or headers.get(b"sec-fetch-site", b"none") not in _SAME_SITE:
-        raise WrongType("a web page of another site must send application/json")
-
-
-def _trace(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(b"traceparent")
-    match = _TRACEPARENT.fullmatch(given) if given else None
-    return match[1].decode() if match else ""

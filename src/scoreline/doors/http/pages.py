@@ -7,12 +7,12 @@ from fastapi import FastAPI, Request, Response
 
 import scoreline
 from scoreline.access.scopes import DATA_PLANE
-from scoreline.core.errors import ScorelineError
 from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
 from scoreline.doors.http.openapi import answer_schema, request_body
-from scoreline.web.asgi import named, read_body, refusal
-from scoreline.web.routes import Routes, add_docs, add_health, as_response, new_app
+from scoreline.doors.http.own import OwnDialect
+from scoreline.doors.http.protocols import add_protocols, predict_as_declared
+from scoreline.web.routes import Routes, add_docs, add_health, new_app
 
 NAMED: Final = "/models/{name}/predict"
 DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded before it is given."
@@ -26,6 +26,7 @@ def make_pages(door: Door) -> FastAPI:
     add_docs(routes, app)
     _add_models(routes, door)
     _add_predictions(routes, door)
+    add_protocols(routes, door)
     return app
 
 
@@ -36,17 +37,17 @@ def _add_models(routes: Routes, door: Door) -> None:
             "models": [
                 {
                     "name": name,
-                    "version": endpoint.manifest.version,
+                    "version": model.manifest.version,
                     "role": "champion",
                     "default": name == door.default,
                 }
-                for name, endpoint in sorted(door.endpoints.items())
+                for name, model in sorted(door.models.items())
             ]
         }
 
     async def model(name: str) -> dict[str, Any]:
         """One model: digest, output, outcomes, and its input schema with types, units, ranges and defaults."""
-        return _describe(door.endpoint(name).manifest)
+        return _describe(door.model(name).manifest)
 
     routes.add("GET", "/models", models, tags=["models"])
     routes.add("GET", "/models/{name}", model, tags=["models"])
@@ -71,32 +72,23 @@ def _add_predictions(routes: Routes, door: Door) -> None:
 
     async def predict(request: Request) -> Response:
         """Scores one row, or an array of rows, with the default model."""
-        return await answer("", request)
+        return await predict_as_declared(door, OwnDialect, request)
 
     async def predict_named(name: str, request: Request) -> Response:
-        return await answer(name, request)
-
-    async def answer(name: str, request: Request) -> Response:
-        headers = dict(request.headers.raw)
-        try:
-            endpoint = door.endpoint(name)
-            body = await read_body(headers, request.receive, door.max_body_bytes, door.admit)
-        except ScorelineError as error:
-            return as_response(named(refusal(error, close=True), headers))
-        return as_response(door.predict(endpoint, headers, body or b""))
+        return await predict_as_declared(door, OwnDialect, request, name)
 
     def predict_with(name: str) -> Callable[[Request], Awaitable[Response]]:
         async def predict_this(request: Request) -> Response:
-            return await answer(name, request)
+            return await predict_as_declared(door, OwnDialect, request, name)
 
         predict_this.__doc__ = f"Scores one row, or an array of rows, with {name}."
         return predict_this
 
-    default = door.endpoints.get(door.default)
+    default = door.models.get(door.default)
     described = _described(default.manifest) if default else {}
     routes.add("POST", "/predict", predict, tags=["predictions"], **described)
-    for name, endpoint in sorted(door.endpoints.items()):
-        described = _described(endpoint.manifest)
+    for name, model in sorted(door.models.items()):
+        described = _described(model.manifest)
         path, summary = NAMED.format(name=name), f"Predict with {name}"
         routes.add("POST", NAMED, predict_with(name), path=path, summary=summary, tags=["predictions"], **described)
     routes.add("POST", NAMED, predict_named, include_in_schema=False)

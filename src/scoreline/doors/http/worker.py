@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from scoreline.core.errors import ScorelineError
 from scoreline.core.names import load
-from scoreline.doors.http.app import App, Door, Endpoint
+from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.served import serve_model
 from scoreline.operations.state import FILE, State, read_state
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
@@ -95,11 +96,12 @@ class Worker:
         return state, open_state(state, self._state_dir, self._verifier, self._sink, self._models)
 
     def _open(self, state: State, models: dict[str, Model]) -> None:
-        endpoints = {
-            name: Endpoint(model.manifest, model.score, self._settings.server.max_rows)
+        server = self._settings.server
+        served = {
+            name: serve_model(model.manifest, model.score, server.max_rows, csv_header=server.csv_header)
             for name, model in models.items()
         }
-        self.door.open(endpoints, state.default, keyring_of(state))
+        self.door.open(served, state.default, keyring_of(state))
         self._models = models
 
     def _stamp(self) -> tuple[int, int] | None:
@@ -132,8 +134,8 @@ class LatePages:
         await pages(scope, receive, send)
 
     async def _current(self) -> ASGI:
-        if self._pages is None or self._described is not self._door.endpoints:
-            described = self._door.endpoints
+        if self._pages is None or self._described is not self._door.models:
+            described = self._door.models
             self._pages = await asyncio.to_thread(self._load)
             self._described = described
         return self._pages

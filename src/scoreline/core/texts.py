@@ -1,0 +1,35 @@
+"""What the text of a CSV cell says, field by field; an empty text is a missing value."""
+
+import math
+from typing import Final
+
+from scoreline.core.schema import EXACT_INTEGER_MAX, Field
+
+_BOOLEANS: Final = {"true": True, "false": False}
+
+
+def text_value(field: Field, text: str) -> object:
+    """What a cell says, as `Schema.row` takes it; a text that says nothing of the kind stays a text.
+
+    Numbers are what Python's `float` reads, and "nan" is missing; true and false may be in any case.
+    """
+    if not text:
+        return None
+    if field.type == "boolean":
+        return _BOOLEANS.get(text.lower(), text)
+    if field.type == "category":
+        return text if isinstance(field.categories[0], str) else _integer(text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if field.type == "integer" and EXACT_INTEGER_MAX <= abs(number) < math.inf:
+        return _integer(text)  # rounded, it might pass for one that can be held exactly
+    return None if number != number else number
+
+
+def _integer(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text

@@ -1,0 +1,173 @@
+"""The routes of the protocols that callers already speak, as FastAPI declares them."""
+
+from functools import partial
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
+
+import scoreline
+from scoreline.core.errors import NotFound, ScorelineError
+from scoreline.doors.http.app import Door
+from scoreline.doors.http.dialect import Dialect
+from scoreline.doors.http.kserve import KServeDialect
+from scoreline.doors.http.mlflow import MlflowDialect
+from scoreline.doors.http.openapi import example_row
+from scoreline.doors.http.openinference import OpenInferenceDialect, as_tensors, metadata
+from scoreline.web.asgi import CLOSE, health, named, read_body
+from scoreline.web.routes import Handler, Routes, as_response
+
+EXTENSIONS: Final = ["binary_tensor_data"]
+_PREDICTIONS: Final = {
+    "properties": {
+        "predictions": {"type": "array"},
+        "outcomes": {"type": "array", "items": {"type": "string"}},
+        "prediction_ids": {"type": "array", "items": {"type": "string", "format": "uuid"}},
+        "model": {"type": "string"},
+        "version": {"type": "string"},
+    },
+    "required": ["predictions", "prediction_ids", "model", "version"],
+}
+_TENSORS: Final = {
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "id": {"type": "string"},
+        "parameters": {"type": "object"},
+        "outputs": {"type": "array", "items": {"type": "object", "required": ["name", "shape", "datatype"]}},
+    },
+    "required": ["model_name", "model_version", "outputs"],
+}
+_V2: Final = ["Open Inference v2"]
+
+
+async def predict_as_declared(
+    door: Door, dialect: type[Dialect], request: Request, name: str = "", version: str = ""
+) -> Response:
+    """What the hot routes do, for a route that FastAPI answers; an unknown model is refused in the dialect's words."""
+    headers = dict(request.headers.raw)
+    try:
+        door.model(name, version)
+        endpoint = door.hot(request.scope["path"])
+        if endpoint is None:
+            raise NotFound("no such model is served here; GET /models lists those that are")
+        body = await read_body(headers, request.receive, door.max_body_bytes, partial(door.admit, endpoint))
+    except ScorelineError as error:
+        answer = named(dialect.refuse(error), headers)
+        answer[1].append(CLOSE)
+        return as_response(answer)
+    return as_response(door.predict(endpoint, headers, body or b""))
+
+
+def add_protocols(routes: Routes, door: Door) -> None:
+    """KServe v1, the Open Inference Protocol v2, and MLflow's scoring server, which is SageMaker's protocol too."""
+    _add_kserve(routes, door)
+    _add_open_inference(routes, door)
+    _add_tensors(routes, door)
+    _add_mlflow(routes, door)
+
+
+def _add_kserve(routes: Routes, door: Door) -> None:
+    described = _described({"required": ["instances"]}, _PREDICTIONS, {"instances": [_example(door)]})
+
+    async def models() -> dict[str, Any]:
+        return {"models": sorted(door.models)}
+
+    async def model(name: str) -> dict[str, Any]:
+        return {"name": door.model(name).manifest.name, "ready": door.ready}
+
+    async def predict(name: str, request: Request) -> Response:
+        """KServe v1: `instances`, each an object of fields or an array in their order."""
+        return await predict_as_declared(door, KServeDialect, request, name)
+
+    routes.add("GET", "/v1/models", models, tags=["KServe v1"])
+    routes.add("GET", "/v1/models/{name}", model, tags=["KServe v1"])
+    routes.add("POST", "/v1/models/{name}:predict", predict, tags=["KServe v1"], **described)
+
+
+def _add_open_inference(routes: Routes, door: Door) -> None:
+    async def server() -> dict[str, Any]:
+        return {"name": "scoreline", "version": scoreline.__version__, "extensions": EXTENSIONS}
+
+    async def live() -> Response:
+        return as_response(health(live_only=True, ready=door.ready))
+
+    async def ready() -> Response:
+        return as_response(health(live_only=False, ready=door.ready))
+
+    routes.add("GET", "/v2", server, tags=_V2)
+    routes.add("GET", "/v2/health/live", live, tags=_V2)
+    routes.add("GET", "/v2/health/ready", ready, tags=_V2)
+
+
+def _add_tensors(routes: Routes, door: Door) -> None:
+    async def model(name: str) -> dict[str, Any]:
+        """Inputs and outputs with datatype and shape."""
+        return metadata(door.model(name).manifest)
+
+    async def model_ready(name: str) -> dict[str, Any]:
+        return {"name": door.model(name).manifest.name, "ready": door.ready}
+
+    async def infer(name: str, request: Request) -> Response:
+        """Open Inference Protocol v2: tensors in JSON, or as bytes behind it."""
+        return await predict_as_declared(door, OpenInferenceDialect, request, name)
+
+    async def version(name: str, version: str) -> dict[str, Any]:
+        return metadata(door.model(name, version).manifest)
+
+    async def version_ready(name: str, version: str) -> dict[str, Any]:
+        return {"name": door.model(name, version).manifest.name, "ready": door.ready}
+
+    async def infer_version(name: str, version: str, request: Request) -> Response:
+        return await predict_as_declared(door, OpenInferenceDialect, request, name, version)
+
+    example = {"inputs": as_tensors(_example(door))}
+    described = _described({"required": ["inputs"]}, _TENSORS, example)
+    handlers: dict[str, tuple[Handler, Handler, Handler]] = {
+        "/v2/models/{name}": (model, model_ready, infer),
+        "/v2/models/{name}/versions/{version}": (version, version_ready, infer_version),
+    }
+    for path, (shown, is_ready, scored) in handlers.items():
+        routes.add("GET", path, shown, tags=_V2)
+        routes.add("GET", f"{path}/ready", is_ready, tags=_V2)
+        routes.add("POST", f"{path}/infer", scored, tags=_V2, **described)
+
+
+def _add_mlflow(routes: Routes, door: Door) -> None:
+    async def ping() -> Response:
+        """200 while this process answers."""
+        return as_response(health(live_only=False, ready=door.ready))
+
+    async def version() -> Response:
+        return PlainTextResponse(scoreline.__version__)
+
+    async def invocations(request: Request) -> Response:
+        """MLflow's scoring server, and SageMaker: a data frame, `instances` or `inputs` in JSON, or CSV."""
+        return await predict_as_declared(door, MlflowDialect, request)
+
+    described = _described({}, _PREDICTIONS, {"dataframe_records": [_example(door)]})
+    routes.add("GET", "/ping", ping, tags=["MLflow and SageMaker"])
+    routes.add("GET", "/health", ping, tags=["MLflow and SageMaker"])
+    routes.add("GET", "/version", version, tags=["MLflow and SageMaker"])
+    routes.add("POST", "/invocations", invocations, tags=["MLflow and SageMaker"], **described)
+
+
+def _described(body: dict[str, Any], answer: dict[str, Any], example: Any) -> dict[str, Any]:
+    """What OpenAPI says of a prediction route: its body with an example that works, its answer, its refusals."""
+    content = {"application/json": {"schema": {"type": "object", **body}} | ({"example": example} if example else {})}
+    scored = {"description": "Scored", "content": {"application/json": {"schema": {"type": "object", **answer}}}}
+    refused = {
+        "description": "Refused, with every problem by field",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+    statuses = (400, 401, 403, 404, 413, 415, 422, 503)
+    return {
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+        "responses": {200: scored, **dict.fromkeys(statuses, refused)},
+    }
+
+
+def _example(door: Door) -> dict[str, Any]:
+    """A row of the default model, or of the first one."""
+    name = door.default or min(door.models, default="")
+    return example_row(door.models[name].manifest) if name else {}
