@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from scoreline.core import ids
 from scoreline.core.batch import Batch, Context
 from scoreline.core.columns import Column, read_table
 from scoreline.core.decision import Decisions
@@ -128,9 +129,12 @@ class OpenInferenceDialect:
     def _output(
         self, name: str, decisions: Decisions, n_rows: int
     ) -> tuple[dict[str, Any], Callable[[], list[Any]], Callable[[], bytes]]:
-        if name in (OUTCOME, PREDICTION_ID):
+        if name == PREDICTION_ID:
+            head = {"name": name, "datatype": BYTES, "shape": [n_rows]}
+            return head, lambda: prediction_ids(decisions), lambda: _id_bytes(decisions)
+        if name == OUTCOME:
             names = decisions.author.outcomes
-            texts = prediction_ids(decisions) if name == PREDICTION_ID else [names[code] for code in decisions.outcomes]
+            texts = [names[code] for code in decisions.outcomes]
             head = {"name": name, "datatype": BYTES, "shape": [n_rows]}
             return head, lambda: texts, lambda: text_bytes([text.encode() for text in texts])
         scores = decisions.scores
@@ -168,6 +172,13 @@ def outputs(manifest: Manifest) -> list[dict[str, Any]]:
     if manifest.policy.outcomes:
         found.append({"name": OUTCOME, "datatype": BYTES, "shape": [-1]})
     return [*found, {"name": PREDICTION_ID, "datatype": BYTES, "shape": [-1]}]
+
+
+def _id_bytes(decisions: Decisions) -> bytes:
+    """The ids as a BYTES tensor: all of one length, all but the end the same."""
+    shared, endings = ids.texts(decisions.base, len(decisions))
+    start = text_bytes([(shared + endings[0]).encode()])[: -len(endings[0])].decode()
+    return (start + start.join(endings)).encode()
 
 
 def _datatype_of(value: object) -> str:
