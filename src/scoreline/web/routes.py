@@ -77,11 +77,13 @@ def new_app(title: str, description: str, version: str) -> FastAPI:
     return app
 
 
-def add_docs(routes: Routes, app: FastAPI) -> None:
-    """Swagger UI with its assets from the installed package, and the OpenAPI it shows."""
+def add_docs(
+    routes: Routes, app: FastAPI, describe: Callable[[dict[str, Any]], dict[str, Any]] = lambda declared: declared
+) -> None:
+    """Swagger UI with its assets from the installed package, and the OpenAPI it shows: what `describe` makes of it."""
 
     async def openapi() -> dict[str, Any]:
-        return app.openapi()
+        return describe(app.openapi())
 
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(

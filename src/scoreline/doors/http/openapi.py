@@ -1,11 +1,35 @@
 """A model's schema as JSON Schema for OpenAPI 3.1: types, units, ranges, categories, and an example that works."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field
 
+PROBLEM: Final[Mapping[str, Any]] = {
+    "title": "Problem",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "row": {"type": "integer"},
+                    "field": {"type": "string"},
+                    "problem": {"type": "string"},
+                },
+                "required": ["row", "field", "problem"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail"],
+}
 JSON_TYPES = {"number": "number", "integer": "integer", "boolean": "boolean"}
 
 

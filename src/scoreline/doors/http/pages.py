@@ -1,6 +1,5 @@
 """Every route of the data plane by FastAPI: docs, models, health, and the prediction routes as they are declared."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -10,7 +9,7 @@ from scoreline.access.scopes import DATA_PLANE
 from scoreline.core.errors import ScorelineError
 from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
-from scoreline.doors.http.openapi import answer_schema, request_body
+from scoreline.doors.http.openapi import PROBLEM, answer_schema, request_body
 from scoreline.web.asgi import named, read_body, refusal
 from scoreline.web.routes import Routes, add_docs, add_health, as_response, new_app
 
@@ -19,11 +18,11 @@ DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded b
 
 
 def make_pages(door: Door) -> FastAPI:
-    """The app behind the hot routes, described for the models the door has now."""
+    """The app behind the hot routes; it describes the models the door has at the time it is asked."""
     app = new_app("Scoreline", DESCRIPTION, scoreline.__version__)
     routes = Routes(app, DATA_PLANE, lambda: door.keyring)
     add_health(routes, lambda: door.ready)
-    add_docs(routes, app)
+    add_docs(routes, app, lambda declared: with_models(declared, door))
     _add_models(routes, door)
     _add_predictions(routes, door)
     return app
@@ -67,7 +66,7 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
 
 
 def _add_predictions(routes: Routes, door: Door) -> None:
-    """`/predict` and one path per model, each with its model's own fields; any other name is a 404 by the same door."""
+    """`/predict`, and the route of every named model, by the same door."""
 
     async def predict(request: Request) -> Response:
         """Scores one row, or an array of rows, with the default model."""
@@ -85,27 +84,35 @@ def _add_predictions(routes: Routes, door: Door) -> None:
             return as_response(named(refusal(error, close=True), headers))
         return as_response(door.predict(endpoint, headers, body or b""))
 
-    def predict_with(name: str) -> Callable[[Request], Awaitable[Response]]:
-        async def predict_this(request: Request) -> Response:
-            return await answer(name, request)
-
-        predict_this.__doc__ = f"Scores one row, or an array of rows, with {name}."
-        return predict_this
-
-    default = door.endpoints.get(door.default)
-    described = _described(default.manifest) if default else {}
-    routes.add("POST", "/predict", predict, tags=["predictions"], **described)
-    for name, endpoint in sorted(door.endpoints.items()):
-        described = _described(endpoint.manifest)
-        path, summary = NAMED.format(name=name), f"Predict with {name}"
-        routes.add("POST", NAMED, predict_with(name), path=path, summary=summary, tags=["predictions"], **described)
+    routes.add("POST", "/predict", predict, tags=["predictions"])
     routes.add("POST", NAMED, predict_named, include_in_schema=False)
 
 
+def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
+    """The OpenAPI of the models served: `/predict` with the default one's fields, and a path for each by its name."""
+    paths = dict(declared["paths"])
+    operation = paths["/predict"]["post"]
+    if door.default:
+        paths["/predict"] = {"post": {**operation, **_described(door.endpoint().manifest)}}
+    for name, endpoint in sorted(door.endpoints.items()):
+        words = {
+            "summary": f"Predict with {name}",
+            "description": f"Scores one row, or an array of rows, with {name}.",
+            "operationId": f"predict_{name}",
+        }
+        path = NAMED.format(name=name)
+        paths[path] = {"post": {**operation, **words, **_described(endpoint.manifest)}}
+    return {**declared, "paths": paths}
+
+
 def _described(manifest: Manifest) -> dict[str, Any]:
-    refused = {"description": "Refused: problem+json (RFC 9457) with every problem by field"}
+    refused = {
+        "description": "Refused: problem+json (RFC 9457) with every problem by field",
+        "content": {"application/problem+json": {"schema": PROBLEM}},
+    }
     scored = {"description": "Scored", "content": {"application/json": {"schema": answer_schema(manifest)}}}
+    refusals = ("400", "401", "403", "404", "413", "415", "422", "500", "503")
     return {
-        "openapi_extra": {"requestBody": request_body(manifest)},
-        "responses": {200: scored, 400: refused, 413: refused, 415: refused, 422: refused, 503: refused},
+        "requestBody": request_body(manifest),
+        "responses": {"200": scored, **dict.fromkeys(refusals, refused)},
     }
