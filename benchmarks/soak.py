@@ -57,7 +57,9 @@ def main() -> int:
     return 0 if all(found["held"] for found in figures) else 1
 
 
-def soak(folder: Path, port: int, process: "subprocess.Popen[bytes]", row: dict[str, float]) -> Iterator[dict[str, Any]]:
+def soak(
+    folder: Path, port: int, process: "subprocess.Popen[bytes]", row: dict[str, float]
+) -> Iterator[dict[str, Any]]:
     family = {child.pid: child for child in psutil.Process(process.pid).children()}
     warm, warm_swaps = int(REQUESTS * WARM_UP), max(2, int(SWAPS * WARM_UP))
     start_s = time.monotonic()
@@ -136,7 +138,7 @@ def ask(port: int, row: dict[str, float], requests: int, seed: int, done: Any, r
 
 def memory_mb(supervisor: int, family: dict[int, psutil.Process]) -> dict[int, float]:
     time.sleep(2.0)  # what follows the last request (a segment's end, the steward's reading) is over
-    return {pid: median(private_mb(pid) for _ in range(9)) for pid in (supervisor, *family)} | {}
+    return {pid: median(private_mb(pid) for _ in range(9)) for pid in (supervisor, *family)}
 
 
 def private_mb(pid: int) -> float:

@@ -125,8 +125,8 @@ def _strict_only(_: Body) -> Any:
 def _row_type(schema: Schema, *, with_ranges: bool) -> type[msgspec.Struct]:
     """A struct with one attribute per field, store fields included only as their unset default.
 
-    Without ranges a number may be any: of many rows they are checked at once, in a tenth of the time. A type is a cycle,
-    which is never freed once the collector's view is frozen: versions of the same schema share theirs.
+    Without ranges a number may be any: of many rows they are checked at once, in a tenth of the time. A type is a
+    cycle, which is never freed once the collector's view is frozen: versions of the same schema share theirs.
     """
     attributes: list[tuple[str, Any, Any]] = []
     for position, field in enumerate(schema.fields):
