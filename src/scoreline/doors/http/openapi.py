@@ -1,35 +1,11 @@
 """A model's schema as JSON Schema for OpenAPI 3.1: types, units, ranges, categories, and an example that works."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field
 
-PROBLEM: Final[Mapping[str, Any]] = {
-    "title": "Problem",
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "row": {"type": "integer"},
-                    "field": {"type": "string"},
-                    "problem": {"type": "string"},
-                },
-                "required": ["row", "field", "problem"],
-            },
-        },
-    },
-    "required": ["type", "title", "status", "detail"],
-}
 JSON_TYPES = {"number": "number", "integer": "integer", "boolean": "boolean"}
 
 
@@ -59,6 +35,15 @@ def request_body(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def answers_schema(manifest: Manifest) -> dict[str, Any]:
+    """The JSON Schema of an answer: to one row, or to an array of rows with model and version told once."""
+    one = answer_schema(manifest)
+    once = {name: one["properties"][name] for name in ("model", "version")}
+    row = {name: schema for name, schema in one["properties"].items() if name not in once}
+    many = {**once, "predictions": {"type": "array", "minItems": 1, "items": _all_of(row)}}
+    return {"anyOf": [one, _all_of(many)]}
+
+
 def answer_schema(manifest: Manifest) -> dict[str, Any]:
     """The JSON Schema of the answer to one row."""
     score: dict[str, Any] = {"type": "number"}
@@ -72,6 +57,10 @@ def answer_schema(manifest: Manifest) -> dict[str, Any]:
     if manifest.schema.store_fields:
         properties["degraded"] = names
     properties |= {"model": {"type": "string"}, "version": {"type": "string"}}
+    return _all_of(properties)
+
+
+def _all_of(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 

@@ -9,10 +9,11 @@ from scoreline.access.scopes import DATA_PLANE
 from scoreline.core.errors import ScorelineError
 from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
-from scoreline.doors.http.openapi import PROBLEM, answer_schema, request_body
+from scoreline.doors.http.openapi import answers_schema, request_body
 from scoreline.web.asgi import named, read_body, refusal
 from scoreline.web.routes import Routes, add_docs, add_health, as_response, new_app
 
+REFUSALS: Final = (400, 404, 413, 415, 422, 500, 503)
 NAMED: Final = "/models/{name}/predict"
 DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded before it is given."
 
@@ -48,7 +49,7 @@ def _add_models(routes: Routes, door: Door) -> None:
         return _describe(door.endpoint(name).manifest)
 
     routes.add("GET", "/models", models, tags=["models"])
-    routes.add("GET", "/models/{name}", model, tags=["models"])
+    routes.add("GET", "/models/{name}", model, refusals=(404,), tags=["models"])
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _add_predictions(routes: Routes, door: Door) -> None:
             return as_response(named(refusal(error, close=True), headers))
         return as_response(door.predict(endpoint, headers, body or b""))
 
-    routes.add("POST", "/predict", predict, tags=["predictions"])
+    routes.add("POST", "/predict", predict, refusals=REFUSALS, tags=["predictions"])
     routes.add("POST", NAMED, predict_named, include_in_schema=False)
 
 
@@ -93,7 +94,7 @@ def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
     paths = dict(declared["paths"])
     operation = paths["/predict"]["post"]
     if door.default:
-        paths["/predict"] = {"post": {**operation, **_described(door.endpoint().manifest)}}
+        paths["/predict"] = {"post": {**operation, **_described(operation, door.endpoint().manifest)}}
     for name, endpoint in sorted(door.endpoints.items()):
         words = {
             "summary": f"Predict with {name}",
@@ -101,18 +102,10 @@ def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
             "operationId": f"predict_{name}",
         }
         path = NAMED.format(name=name)
-        paths[path] = {"post": {**operation, **words, **_described(endpoint.manifest)}}
+        paths[path] = {"post": {**operation, **words, **_described(operation, endpoint.manifest)}}
     return {**declared, "paths": paths}
 
 
-def _described(manifest: Manifest) -> dict[str, Any]:
-    refused = {
-        "description": "Refused: problem+json (RFC 9457) with every problem by field",
-        "content": {"application/problem+json": {"schema": PROBLEM}},
-    }
-    scored = {"description": "Scored", "content": {"application/json": {"schema": answer_schema(manifest)}}}
-    refusals = ("400", "401", "403", "404", "413", "415", "422", "500", "503")
-    return {
-        "requestBody": request_body(manifest),
-        "responses": {"200": scored, **dict.fromkeys(refusals, refused)},
-    }
+def _described(operation: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
+    scored = {"description": "Scored", "content": {"application/json": {"schema": answers_schema(manifest)}}}
+    return {"requestBody": request_body(manifest), "responses": {**operation["responses"], "200": scored}}
