@@ -1,5 +1,5 @@
 # Every target sets up what it needs; `make help` lists them.
-.PHONY: help setup demo test check bench lock
+.PHONY: help setup demo test check bench soak lock
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 
@@ -26,6 +26,9 @@ check: .venv/ready ## style, types and layers only
 bench: .venv/ready ## measure, and write benchmarks/results/
 	@scripts/apt wrk util-linux
 	@$(VENV)/python benchmarks/run.py
+
+soak: .venv/ready ## a million requests and 100 swaps: memory flat, none failed; SOAK_REQUESTS=50000 SOAK_SWAPS=10 is shorter
+	@$(VENV)/python benchmarks/soak.py
 
 lock: .venv/ready ## resolve requirements/ anew
 	@scripts/lock

@@ -35,21 +35,21 @@ def main() -> int:
             figures += batch.measure()
         if "registry" in which:
             figures += registry.measure()
-    written = write(figures, which)
+    written = write(figures, which, f"make bench ({' '.join(which)})")
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")
     print(f"written to {written}")
     return 0
 
 
-def write(figures: list[dict[str, Any]], which: list[str]) -> Path:
+def write(figures: list[dict[str, Any]], which: list[str], command: str) -> Path:
     """The dated file: commit, machine, command, figures with targets."""
     now = datetime.datetime.now(datetime.UTC)
     commit = git("rev-parse", "--short", "HEAD") + ("+changes" if git("status", "--porcelain", "src") else "")
     report = {
         "date": now.isoformat(timespec="seconds"),
         "commit": commit,
-        "command": f"make bench ({' '.join(which)})",
+        "command": command,
         "machine": machine(),
         "figures": figures,
     }

@@ -152,6 +152,17 @@ def edit(path: Path, file: str, change: Callable[[Any], object]) -> None:
     sign_again(path)
 
 
+def rewrite(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Changes the bytes of one file as its owner could: listed in the manifest, and signed again."""
+    raw = change((path / name).read_bytes())
+    (path / name).write_bytes(raw)
+    if name != MANIFEST:
+        manifest = (path / MANIFEST).read_bytes()
+        old = json.loads(manifest)["files"][name]
+        (path / MANIFEST).write_bytes(manifest.replace(old.encode(), hashlib.sha256(raw).hexdigest().encode()))
+    sign_again(path)
+
+
 def misdirect(path: Path) -> None:
     """Sends the root of a sealed XGBoost model's trees to a child far outside of its nodes, and signs that."""
     file = path / "model.ubj"

@@ -27,6 +27,14 @@ PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://model_signing/signature/v1.0"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+# What a bundle may hold, from the outside in; the library refuses any other member, too.
+_MEMBERS: Final = (
+    {"mediaType", "verificationMaterial", "dsseEnvelope"},
+    {"publicKey", "tlogEntries", "timestampVerificationData"},
+    {"hint"},
+    {"payloadType", "payload", "signatures"},
+    {"keyid", "sig"},
+)
 _HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
     "secp256r1": hashes.SHA256,
     "secp384r1": hashes.SHA384,
@@ -114,14 +122,16 @@ class TrustStore:
         return fingerprint
 
     def _verified_payload(self, found: Mapping[str, Any]) -> tuple[str, bytes]:
-        if found["mediaType"] != MEDIA_TYPE:
+        envelope, material = found["dsseEnvelope"], found["verificationMaterial"]
+        signature, named = envelope["signatures"][0], material["publicKey"]
+        if found["mediaType"] != MEDIA_TYPE or envelope["payloadType"] != PAYLOAD_TYPE:
             raise ValueError
-        envelope = found["dsseEnvelope"]
-        if envelope["payloadType"] != PAYLOAD_TYPE:
-            raise ValueError
+        for kind, part in zip(_MEMBERS, (found, material, named, envelope, signature), strict=True):
+            if not kind.issuperset(part):
+                raise ValueError
         payload = _unbase64(envelope["payload"])
-        raw = _unbase64(envelope["signatures"][0]["sig"])
-        hint = found["verificationMaterial"]["publicKey"].get("hint")
+        raw = _unbase64(signature["sig"])
+        hint = named.get("hint")
         candidates = [hint] if hint else list(self._keys)
         for fingerprint in candidates:
             key = self._keys.get(fingerprint)

@@ -1,5 +1,6 @@
 """A folder of bundles as a registry."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,30 @@ def test_what_is_no_bundle_is_passed_over(tmp_path: Path) -> None:
 def test_folder_that_is_not_there_has_no_models(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no bundle of 'fraud'"):
         FolderRegistry(tmp_path / "none").resolve("folder:/fraud")
+
+
+def test_what_is_no_plain_file_is_passed_over_without_waiting(tmp_path: Path) -> None:
+    """A FIFO would be waited for, and a huge file read, by whoever follows the folder."""
+    one = put(tmp_path, "fraud", "1")
+    os.mkfifo(put(tmp_path, "fraud", "2").joinpath("manifest.json").with_suffix(".fifo"))
+    (tmp_path / "fraud-2" / "manifest.fifo").rename(tmp_path / "fraud-2" / "manifest.json")
+    with (put(tmp_path, "fraud", "3") / "manifest.json").open("wb") as file:
+        file.truncate(5 << 30)  # sparse: no such bytes on disk
+    assert place(FolderRegistry(tmp_path), "folder:/fraud") == one
+
+
+def test_an_alias_that_is_no_plain_file_or_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
+    put(tmp_path, "fraud", "1")
+    alias = tmp_path / "fraud@champion"
+    alias.write_bytes(b"\xff\xfe1")
+    with pytest.raises(NotFound, match="has no version"):
+        FolderRegistry(tmp_path).resolve("folder:/fraud@champion")
+    alias.unlink()
+    os.mkfifo(alias)
+    for ref in ("folder:/fraud@champion", "folder:/fraud"):
+        with pytest.raises(NotFound, match="write a version to that file"):
+            FolderRegistry(tmp_path).resolve(ref)
+    alias.unlink()
+    (tmp_path / "which").write_text("1")
+    alias.symlink_to(tmp_path / "which")
+    assert FolderRegistry(tmp_path).resolve("folder:/fraud").version == "1"

@@ -90,15 +90,17 @@ def read_files(path: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     room = MAX_BYTES
     for name in names:
-        raw = _read_regular(path / name, room)
+        raw = read_plain(path / name, room)
         room -= len(raw)
         found[name] = raw
     return found
 
 
-def _read_regular(path: Path, room: int) -> bytes:
+def read_plain(path: Path, room: int, *, links: bool = False) -> bytes:
+    """The bytes of a plain file of at most `room`, read once; raises BundleError, and waits for nobody."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, flags)
     except OSError:
         raise BundleError(f"{path.name} cannot be read as a plain file") from None
     try:
@@ -106,7 +108,7 @@ def _read_regular(path: Path, room: int) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(f"{path.name} is not a plain file: not part of a bundle")
         if status.st_size > room:
-            raise BundleError(f"a bundle has at most {MAX_BYTES >> 30} GiB")
+            raise BundleError(f"{path.name} is too large: a bundle has at most {MAX_BYTES >> 30} GiB")
         with os.fdopen(fd, "rb", closefd=False) as file:
             return file.read(status.st_size)
     finally:

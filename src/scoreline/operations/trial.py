@@ -4,6 +4,7 @@ A signature says who made a file, not that a library survives reading it. `pytho
 process.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -19,25 +20,37 @@ CPU_S: Final = 60
 PATIENCE_S: Final = 120
 LEAST_BYTES: Final = 4 << 30
 BYTES_PER_BYTE: Final = 16
+MAX_ANSWER_BYTES: Final = 2000
 
 
-def try_out(bundle: Path, digest: str) -> None:
+def try_out(bundle: Path, digest: str, *, cpu_s: int = CPU_S, least_bytes: int = LEAST_BYTES) -> None:
     """Loads `bundles/<digest>` apart from this process; raises BundleError with what became of it."""
-    command = [sys.executable, "-m", "scoreline.operations.trial", str(bundle), digest]
+    limits = [str(cpu_s), str(least_bytes)]
+    command = [sys.executable, "-m", "scoreline.operations.trial", str(bundle), digest, *limits]
     try:
         ended = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a library in trouble may write whatever it likes, for as long as it likes
+            timeout=PATIENCE_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise BundleError(f"bundles/{digest}: its trial was not over after {PATIENCE_S} s; it is not taken") from None
     if ended.returncode == 0:
         return
     if ended.returncode == 1 and ended.stdout:
-        raise BundleError(f"bundles/{digest}: {ended.stdout.strip()}")
+        raise BundleError(f"bundles/{digest}: {_one_line(ended.stdout)}")
     raise BundleError(
         f"bundles/{digest}: its model file ended the process that tried it (code {ended.returncode}); it is not taken: "
         "seal the model again, and ask who signed this"
     )
+
+
+def _one_line(raw: bytes) -> str:
+    """What the trial said, as it can stand in a log: a library's own words may repeat bytes of the model."""
+    return "".join(char if char.isprintable() else "?" for char in raw.decode("utf-8", "replace").strip())
 
 
 class _Known:
@@ -52,10 +65,10 @@ class _Known:
         return ""
 
 
-def _limit(n_bytes: int) -> None:
+def _limit(n_bytes: int, cpu_s: int) -> None:
     limits = (
-        (resource.RLIMIT_AS, max(LEAST_BYTES, BYTES_PER_BYTE * n_bytes)),
-        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_AS, n_bytes),
+        (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     )
@@ -63,15 +76,18 @@ def _limit(n_bytes: int) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def _main(bundle: Path, digest: str) -> int:
-    _limit(sum(file.stat().st_size for file in bundle.iterdir() if file.name != SIGNATURE))
+def _main(bundle: Path, digest: str, cpu_s: int, least_bytes: int) -> int:
+    size = sum(file.stat().st_size for file in bundle.iterdir() if file.name != SIGNATURE)
+    _limit(max(least_bytes, BYTES_PER_BYTE * size), cpu_s)
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no answer
     try:
         load_engine(read_bundle(bundle, _Known(digest)))
     except ScorelineError as error:
-        sys.stdout.write(f"{error}\n")
+        os.write(answer, str(error).encode("utf-8", "replace")[:MAX_ANSWER_BYTES])
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(_main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])))

@@ -4,10 +4,15 @@ The alias `champion` of `fraud` is a file named `fraud@champion` that holds a ve
 """
 
 from pathlib import Path
+from typing import Final
 
+from scoreline.core.bundle import read_plain
 from scoreline.core.errors import BundleError, NotFound
 from scoreline.core.manifest import MANIFEST, Manifest
 from scoreline.core.refs import Ref, Version
+
+_MAX_ALIAS_BYTES: Final = 200
+_MAX_MANIFEST_BYTES: Final = 64 << 20
 
 
 class FolderRegistry:
@@ -36,10 +41,11 @@ class FolderRegistry:
 
     def _alias(self, wanted: Ref, versions: dict[str, Version]) -> str:
         alias = wanted.alias or "champion"
+        path = self._root / f"{wanted.name}@{alias}"
         try:
-            return (self._root / f"{wanted.name}@{alias}").read_text().strip()
-        except OSError:
-            if wanted.alias:
+            return read_plain(path, _MAX_ALIAS_BYTES, links=True).decode("utf-8", "replace").strip()
+        except BundleError:
+            if wanted.alias or path.exists():
                 raise NotFound(
                     f"no alias {wanted.name}@{alias} in {self._root}; write a version to that file"
                 ) from None
@@ -55,8 +61,8 @@ class FolderRegistry:
         found: dict[str, Version] = {}
         for folder in sorted(self._root.iterdir()) if self._root.is_dir() else ():
             try:
-                manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
-            except (OSError, BundleError):
+                manifest = Manifest.from_bytes(read_plain(folder / MANIFEST, _MAX_MANIFEST_BYTES))
+            except BundleError:
                 continue
             if manifest.name == name:
                 if manifest.version in found:

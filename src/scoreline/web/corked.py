@@ -20,13 +20,17 @@ MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_TURN_S: Final = 0.001
 MAX_KEPT_BYTES: Final = 64 * 1024
 _OFFER: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
-_TOO_LARGE_BODY: Final = problem_json(
-    431, "head-too-large", "The request head is too large", "at most 64 KiB of headers"
-)
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-type: application/problem+json\r\ncontent-length: %d\r\n\r\n%s"
-) % (len(_TOO_LARGE_BODY), _TOO_LARGE_BODY)
+_LAST: Final = b"connection: close\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n\r\n%s"
+
+
+def _last(status: int, kind: str, title: str, detail: str) -> bytes:
+    """An answer to a head that no request was made of; the connection is closed after it."""
+    body = problem_json(status, kind, title, detail)
+    return STATUS_LINE[status] + _LAST % (len(body), body)
+
+
+_TOO_LARGE: Final = _last(431, "head-too-large", "The request head is too large", "at most 64 KiB of headers")
+_NO_HTTP: Final = _last(400, "malformed", "The request is not HTTP", "its head, length or chunks contradict HTTP/1.1")
 _PASSED_ON: Final = (
     "is_closing", "pause_reading", "resume_reading", "get_extra_info", "set_protocol", "abort",
 )  # fmt: skip
@@ -141,6 +145,11 @@ class CorkedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """What is no HTTP gets a problem as everything else does."""
+        self.transport.write(_NO_HTTP)
+        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._next = cycle, app

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from scoreline.core.errors import (
@@ -35,6 +36,24 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (EngineFailed, 500, "engine-failed", "The model failed"),
     (ScorelineError, 500, "internal", "Scoreline failed"),
 )
+# A problem as OpenAPI declares it.
+SCHEMA: Final[Mapping[str, Any]] = {
+    "title": "Problem",
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in ("type", "title", "detail")},
+        "status": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"row": {"type": "integer"}, "field": {"type": "string"}, "problem": {"type": "string"}},
+                "required": ["row", "field", "problem"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail"],
+}
 OTHER: Final = {404: "not-found", 405: "method-not-allowed", 500: "internal", 503: "not-ready"}
 
 
@@ -64,3 +83,9 @@ def problem_json(status: int, kind: str, title: str, detail: str, **extra: Any) 
     """The body of a problem; docs/errors.md lists the kinds."""
     body = {"type": f"/errors/{kind}", "title": title, "status": status, "detail": detail, **extra}
     return json.dumps(body).encode()
+
+
+def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These refusals as the `responses` of a route."""
+    content = {PROBLEM_TYPE.decode(): {"schema": SCHEMA}}
+    return {status: {"description": "Refused: problem+json (RFC 9457)", "content": content} for status in statuses}

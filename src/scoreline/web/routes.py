@@ -1,6 +1,6 @@
 """FastAPI routes that cannot forget their scope."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from scoreline.access.keyring import Keyring, check_host, offered_key
 from scoreline.access.scopes import PUBLIC
 from scoreline.core.errors import ScorelineError
 from scoreline.web.asgi import Answer, health, named, problem, refusal
+from scoreline.web.problems import declared
 
 ASSETS: Final = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -21,6 +22,7 @@ ASSETS: Final = {
     "favicon-32x32.png": "image/png",
 }
 Handler = Callable[..., Any]
+Responses = dict[int | str, dict[str, Any]]
 
 
 class Routes:
@@ -31,9 +33,22 @@ class Routes:
         self._scopes = scopes
         self._keyring = keyring
 
-    def add(self, method: str, route: str, handler: Handler, *, path: str = "", **options: Any) -> None:
-        """Declares a route of the table; `path` is a concrete one of it, where it is not the route itself."""
+    def add(
+        self,
+        method: str,
+        route: str,
+        handler: Handler,
+        *,
+        refusals: Sequence[int] = (),
+        responses: Responses | None = None,
+        **options: Any,
+    ) -> None:
+        """Declares a route of the table; `refusals` are its own statuses beside those of its scope.
+
+        `responses` are declared as they are, where refusals are no problem+json.
+        """
         scope = self._scopes[method, route]
+        responses = declared(*(() if scope == PUBLIC else (401, 403)), *refusals) | (responses or {})
         keyring = self._keyring
 
         def admit(request: Request) -> None:
@@ -42,7 +57,9 @@ class Routes:
                 check_host(ring, headers)
             ring.admit(scope, offered_key(headers))
 
-        self._app.add_api_route(path or route, handler, methods=[method], dependencies=[Depends(admit)], **options)
+        self._app.add_api_route(
+            route, handler, methods=[method], dependencies=[Depends(admit)], responses=responses, **options
+        )
 
 
 def new_app(title: str, description: str, version: str) -> FastAPI:
@@ -77,11 +94,13 @@ def new_app(title: str, description: str, version: str) -> FastAPI:
     return app
 
 
-def add_docs(routes: Routes, app: FastAPI) -> None:
-    """Swagger UI with its assets from the installed package, and the OpenAPI it shows."""
+def add_docs(
+    routes: Routes, app: FastAPI, describe: Callable[[dict[str, Any]], dict[str, Any]] = lambda declared: declared
+) -> None:
+    """Swagger UI with its assets from the installed package, and the OpenAPI it shows: what `describe` makes of it."""
 
     async def openapi() -> dict[str, Any]:
-        return app.openapi()
+        return describe(app.openapi())
 
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(
@@ -112,8 +131,8 @@ def add_health(routes: Routes, ready: Callable[[], bool]) -> None:
         return as_response(health(live_only=False, ready=ready()))
 
     routes.add("GET", "/healthz/live", live, tags=["health"])
-    routes.add("GET", "/healthz/ready", is_ready, tags=["health"])
-    routes.add("GET", "/healthz/startup", is_ready, tags=["health"])
+    routes.add("GET", "/healthz/ready", is_ready, refusals=(503,), tags=["health"])
+    routes.add("GET", "/healthz/startup", is_ready, refusals=(503,), tags=["health"])
 
 
 def as_response(answer: Answer) -> Response:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import msgspec
@@ -26,6 +26,7 @@ class AnswerWriter:
         degraded = ",".join(self._names[position] for position in store_fields)
         self._degraded = f',"degraded":[{degraded}]'.encode() if store_fields else b""
         self._store = frozenset(store_fields)
+        self._ends = partial(_ends, self._degraded, self._key)  # of a method it would be a cycle, which is never freed
         self._plain_ends = lru_cache(maxsize=8)(self._ends)
 
     def one(self, decisions: Decisions) -> bytes:
@@ -57,15 +58,6 @@ class AnswerWriter:
         pieces[-1] = pieces[-1].removesuffix(b"," + self._key) + b"]}"
         return b"".join(pieces).replace(_SHARED, shared.encode())
 
-    def _ends(self, n_rows: int, defaults: Sequence[bytes] = ()) -> list[bytes]:
-        """What follows score and outcome of each row, up to the score of the next one."""
-        before, between = b',"prediction_id":"%s' % _SHARED, b'","defaulted":['
-        after = b"]%s},%s" % (self._degraded, self._key)
-        _, endings = ids.texts(0, n_rows)
-        names = defaults or [b""] * n_rows
-        columns = zip(endings, names, strict=True)
-        return [b"%s%s%s%s%s" % (before, ending.encode(), between, taken, after) for ending, taken in columns]
-
     def _scores(self, decisions: Decisions) -> list[bytes]:
         if self._classes:
             return [self._classes_json(scores) for scores in decisions.scores.tolist()]
@@ -80,6 +72,16 @@ class AnswerWriter:
 
     def _names_of(self, positions: Sequence[int]) -> bytes:
         return ",".join([self._names[position] for position in positions if position not in self._store]).encode()
+
+
+def _ends(degraded: bytes, key: bytes, n_rows: int, defaults: Sequence[bytes] = ()) -> list[bytes]:
+    """What follows score and outcome of each row, up to the score of the next one."""
+    before, between = b',"prediction_id":"%s' % _SHARED, b'","defaulted":['
+    after = b"]%s},%s" % (degraded, key)
+    _, endings = ids.texts(0, n_rows)
+    names = defaults or [b""] * n_rows
+    columns = zip(endings, names, strict=True)
+    return [b"%s%s%s%s%s" % (before, ending.encode(), between, taken, after) for ending, taken in columns]
 
 
 def _json(text: str) -> bytes:

@@ -8,6 +8,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import starmap
 from typing import Annotated, Any, Final, Literal
 
@@ -120,10 +121,12 @@ def _strict_only(_: Body) -> Any:
     raise msgspec.ValidationError
 
 
+@lru_cache(maxsize=64)
 def _row_type(schema: Schema, *, with_ranges: bool) -> type[msgspec.Struct]:
     """A struct with one attribute per field, store fields included only as their unset default.
 
-    Without ranges a number may be any: of many rows they are checked at once, in a tenth of the time.
+    Without ranges a number may be any: of many rows they are checked at once, in a tenth of the time. A type is a
+    cycle, which is never freed once the collector's view is frozen: versions of the same schema share theirs.
     """
     attributes: list[tuple[str, Any, Any]] = []
     for position, field in enumerate(schema.fields):

@@ -35,6 +35,15 @@ def request_body(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def answers_schema(manifest: Manifest) -> dict[str, Any]:
+    """The JSON Schema of an answer: to one row, or to an array of rows with model and version told once."""
+    one = answer_schema(manifest)
+    once = {name: one["properties"][name] for name in ("model", "version")}
+    row = {name: schema for name, schema in one["properties"].items() if name not in once}
+    many = {**once, "predictions": {"type": "array", "minItems": 1, "items": _all_of(row)}}
+    return {"anyOf": [one, _all_of(many)]}
+
+
 def answer_schema(manifest: Manifest) -> dict[str, Any]:
     """The JSON Schema of the answer to one row."""
     score: dict[str, Any] = {"type": "number"}
@@ -48,6 +57,10 @@ def answer_schema(manifest: Manifest) -> dict[str, Any]:
     if manifest.schema.store_fields:
         properties["degraded"] = names
     properties |= {"model": {"type": "string"}, "version": {"type": "string"}}
+    return _all_of(properties)
+
+
+def _all_of(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 

@@ -1,6 +1,5 @@
 """Every route of the data plane by FastAPI: docs, models, health, and the prediction routes as they are declared."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -9,21 +8,22 @@ import scoreline
 from scoreline.access.scopes import DATA_PLANE
 from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
-from scoreline.doors.http.openapi import answer_schema, request_body
+from scoreline.doors.http.openapi import answers_schema, example_row, request_body
 from scoreline.doors.http.own import OwnDialect
-from scoreline.doors.http.protocols import add_protocols, predict_as_declared
+from scoreline.doors.http.protocols import add_protocols, predict_as_declared, protocol_examples
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 
+REFUSALS: Final = (400, 404, 413, 415, 422, 500, 503)
 NAMED: Final = "/models/{name}/predict"
 DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded before it is given."
 
 
 def make_pages(door: Door) -> FastAPI:
-    """The app behind the hot routes, described for the models the door has now."""
+    """The app behind the hot routes; it describes the models the door has at the time it is asked."""
     app = new_app("Scoreline", DESCRIPTION, scoreline.__version__)
     routes = Routes(app, DATA_PLANE, lambda: door.keyring)
     add_health(routes, lambda: door.ready)
-    add_docs(routes, app)
+    add_docs(routes, app, lambda declared: with_models(declared, door))
     _add_models(routes, door)
     _add_predictions(routes, door)
     add_protocols(routes, door)
@@ -50,7 +50,7 @@ def _add_models(routes: Routes, door: Door) -> None:
         return _describe(door.model(name).manifest)
 
     routes.add("GET", "/models", models, tags=["models"])
-    routes.add("GET", "/models/{name}", model, tags=["models"])
+    routes.add("GET", "/models/{name}", model, refusals=(404,), tags=["models"])
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
 
 
 def _add_predictions(routes: Routes, door: Door) -> None:
-    """`/predict` and one path per model, each with its model's own fields; any other name is a 404 by the same door."""
+    """`/predict`, and the route of every named model, by the same door."""
 
     async def predict(request: Request) -> Response:
         """Scores one row, or an array of rows, with the default model."""
@@ -77,27 +77,36 @@ def _add_predictions(routes: Routes, door: Door) -> None:
     async def predict_named(name: str, request: Request) -> Response:
         return await predict_as_declared(door, OwnDialect, request, name)
 
-    def predict_with(name: str) -> Callable[[Request], Awaitable[Response]]:
-        async def predict_this(request: Request) -> Response:
-            return await predict_as_declared(door, OwnDialect, request, name)
-
-        predict_this.__doc__ = f"Scores one row, or an array of rows, with {name}."
-        return predict_this
-
-    default = door.models.get(door.default)
-    described = _described(default.manifest) if default else {}
-    routes.add("POST", "/predict", predict, tags=["predictions"], **described)
-    for name, model in sorted(door.models.items()):
-        described = _described(model.manifest)
-        path, summary = NAMED.format(name=name), f"Predict with {name}"
-        routes.add("POST", NAMED, predict_with(name), path=path, summary=summary, tags=["predictions"], **described)
+    routes.add("POST", "/predict", predict, refusals=REFUSALS, tags=["predictions"])
     routes.add("POST", NAMED, predict_named, include_in_schema=False)
 
 
-def _described(manifest: Manifest) -> dict[str, Any]:
-    refused = {"description": "Refused: problem+json (RFC 9457) with every problem by field"}
-    scored = {"description": "Scored", "content": {"application/json": {"schema": answer_schema(manifest)}}}
-    return {
-        "openapi_extra": {"requestBody": request_body(manifest)},
-        "responses": {200: scored, 400: refused, 413: refused, 415: refused, 422: refused, 503: refused},
-    }
+def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
+    """The OpenAPI of the models served: `/predict` with the default one's fields, and a path for each by its name."""
+    paths = dict(declared["paths"])
+    operation = paths["/predict"]["post"]
+    if door.default:
+        paths["/predict"] = {"post": {**operation, **_described(operation, door.model().manifest)}}
+    for name, model in sorted(door.models.items()):
+        words = {
+            "summary": f"Predict with {name}",
+            "description": f"Scores one row, or an array of rows, with {name}.",
+            "operationId": f"predict_{name}",
+        }
+        path = NAMED.format(name=name)
+        paths[path] = {"post": {**operation, **words, **_described(operation, model.manifest)}}
+    if door.models:
+        shown = door.models[door.default or min(door.models)].manifest
+        for path, example in protocol_examples(example_row(shown)).items():
+            paths[path] = {"post": with_example(paths[path]["post"], example)}
+    return {**declared, "paths": paths}
+
+
+def with_example(operation: dict[str, Any], example: Any) -> dict[str, Any]:
+    content = {kind: {**body, "example": example} for kind, body in operation["requestBody"]["content"].items()}
+    return {**operation, "requestBody": {**operation["requestBody"], "content": content}}
+
+
+def _described(operation: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
+    scored = {"description": "Scored", "content": {"application/json": {"schema": answers_schema(manifest)}}}
+    return {"requestBody": request_body(manifest), "responses": {**operation["responses"], "200": scored}}

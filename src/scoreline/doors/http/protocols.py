@@ -12,7 +12,6 @@ from scoreline.doors.http.app import Door
 from scoreline.doors.http.dialect import Dialect
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
-from scoreline.doors.http.openapi import example_row
 from scoreline.doors.http.openinference import OpenInferenceDialect, as_tensors, metadata
 from scoreline.web.asgi import CLOSE, health, named, read_body
 from scoreline.web.routes import Handler, Routes, as_response
@@ -68,7 +67,7 @@ def add_protocols(routes: Routes, door: Door) -> None:
 
 
 def _add_kserve(routes: Routes, door: Door) -> None:
-    described = _described({"required": ["instances"]}, _PREDICTIONS, {"instances": [_example(door)]})
+    described = _described({"required": ["instances"]}, _PREDICTIONS)
 
     async def models() -> dict[str, Any]:
         return {"models": sorted(door.models)}
@@ -81,7 +80,7 @@ def _add_kserve(routes: Routes, door: Door) -> None:
         return await predict_as_declared(door, KServeDialect, request, name)
 
     routes.add("GET", "/v1/models", models, tags=["KServe v1"])
-    routes.add("GET", "/v1/models/{name}", model, tags=["KServe v1"])
+    routes.add("GET", "/v1/models/{name}", model, refusals=(404,), tags=["KServe v1"])
     routes.add("POST", "/v1/models/{name}:predict", predict, tags=["KServe v1"], **described)
 
 
@@ -97,7 +96,7 @@ def _add_open_inference(routes: Routes, door: Door) -> None:
 
     routes.add("GET", "/v2", server, tags=_V2)
     routes.add("GET", "/v2/health/live", live, tags=_V2)
-    routes.add("GET", "/v2/health/ready", ready, tags=_V2)
+    routes.add("GET", "/v2/health/ready", ready, refusals=(503,), tags=_V2)
 
 
 def _add_tensors(routes: Routes, door: Door) -> None:
@@ -121,15 +120,14 @@ def _add_tensors(routes: Routes, door: Door) -> None:
     async def infer_version(name: str, version: str, request: Request) -> Response:
         return await predict_as_declared(door, OpenInferenceDialect, request, name, version)
 
-    example = {"inputs": as_tensors(_example(door))}
-    described = _described({"required": ["inputs"]}, _TENSORS, example)
+    described = _described({"required": ["inputs"]}, _TENSORS)
     handlers: dict[str, tuple[Handler, Handler, Handler]] = {
         "/v2/models/{name}": (model, model_ready, infer),
         "/v2/models/{name}/versions/{version}": (version, version_ready, infer_version),
     }
     for path, (shown, is_ready, scored) in handlers.items():
-        routes.add("GET", path, shown, tags=_V2)
-        routes.add("GET", f"{path}/ready", is_ready, tags=_V2)
+        routes.add("GET", path, shown, refusals=(404,), tags=_V2)
+        routes.add("GET", f"{path}/ready", is_ready, refusals=(404,), tags=_V2)
         routes.add("POST", f"{path}/infer", scored, tags=_V2, **described)
 
 
@@ -138,36 +136,41 @@ def _add_mlflow(routes: Routes, door: Door) -> None:
         """200 while this process answers."""
         return as_response(health(live_only=False, ready=door.ready))
 
-    async def version() -> Response:
+    async def version() -> PlainTextResponse:
         return PlainTextResponse(scoreline.__version__)
 
     async def invocations(request: Request) -> Response:
         """MLflow's scoring server, and SageMaker: a data frame, `instances` or `inputs` in JSON, or CSV."""
         return await predict_as_declared(door, MlflowDialect, request)
 
-    described = _described({}, _PREDICTIONS, {"dataframe_records": [_example(door)]})
-    routes.add("GET", "/ping", ping, tags=["MLflow and SageMaker"])
-    routes.add("GET", "/health", ping, tags=["MLflow and SageMaker"])
-    routes.add("GET", "/version", version, tags=["MLflow and SageMaker"])
+    described = _described({}, _PREDICTIONS)
+    routes.add("GET", "/ping", ping, refusals=(503,), tags=["MLflow and SageMaker"])
+    routes.add("GET", "/health", ping, refusals=(503,), tags=["MLflow and SageMaker"])
+    routes.add("GET", "/version", version, response_class=PlainTextResponse, tags=["MLflow and SageMaker"])
     routes.add("POST", "/invocations", invocations, tags=["MLflow and SageMaker"], **described)
 
 
-def _described(body: dict[str, Any], answer: dict[str, Any], example: Any) -> dict[str, Any]:
-    """What OpenAPI says of a prediction route: its body with an example that works, its answer, its refusals."""
-    content = {"application/json": {"schema": {"type": "object", **body}} | ({"example": example} if example else {})}
+def protocol_examples(row: dict[str, Any]) -> dict[str, Any]:
+    """A body that works for each prediction route, of one row."""
+    tensors = {"inputs": as_tensors(row)}
+    return {
+        "/v1/models/{name}:predict": {"instances": [row]},
+        "/v2/models/{name}/infer": tensors,
+        "/v2/models/{name}/versions/{version}/infer": tensors,
+        "/invocations": {"dataframe_records": [row]},
+    }
+
+
+def _described(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI says of a prediction route: its body, its answer, its refusals."""
+    asked = {"application/json": {"schema": {"type": "object", **body}}}
     scored = {"description": "Scored", "content": {"application/json": {"schema": {"type": "object", **answer}}}}
     refused = {
         "description": "Refused, with every problem by field",
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
-    statuses = (400, 401, 403, 404, 413, 415, 422, 503)
+    statuses = (400, 401, 403, 404, 413, 415, 422, 500, 503)
     return {
-        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+        "openapi_extra": {"requestBody": {"required": True, "content": asked}},
         "responses": {200: scored, **dict.fromkeys(statuses, refused)},
     }
-
-
-def _example(door: Door) -> dict[str, Any]:
-    """A row of the default model, or of the first one."""
-    name = door.default or min(door.models, default="")
-    return example_row(door.models[name].manifest) if name else {}

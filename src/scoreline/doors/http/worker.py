@@ -121,7 +121,6 @@ class LatePages:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._pages: ASGI | None = None
-        self._described: object = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         send = self._closing(send)
@@ -134,10 +133,8 @@ class LatePages:
         await pages(scope, receive, send)
 
     async def _current(self) -> ASGI:
-        if self._pages is None or self._described is not self._door.models:
-            described = self._door.models
+        if self._pages is None:
             self._pages = await asyncio.to_thread(self._load)
-            self._described = described
         return self._pages
 
     def _load(self) -> ASGI:

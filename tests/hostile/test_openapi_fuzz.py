@@ -1,0 +1,97 @@
+"""Schemathesis over the service's own OpenAPI: what is declared is answered, whatever is sent."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service import SealedModel, Service, serving
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    negative_data_rejection,
+]
+CASES = 600  # of each operation on rows and each mode
+FEW = 60  # of the operations that take no body
+NEVER = ("Traceback", "/tmp", ".py", "site-packages")
+
+
+@pytest.fixture(scope="module")
+def service(sealed: SealedModel, churn: SealedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("fuzz")
+    with serving(sealed, churn, folder=folder, arguments=("--default", "fraud")) as running:
+        workers = [worker.pid for worker in running.workers()]
+        yield running
+        assert [worker.pid for worker in running.workers()] == workers
+        assert "Traceback" not in running.log
+
+
+def operations(service: Service) -> dict[str, Any]:
+    schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+    return {found.ok().label: found.ok() for found in schema.get_all_operations()}
+
+
+def fuzz(operation: Any, mode: GenerationMode, cases: int) -> int:
+    """So many cases of one operation, of a fixed seed; how many were sent."""
+    sent = 0
+    session = requests.Session()
+
+    @seed(20_261_124)
+    @settings(
+        max_examples=cases,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        nonlocal sent
+        sent += 1
+        answer = case.call(session=session)
+        assert [word for word in NEVER if word in answer.text] == []
+        case.validate_response(answer, checks=CHECKS)
+
+    ask()
+    return sent
+
+
+def test_every_route_is_declared(service: Service) -> None:
+    assert set(operations(service)) == {
+        "POST /predict",
+        "POST /models/fraud/predict",
+        "POST /models/churn/predict",
+        "GET /models",
+        "GET /models/{name}",
+        "GET /healthz/live",
+        "GET /healthz/ready",
+        "GET /healthz/startup",
+    }
+
+
+@pytest.mark.parametrize("mode", (GenerationMode.POSITIVE, GenerationMode.NEGATIVE), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("label", ("POST /predict", "POST /models/fraud/predict", "POST /models/churn/predict"))
+def test_rows(service: Service, label: str, mode: GenerationMode) -> None:
+    assert fuzz(operations(service)[label], mode, CASES) >= CASES
+
+
+@pytest.mark.parametrize("label", ("GET /models", "GET /models/{name}", "GET /healthz/live", "GET /healthz/ready"))
+def test_pages(service: Service, label: str) -> None:
+    assert fuzz(operations(service)[label], GenerationMode.POSITIVE, FEW) >= 1

@@ -1,0 +1,76 @@
+"""A swap leaves nothing of the old version behind, though the collector's view is frozen after each."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from service import FRAUD_ROW, SealedModel, clean_environment
+
+SWAPS = """
+    import asyncio, gc, json, sys
+    from collections import Counter
+    from dataclasses import replace
+    from pathlib import Path
+    from scoreline.cli.serve import seed_state
+    from scoreline.doors.http.worker import LatePages, Worker
+    from scoreline.operations.install import install
+    from scoreline.operations.state import Assignment, read_state, write_state
+    from scoreline.settings import load_settings
+    from scoreline.wiring import verifier
+
+    one, two, key, folder, row = sys.argv[1:]
+    settings = load_settings(None, {}, {"trust.keys": [key], "state_dir": folder})
+    seed_state([one], settings, "")
+    manifests = [install(ref, {}, verifier(settings), Path(folder)).manifest for ref in (one, two)]
+    worker = Worker(settings)
+    worker.load()
+    pages = LatePages(worker.door)
+    bodies = [row.encode(), b"[%s]" % b",".join([row.encode()] * 30), b"{"]
+
+    async def ask_for_a_page():
+        async def receive(): return {"type": "http.request", "body": b"", "more_body": False}
+        async def send(message): ...
+        head = {"type": "http", "method": "GET", "path": "/openapi.json", "query_string": b"", "root_path": ""}
+        await pages({**head, "scheme": "http", "headers": [(b"host", b"localhost")]}, receive, send)
+
+    def swap(number):
+        manifest = manifests[number % 2]
+        state = replace(read_state(Path(folder)), models={"fraud": Assignment(manifest.version, manifest.digest)})
+        write_state(Path(folder), state)
+        worker.load()
+        for body in bodies:
+            worker.door.predict(worker.door.endpoint(), {b"content-type": b"application/json"}, body)
+        asyncio.run(ask_for_a_page())
+
+    for number in range(6):
+        swap(number)
+    before = gc.get_freeze_count()
+    for number in range(20):
+        swap(number)
+    frozen = gc.get_freeze_count() - before
+    gc.unfreeze()
+    ours = [type(found) for found in gc.get_objects() if str(type(found).__module__).startswith("scoreline")]
+    alive = Counter(kind.__name__ for kind in ours)
+    print(json.dumps([frozen / 20, alive]))
+"""
+
+
+def test_twenty_swaps_leave_no_object_of_an_old_version(
+    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
+) -> None:
+    arguments = [sealed.folder, sealed_next.folder, sealed.public_key, tmp_path / "state", json.dumps(FRAUD_ROW)]
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SWAPS), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=clean_environment(),
+        timeout=120,
+    )
+    assert found.returncode == 0, found.stderr
+    frozen_per_swap, alive = json.loads(found.stdout)
+    for kind in ("Endpoint", "RowReader", "AnswerWriter", "Scorer", "XGBoostEngine", "Model"):
+        assert alive[kind] == 1, kind
+    assert frozen_per_swap < 5, "only the name of each author, which the segment of the record keeps"
