@@ -179,7 +179,10 @@ def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, "subproc
     command = [Path(sys.executable).with_name("scoreline"), "serve", "folder:/fraud@champion", "--port", port]
     command += ["--trust", folder / "signing.pub", "--admin-port", free_port(), "--state-dir", folder / "state"]
     command += ["--workers", WORKERS]
-    environment = os.environ | {"SCORELINE_REGISTRY__FOLDER": str(folder / "bundles")}
+    environment = os.environ | {
+        "SCORELINE_REGISTRY__FOLDER": str(folder / "bundles"),
+        "SCORELINE_REGISTRY__POLL_MS": "200",
+    }
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
     try:
         answer_when_up(port, json.dumps(row).encode())
