@@ -5,8 +5,8 @@ folder registry swaps the bundle under load. SOAK_REQUESTS and SOAK_SWAPS shorte
 
 Memory is each process's private part, in MB: `Private_Clean + Private_Dirty + Swap` of /proc/PID/smaps_rollup. What
 is shared with the parent or mapped from files by others (PSS counts shares of it) changes when another process ends, so
-it says nothing of a leak. Each reading is the median of nine, without load. The first tenth of requests and swaps is
-the warm-up: caches, the allocator's arenas and one bundle of each version are filled by then.
+it says nothing of a leak. Each reading is the median of nine, without load. A warm-up of a tenth as many requests and
+of 40 swaps goes before and does not count: by then caches are filled, and the allocator has found its places.
 """
 
 import json
@@ -39,6 +39,7 @@ SWAPS: Final = int(os.environ.get("SOAK_SWAPS", "100"))
 WORKERS: Final = 2
 CLIENTS: Final = 4
 WARM_UP: Final = 0.1
+WARM_UP_SWAPS: Final = 40
 COLUMNS: Final = [f"f{number}" for number in range(20)]
 _fork = multiprocessing.get_context("fork")
 
@@ -61,14 +62,12 @@ def soak(
     folder: Path, port: int, process: "subprocess.Popen[bytes]", row: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     family = {child.pid: child for child in psutil.Process(process.pid).children()}
-    warm, warm_swaps = int(REQUESTS * WARM_UP), max(2, int(SWAPS * WARM_UP))
-    start_s = time.monotonic()
-    first = under_load(folder, port, row, warm, warm_swaps)
-    before = memory_mb(process.pid, family)
-    second = under_load(folder, port, row, REQUESTS - warm, SWAPS - warm_swaps)
+    warm_up = under_load(folder, port, row, int(REQUESTS * WARM_UP), WARM_UP_SWAPS)
+    before, start_s = memory_mb(process.pid, family), time.monotonic()
+    outcomes = under_load(folder, port, row, REQUESTS, SWAPS)
     after = memory_mb(process.pid, family)
-    outcomes = first + second
     answered = sum(outcomes.values())
+    outcomes += warm_up
     failed = {what: n for what, n in outcomes.items() if what not in ("one", "many", "bad")}
     yield held("requests", answered, f">= {REQUESTS}", answered >= REQUESTS, kinds=dict(outcomes))
     yield held("failed requests", sum(failed.values()), "0", not failed, failures=failed)
@@ -179,7 +178,10 @@ def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, "subproc
     command = [Path(sys.executable).with_name("scoreline"), "serve", "folder:/fraud@champion", "--port", port]
     command += ["--trust", folder / "signing.pub", "--admin-port", free_port(), "--state-dir", folder / "state"]
     command += ["--workers", WORKERS]
-    environment = os.environ | {"SCORELINE_REGISTRY__FOLDER": str(folder / "bundles")}
+    environment = os.environ | {
+        "SCORELINE_REGISTRY__FOLDER": str(folder / "bundles"),
+        "SCORELINE_REGISTRY__POLL_MS": "200",
+    }
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
     try:
         answer_when_up(port, json.dumps(row).encode())

@@ -3,7 +3,7 @@
 import time
 
 from scoreline.core.batch import Batch
-from scoreline.core.decision import Author, Decisions
+from scoreline.core.decision import Author, Decisions, same_author
 from scoreline.core.errors import EngineFailed
 from scoreline.core.ids import IdSource
 from scoreline.core.link import LINKS, all_finite
@@ -15,7 +15,7 @@ class Scorer:
     """Scores batches with one version of one model. It is the innermost `Score`."""
 
     def __init__(self, manifest: Manifest, engine: Engine, role: str = "champion", epoch: int = 0) -> None:
-        self.author = Author(
+        author = Author(
             model=manifest.name,
             version=manifest.version,
             digest=manifest.digest,
@@ -27,6 +27,7 @@ class Scorer:
             role=role,
             epoch=epoch,
         )
+        self.author = same_author(author)
         self._engine = engine
         self._new_base = IdSource().new_base
         self._link = LINKS[manifest.link]

@@ -49,7 +49,7 @@ class XGBoostEngine:
         self._feature_types = self._stored_feature_types()
         self._shape = ctypes.POINTER(ctypes.c_uint64)()
         self._dimensions = ctypes.c_uint64()
-        self._result = ctypes.POINTER(ctypes.c_float)()
+        self._result = ctypes.c_void_p()  # as_array of a typed pointer would make it a cycle, which is never freed
 
     def predict(self, values: Floats) -> Floats:
         """Margins, float64 (n_rows, n_outputs); raises EngineFailed with the library's first line."""
@@ -69,8 +69,8 @@ class XGBoostEngine:
             size *= self._shape[dimension]
         if size != n_rows * self._n_outputs:
             raise EngineFailed(f"{self.name} answered {size} margins for {n_rows} rows of {self._n_outputs}")
-        found = np.ctypeslib.as_array(self._result, (n_rows, self._n_outputs))
-        return found.astype(np.float64)
+        found = np.ctypeslib.as_array((ctypes.c_float * size).from_address(self._result.value or 0))
+        return found.astype(np.float64).reshape(n_rows, self._n_outputs)
 
     def _predict_from_matrix(self, interface: bytes, out: tuple[object, ...]) -> None:
         """The way of dart and gblinear: in place the library sums dart in another order, and gblinear not at all."""

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from scoreline.core.batch import Context
-from scoreline.core.decision import Author, Decisions
+from scoreline.core.decision import Author, Decisions, same_author
 
 MAGIC: Final = b"SLSPOOL1"
 _HEAD: Final = struct.Struct("<II")
@@ -89,7 +89,8 @@ def _frame(payload: tuple[object, ...]) -> bytearray:
 
 
 def _author(found: dict[str, object]) -> Author:
-    return Author(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})  # type: ignore[arg-type]
+    facts = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    return same_author(Author(**facts))  # type: ignore[arg-type]
 
 
 def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:

@@ -26,6 +26,7 @@ HEALTH: Final = (LIVE, "/healthz/ready", "/healthz/startup")
 PAGES: Final = "scoreline.doors.http.pages:make_pages"
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 log = logging.getLogger("scoreline.worker")
 
 
@@ -33,12 +34,14 @@ def keep_freed_memory() -> None:
     """Has the C library keep up to 64 MiB of what is freed, instead of giving it back and faulting it in again.
 
     A body, its rows and their frame are some hundred KiB each: by default every large request costs some hundred page
-    faults. See mallopt(3); other C libraries than glibc are left alone.
+    faults. All threads share one arena: what one has freed (an old version, say) the next one uses again. See
+    mallopt(3); other C libraries than glibc are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -77,19 +80,20 @@ class Worker:
     async def watch(self) -> None:
         """Looks at the state every 200 ms; what cannot be loaded is logged, and the last good one goes on answering."""
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as thread:
-            while True:
-                await asyncio.sleep(WATCH_S)
-                stamp = self._stamp()
-                if stamp == self._seen:
-                    continue
-                self._seen = stamp
-                try:
-                    self._open(*await loop.run_in_executor(thread, self._prepare))
-                except ScorelineError as error:
-                    log.error("the new state is not taken, the last one goes on: %s", error)
-                except Exception:
-                    log.exception("the new state is not taken, the last one goes on")
+        while True:
+            await asyncio.sleep(WATCH_S)
+            stamp = self._stamp()
+            if stamp == self._seen:
+                continue
+            self._seen = stamp
+            try:
+                with ThreadPoolExecutor(1) as thread:  # one each time: what libraries keep for a thread goes with it
+                    prepared = await loop.run_in_executor(thread, self._prepare)
+                self._open(*prepared)
+            except ScorelineError as error:
+                log.error("the new state is not taken, the last one goes on: %s", error)
+            except Exception:
+                log.exception("the new state is not taken, the last one goes on")
 
     def _prepare(self) -> tuple[State, dict[str, Model]]:
         state = read_state(self._state_dir)
