@@ -172,6 +172,7 @@ class Target:
     problems: Callable[[Any], set[tuple[int, str, str]]]
     content_type: str = "application/json"
     problem_type: str = "application/problem+json"
+    skips: tuple[str, ...] = ()
 
     @property
     def bad(self) -> int:
@@ -205,9 +206,21 @@ def _target(name: str, path: str, *, rows: int) -> Target:
     return Target(name, path, rows, body, scores, _problems)
 
 
+def _instances(name: str, path: str, key: str, skips: tuple[str, ...] = ()) -> Target:
+    """A protocol whose body is an object with an array of rows."""
+
+    def body(texts: Sequence[str]) -> bytes:
+        return f'{{"{key}":[{",".join(texts)}]}}'.encode("utf-8", "surrogatepass")
+
+    json_type = "application/json"
+    return Target(name, path, 3, body, lambda answer: answer["predictions"], _problems, json_type, json_type, skips)
+
+
 TARGETS = (
     _target("/predict, one row", "/predict", rows=1),
     _target("/predict, many rows", "/predict", rows=3),
     _target("/models/{name}/predict, one row", "/models/fraud/predict", rows=1),
     _target("/models/{name}/predict, many rows", "/models/fraud/predict", rows=3),
+    _instances("KServe v1", "/v1/models/fraud:predict", "instances"),
+    _instances("MLflow", "/invocations", "dataframe_records", skips=("NaN",)),  # its own client writes NaN for null
 )

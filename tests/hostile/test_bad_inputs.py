@@ -61,8 +61,10 @@ def assert_good(service: Service, sealed: SealedModel) -> None:
     assert (answer.status_code, answer.json()["fraud_probability"]) == (200, expected(sealed, GOOD)[0])
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+SENT = [(case, target) for case in CASES for target in TARGETS if case.name not in target.skips]
+
+
+@pytest.mark.parametrize(("case", "target"), SENT, ids=lambda found: found.name)
 def test_row(service: Service, sealed: SealedModel, case: Case, target: Target) -> None:
     answer = target.send(service.url, case.text)
     assert answer.status_code == case.status, answer.text[:300]

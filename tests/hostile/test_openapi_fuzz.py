@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from scoreline.access.scopes import DATA_PLANE
 from service import SealedModel, Service, serving
 
 CHECKS = [
@@ -29,7 +30,15 @@ CHECKS = [
     negative_data_rejection,
 ]
 CASES = 600  # of each operation on rows and each mode
+SOME = 200  # of each operation of another protocol and each mode
 FEW = 60  # of the operations that take no body
+PROTOCOLS = sorted(f"POST {path}" for method, path in DATA_PLANE if method == "POST" and "/predict" not in path)
+OTHERS = ("/ping", "/health", "/version")
+PAGES = sorted(
+    f"GET {path}"
+    for method, path in DATA_PLANE
+    if (method == "GET" and path in OTHERS) or path.startswith(("/v1", "/v2"))
+)
 NEVER = ("Traceback", "/tmp", ".py", "site-packages")
 
 
@@ -74,16 +83,9 @@ def fuzz(operation: Any, mode: GenerationMode, cases: int) -> Counter[int]:
 
 
 def test_every_route_is_declared(service: Service) -> None:
-    assert set(operations(service)) == {
-        "POST /predict",
-        "POST /models/fraud/predict",
-        "POST /models/churn/predict",
-        "GET /models",
-        "GET /models/{name}",
-        "GET /healthz/live",
-        "GET /healthz/ready",
-        "GET /healthz/startup",
-    }
+    named = {f"POST /models/{name}/predict" for name in ("fraud", "churn")}
+    undeclared = {"POST /models/{name}/predict", "GET /openapi.json", "GET /docs", "GET /docs/assets/{file}"}
+    assert set(operations(service)) == {" ".join(route) for route in DATA_PLANE} - undeclared | named
 
 
 @pytest.mark.parametrize("mode", (GenerationMode.POSITIVE, GenerationMode.NEGATIVE), ids=lambda mode: mode.value)
@@ -99,4 +101,15 @@ def test_rows(service: Service, label: str, mode: GenerationMode) -> None:
 
 @pytest.mark.parametrize("label", ("GET /models", "GET /models/{name}", "GET /healthz/live", "GET /healthz/ready"))
 def test_pages(service: Service, label: str) -> None:
+    assert fuzz(operations(service)[label], GenerationMode.POSITIVE, FEW).total() >= 1
+
+
+@pytest.mark.parametrize("mode", (GenerationMode.POSITIVE, GenerationMode.NEGATIVE), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("label", PROTOCOLS)
+def test_other_protocols(service: Service, label: str, mode: GenerationMode) -> None:
+    assert fuzz(operations(service)[label], mode, SOME).total() >= SOME
+
+
+@pytest.mark.parametrize("label", PAGES)
+def test_pages_of_other_protocols(service: Service, label: str) -> None:
     assert fuzz(operations(service)[label], GenerationMode.POSITIVE, FEW).total() >= 1

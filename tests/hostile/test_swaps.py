@@ -41,7 +41,7 @@ SWAPS = """
         write_state(Path(folder), state)
         worker.load()
         for body in bodies:
-            worker.door.predict(worker.door.endpoint(), {b"content-type": b"application/json"}, body)
+            worker.door.predict(worker.door.hot("/predict"), {b"content-type": b"application/json"}, body)
         asyncio.run(ask_for_a_page())
 
     for number in range(6):
@@ -71,6 +71,7 @@ def test_twenty_swaps_leave_no_object_of_an_old_version(
     )
     assert found.returncode == 0, found.stderr
     frozen_per_swap, alive = json.loads(found.stdout)
-    for kind in ("Endpoint", "RowReader", "AnswerWriter", "Scorer", "XGBoostEngine", "Model"):
+    assert alive["Endpoint"] == 4, "one of each dialect"
+    for kind in ("RowReader", "AnswerWriter", "Scorer", "XGBoostEngine", "Model"):
         assert alive[kind] == 1, kind
     assert frozen_per_swap < 1
