@@ -220,7 +220,9 @@ def test_serve_refuses_before_it_starts_anything(sealed: SealedModel, sealed_nex
         ((folder, *trust, "--config", "none.toml"), ("none.toml",)),
         ((folder, *trust, "--host", "not a host"), ("not a host",)),
     ):
-        result = run_scoreline("serve", *arguments, "--state-dir", tmp_path / "state", cwd=tmp_path)
+        result = run_scoreline(
+            "serve", *arguments, "--admin-port", "0", "--state-dir", tmp_path / "state", cwd=tmp_path
+        )
         assert (result.returncode, result.stdout) == (1, ""), (arguments, result)
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1, result.stderr
         for word in words:

@@ -116,7 +116,9 @@ def test_unsealed_version_is_refused_with_the_command_that_seals_it(mlflow: Mlfl
     mlflow.client.set_registered_model_alias(NAME, "fresh", version)
     public = keys(mlflow.folder)[1]
     served = run_scoreline(
-        "serve", f"models:/{NAME}@fresh", "--trust", public, cwd=tmp_path, MLFLOW_TRACKING_URI=mlflow.uri
+        *("serve", f"models:/{NAME}@fresh", "--trust", public, "--port", "0", "--admin-port", "0"),
+        cwd=tmp_path,
+        MLFLOW_TRACKING_URI=mlflow.uri,
     )
     assert served.returncode == 1
     told = f"models:/{NAME}@fresh is models:/{NAME}/{version}, which is not sealed: run `scoreline seal"
