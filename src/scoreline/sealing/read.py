@@ -13,6 +13,7 @@ Reader = Callable[[object, Iterations], TrainedModel]
 READERS: Final[Mapping[str, str]] = {
     "xgboost": "scoreline.sealing.xgboost:read_xgboost",
     "lightgbm": "scoreline.sealing.lightgbm:read_lightgbm",
+    "sklearn": "scoreline.sealing.sklearn:read_sklearn",
 }
 ENDINGS: Final[Mapping[str, str]] = {
     ".ubj": "xgboost",
@@ -39,9 +40,9 @@ def read_model(model: object, iterations: Iterations) -> TrainedModel:
                 "`save_model`; nothing is unpickled"
             )
     else:
-        library = next((name for name in _libraries(type(model)) if name in READERS), "")
+        library = library_of(type(model))
         if not library:
-            raise SealRefused(f"{type(model).__name__} is neither a model of {' or '.join(READERS)} nor a path to one")
+            raise SealRefused(f"{type(model).__name__} is no model of {', '.join(READERS)}, nor a path to one")
     reader: Reader = _load(READERS[library], library)
     return reader(model, iterations)
 
@@ -53,6 +54,7 @@ def _load(target: str, extra: str) -> Any:
         raise SealRefused(f"reading this model needs {error.name}: install scoreline[{extra}]") from None
 
 
-def _libraries(kind: type) -> list[str]:
-    """The libraries a type and its bases are from; a user's own subclass of an estimator is that estimator."""
-    return [base.__module__.partition(".")[0] for base in kind.__mro__]
+def library_of(kind: type) -> str:
+    """The library a type, or else a base of it, is from, empty for none; a user's own subclass is that estimator."""
+    packages = (base.__module__.partition(".")[0] for base in kind.__mro__)
+    return next((package for package in packages if package in READERS), "")

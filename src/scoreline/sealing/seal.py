@@ -45,6 +45,7 @@ from scoreline.sealing.trained import Iterations, TrainedModel
 from scoreline.signing import TrustStore, public_pem_of
 
 TWIN_MAX_ROWS: Final = 64
+PREPARE: Final = "prepare.onnx"
 MAX_REFERENCE_ROWS: Final = 100_000
 GOLDEN_ROWS: Final = 64
 SEED: Final = 20_240_229
@@ -114,7 +115,8 @@ def seal(
     values = _reference_values(settled, rows)
     built = build_engines(draft, _model_files(trained))
     engines = [engine for engine, _ in built]
-    parity = check_parity(trained, engines, np.concatenate([values, _probe_rows(settled, values, trained)]))
+    rows_to_prove = np.concatenate([values, _probe_rows(settled, values, trained)])
+    parity = check_parity(trained, engines, rows_to_prove, draft.policy)
     engine = engines[0] if len(engines) == 1 else TwinEngine(built)
     manifest, files = _finish(draft, trained, rows, values, engine)
     _write(target, manifest, files, Path(key))
@@ -133,13 +135,14 @@ def _version_of(target: Path, name: str) -> str:
 
 
 def _engine_specs(trained: TrainedModel) -> tuple[EngineSpec, ...]:
-    bulk = EngineSpec(trained.kind, trained.file)
-    return (EngineSpec("onnx", "model.onnx", TWIN_MAX_ROWS), bulk) if trained.twin else (bulk,)
+    prepare = PREPARE if trained.prepare else ""
+    bulk = EngineSpec(trained.kind, trained.file, prepare=prepare)
+    return (EngineSpec("onnx", "model.onnx", TWIN_MAX_ROWS, prepare), bulk) if trained.twin else (bulk,)
 
 
 def _model_files(trained: TrainedModel) -> dict[str, bytes]:
-    files = {trained.file: trained.raw}
-    return files | {"model.onnx": trained.twin} if trained.twin else files
+    files = ((trained.file, trained.raw), ("model.onnx", trained.twin), (PREPARE, trained.prepare))
+    return {name: raw for name, raw in files if raw is not None}
 
 
 def _policy(trained: TrainedModel, thresholds: Mapping[str, float], otherwise: str) -> ThresholdPolicy:
@@ -209,7 +212,8 @@ def _golden_rows(schema: Schema, trained: TrainedModel, values: Floats) -> Float
 
 
 def _probe_rows(schema: Schema, values: Floats, trained: TrainedModel) -> Floats:
-    return probe_rows(schema, values, trained.splits, SEED, trained.slopes, trained.precision)
+    how = (trained.slopes, trained.precision, trained.refuses_missing)
+    return probe_rows(schema, values, trained.splits, SEED, *how)
 
 
 def _plain(rows: Floats) -> list[list[float | None]]:
