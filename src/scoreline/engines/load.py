@@ -16,6 +16,7 @@ from scoreline.engines.twin import TwinEngine
 ENGINES: Final[Mapping[str, str]] = {
     "lightgbm": "scoreline.engines.lightgbm:LightGBMEngine",
     "onnx": "scoreline.engines.onnx:OnnxEngine",
+    "onnx-rows": "scoreline.engines.onnx:OnnxRowsEngine",
     "xgboost": "scoreline.engines.xgboost:XGBoostEngine",
 }
 
@@ -67,7 +68,7 @@ def _engine_class(kind: str) -> Any:
     try:
         return load(ENGINES[kind])
     except ImportError as error:
-        raise BundleError(f"engine {kind!r} needs {error.name}: install scoreline[{kind}]") from None
+        raise BundleError(f"engine {kind!r} needs {error.name}: install scoreline[{kind.partition('-')[0]}]") from None
 
 
 def _same_bits(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> bool:

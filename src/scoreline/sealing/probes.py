@@ -32,7 +32,9 @@ def probe_rows(
     as_compared = np.dtype(precision).type
     for position, threshold in _sample(splits, rng):
         at = as_compared(threshold)
-        for value in (at, np.nextafter(at, as_compared(-np.inf)), np.nextafter(at, as_compared(np.inf))):
+        with np.errstate(over="ignore"):  # beside the last of all numbers is none that a row could hold
+            beside = at, np.nextafter(at, as_compared(-np.inf)), np.nextafter(at, as_compared(np.inf))
+        for value in filter(np.isfinite, beside):
             positions.append(position)
             values.append(float(value))
     for position, field in enumerate(schema.fields):

@@ -76,16 +76,18 @@ def seal(
     classes: Sequence[str] | None = None,
     iterations: Iterations = "best",
     origin: Mapping[str, str] | None = None,
+    trust_pickle: bool = False,
 ) -> Sealed:
     """Seals a trained model into the folder `out`.
 
-    `model`: a file of XGBoost (.ubj, .json) or LightGBM (.txt), MLflow's folder of such a model, a Booster or a fitted
-    estimator of theirs.
+    `model`: a file of XGBoost (.ubj, .json), LightGBM (.txt), CatBoost (.cbm), ONNX (.onnx) or skops (.skops), MLflow's
+    folder of such a model, a Booster, a fitted estimator of theirs or a pipeline of scikit-learn.
     `reference`: training rows, as a .parquet or .csv file, an Arrow table or a pandas frame. `key`: the private key in
     PEM. `version`: else the end of `out` after `NAME-`, else "1". `schema`: a schema.toml or its [fields] as a mapping.
     `thresholds`: outcome to the score it starts at; scores below all of them have the outcome `otherwise`. `classes`:
     names for a multi-class model. `iterations`: "best" keeps the trees up to early stopping's best iteration. `origin`:
-    what the lineage says of where the model came from, besides its library and file.
+    what the lineage says of where the model came from, besides its library and file. `trust_pickle`: open a pickle
+    (.pkl, .joblib), which may run anything, and a .skops file with types that skops does not trust.
 
     Raises SealRefused, SchemaError, SettingError or NotFound; nothing is left behind then.
     """
@@ -93,7 +95,7 @@ def seal(
     if target.exists():
         raise SettingError(f"{target} exists; a bundle is never overwritten: choose another folder")
     public_pem_of(Path(key))  # a key that cannot sign is told before the work, not after
-    trained = read_model(model, iterations)
+    trained = read_model(model, iterations, trust_pickle=trust_pickle)
     trained = replace(trained, lineage={**trained.lineage, **(origin or {})})
     if classes is not None:
         trained = _with_classes(trained, tuple(classes))

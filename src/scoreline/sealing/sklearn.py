@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import sklearn
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.base import is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -69,7 +69,7 @@ class _Trainer:
 
     def scores_of(self, rows: Any) -> Floats:
         try:
-            if not is_classifier(self.model):
+            if not hasattr(self.model, "predict_proba"):
                 return np.asarray(self.model.predict(rows), np.float64).reshape(len(rows), -1)
             found = np.asarray(self.model.predict_proba(rows), np.float64)
         except ValueError:
@@ -130,7 +130,7 @@ def _steps(model: Any) -> tuple[list[Any], Any]:
     before, last = (
         ([step for _, step in model.steps[:-1]], model.steps[-1][1]) if type(model) is Pipeline else ([], model)
     )
-    if not isinstance(last, BaseEstimator) or not (is_classifier(last) or is_regressor(last)):
+    if not hasattr(last, "predict"):
         raise SealRefused(f"{type(last).__name__} is neither a classifier nor a regressor of scikit-learn")
     try:
         check_is_fitted(last)
