@@ -115,4 +115,4 @@ def _report(sealed: Sealed) -> None:
         f"in bulk {measured['bulk_rows_per_s']:,} rows/s ({measured['engine']})"
     )
     if sealed.twin_reason:
-        say(f"single rows use the library itself: {sealed.twin_reason}")
+        say(f"one engine for single rows and batches: {sealed.twin_reason}")
