@@ -29,6 +29,10 @@ from scoreline.sealing.read import library_of, read_model
 from scoreline.sealing.trained import Iterations, Split, TrainedModel
 
 TOLERANCE: Final = 1e-6
+_BEYOND: Final = (
+    "the pipeline itself refuses some parity rows, at the ends of the fields' ranges: declare a range in schema.toml "
+    "for every field whose size has no limit yet"
+)
 _UNSEEN: Final = "\N{REPLACEMENT CHARACTER} never seen"
 _INVERSE: Final[Mapping[str, Callable[[float, float], float]]] = {
     "Sub": lambda value, constant: value + constant,
@@ -73,10 +77,7 @@ class _Trainer:
                 return np.asarray(self.model.predict(rows), np.float64).reshape(len(rows), -1)
             found = np.asarray(self.model.predict_proba(rows), np.float64)
         except ValueError:
-            raise SealRefused(
-                "the pipeline itself refuses some parity rows, at the ends of the fields' ranges: declare a range in "
-                "schema.toml for every field whose size has no limit yet"
-            ) from None
+            raise SealRefused(_BEYOND) from None
         return found[:, 1:] if found.shape[1] == 2 else found
 
     def takes(self, position: int, value: Any) -> bool:
@@ -225,7 +226,13 @@ def _boosted(trainer: _Trainer, last: Any, columns: Sequence[Column], iterations
 
 
 def _behind(given: Callable[[Floats], Floats], predict: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
-    return lambda rows: predict(given(rows))
+    def behind(rows: Floats) -> Floats:
+        try:
+            return predict(given(rows))
+        except ValueError:  # what is beyond float32 after the transformers, to XGBoost
+            raise SealRefused(_BEYOND) from None
+
+    return behind
 
 
 def _given(trainer: _Trainer, holes: bool, values: Floats) -> Floats:
