@@ -95,9 +95,9 @@ def preprocessing(*, sparse: bool = False) -> ColumnTransformer:
     )  # fmt: skip
 
 
-def small_pipeline(kind: str, *, sparse: bool = False) -> tuple[Pipeline, pd.DataFrame]:
+def small_pipeline(kind: str, *, sparse: bool = False, seed: int = 0) -> tuple[Pipeline, pd.DataFrame]:
     """A fitted pipeline that ends in `kind`, and the rows it was fitted on."""
-    rows = raw_rows()
+    rows = raw_rows(seed=seed)
     model = make_pipeline(preprocessing(sparse=sparse), ENDINGS[kind]())
     return model.fit(rows, labels(kind, rows)), rows
 
