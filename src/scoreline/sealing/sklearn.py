@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from scoreline.core.errors import SealRefused
 from scoreline.core.link import Floats
 from scoreline.core.schema import Unseen
+from scoreline.engines.prepared import PIECE
 from scoreline.sealing.columns import Column, Number, Survey, Words, transformed
 from scoreline.sealing.estimators import ending
 from scoreline.sealing.frames import column_of, dense, frame_of
@@ -228,7 +229,8 @@ def _boosted(trainer: _Trainer, last: Any, columns: Sequence[Column], iterations
 def _behind(given: Callable[[Floats], Floats], predict: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
     def behind(rows: Floats) -> Floats:
         try:
-            return predict(given(rows))
+            pieces = [rows[at : at + PIECE] for at in range(0, len(rows), PIECE)]
+            return np.concatenate([predict(given(piece)) for piece in pieces])
         except ValueError:  # what is beyond float32 after the transformers, to XGBoost
             raise SealRefused(_BEYOND) from None
 
