@@ -56,7 +56,7 @@ def as_sent(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def scores(folder: Path, rows: pd.DataFrame) -> Array:
     score, schema = served(folder)
-    return score(read_rows(schema, as_sent(rows), Context(0))).scores
+    return score(read_rows(schema, as_sent(rows[list(schema.names)]), Context(0))).scores
 
 
 def trainers(model: Any, rows: pd.DataFrame) -> Array:
@@ -229,6 +229,17 @@ def test_every_way_to_choose_columns(tmp_path: Path, how: str) -> None:
     model.fit(given, target)
     seal_here(tmp_path, model, rows)
     assert scores(tmp_path, rows) == pytest.approx(trainers(model, given), rel=1e-12)
+
+
+def test_columns_that_do_not_reach_the_estimator_are_no_fields(tmp_path: Path) -> None:
+    """A customer's number and a text that the pipeline drops need not be sent, whatever they hold."""
+    rows = raw_rows().assign(customer=[f"no {number}" for number in range(400)])[["customer", "colour", "b", "size"]]
+    encoders = [("size", OneHotEncoder(drop="first", min_frequency=1000), ["size"]), ("c", OneHotEncoder(), ["colour"])]
+    model = make_pipeline(ColumnTransformer([*encoders, ("b", "passthrough", ["b"])]), LogisticRegression())
+    model.fit(rows, rows["b"] > 0.7)
+    sealed = seal_here(tmp_path, model, rows)
+    assert sealed.manifest.schema.names == ("colour", "b")
+    assert scores(tmp_path, rows) == pytest.approx(trainers(model, rows), abs=1e-12)
 
 
 def refusal(folder: Path, model: object, rows: object, **options: Any) -> str:

@@ -46,20 +46,29 @@ _INVERSE: Final[Mapping[str, Callable[[float, float], float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Trainer:
-    """The pipeline as its trainer calls it: `words` are its categories by field, and last the mark of a missing one."""
+    """The pipeline as its trainer calls it, on all columns it was fitted with.
+
+    `used` are the columns that reach the estimator, which are the fields of the schema; `words` are the categories of a
+    column, and last the mark of a missing one.
+    """
 
     model: Any
     before: Sequence[Any]
     names: Sequence[str] | None
-    n_fields: int
+    n_columns: int
+    used: Sequence[int]
     words: dict[int, list[Any]]
 
     def frame(self, values: Floats) -> Any:
         """Rows of the schema (categories as codes, missing as NaN) as the pipeline takes them."""
-        columns: list[Any] = list(values.T)
-        for position, words in self.words.items():
-            codes = np.where(np.isnan(values[:, position]), len(words) - 1, values[:, position])
-            columns[position] = column_of(np.array(words, dtype=object)[codes.astype(np.int64)], words)
+        fields = dict(zip(self.used, values.T, strict=True))
+        columns = []
+        for column in range(self.n_columns):
+            given, words = fields.get(column, np.zeros(len(values))), self.words.get(column)
+            if words is not None:
+                codes = np.where(np.isnan(given), len(words) - 1, given).astype(np.int64)
+                given = column_of(np.array(words, dtype=object)[codes], words)
+            columns.append(given)
         return frame_of(columns, self.names)
 
     def prepared(self, values: Floats) -> Any:
@@ -81,12 +90,12 @@ class _Trainer:
             raise SealRefused(_BEYOND) from None
         return found[:, 1:] if found.shape[1] == 2 else found
 
-    def takes(self, position: int, value: Any) -> bool:
-        """Whether the pipeline scores a row with this value in one field, and zero or the first word in the others."""
-        words = [self.words.get(field, [0.0]) for field in range(self.n_fields)]
-        columns = [column_of([value if field == position else known[0]], known) for field, known in enumerate(words)]
+    def takes(self, column: int, value: Any) -> bool:
+        """Whether the pipeline scores a row with this value in one column, and zero or the first word in the others."""
+        words = [self.words.get(at, [0.0]) for at in range(self.n_columns)]
+        row = [column_of([value if at == column else known[0]], known) for at, known in enumerate(words)]
         try:
-            self.scores_of(frame_of(columns, self.names))
+            self.scores_of(frame_of(row, self.names))
         except (SealRefused, TypeError):
             return False
         return True
@@ -97,32 +106,29 @@ def read_sklearn(model: object, iterations: Iterations = "best") -> TrainedModel
     model = getattr(model, "best_estimator_", model)
     before, last = _steps(model)
     trainer = _trainer(model, before)
+    fields = {column: field for field, column in enumerate(trainer.used)}
     columns: Sequence[Column] = [
-        Words(field, (*trainer.words[field], _never_seen(trainer.words[field])))
-        if field in trainer.words
-        else Number(field)
-        for field in range(trainer.n_fields)
+        Words(fields.get(column, -1), (*trainer.words[column], _never_seen(trainer.words[column])))
+        if column in trainer.words
+        else Number(fields.get(column, -1))
+        for column in range(trainer.n_columns)
     ]
     for step in before:
         columns = transformed(step, columns)
-    if not columns:
-        raise SealRefused("the pipeline leaves no column to its estimator")
     lineage = {"source": type(model).__name__, "estimator": type(last).__name__}
     inner = _boosted if library_of(type(last)) != "sklearn" else _in_one_graph
     found = inner(trainer, last, columns, iterations)
     return replace(
         found,
-        n_features=trainer.n_fields,
-        feature_names=tuple(trainer.names if trainer.names is not None else ()),
-        categories={field: _plain(words[:-1]) for field, words in trainer.words.items()},
+        n_features=len(trainer.used),
+        feature_names=() if trainer.names is None else tuple(str(trainer.names[column]) for column in trainer.used),
+        categories={field: _plain(trainer.words[at][:-1]) for at, field in fields.items() if at in trainer.words},
         fits=lambda _position, _words: None,
         splits=_before(columns, found.splits),
         slopes=[],
-        unseen={field: _unseen(trainer, field, columns) for field in trainer.words},
+        unseen={field: _unseen(trainer, at, field, columns) for at, field in fields.items() if at in trainer.words},
         refuses_missing=frozenset(
-            field
-            for field in range(trainer.n_fields)
-            if not trainer.takes(field, trainer.words.get(field, [math.nan])[-1])
+            field for at, field in fields.items() if not trainer.takes(at, trainer.words.get(at, [math.nan])[-1])
         ),
         lineage={**found.lineage, **lineage, "pipeline": f"scikit-learn {sklearn.__version__}"},
     )
@@ -144,31 +150,35 @@ def _steps(model: Any) -> tuple[list[Any], Any]:
 def _trainer(model: Any, before: Sequence[Any]) -> _Trainer:
     """Finds the categories of every field on a first way through the transformers."""
     try:
-        n_fields = int(model.n_features_in_)
+        n_columns = int(model.n_features_in_)
     except AttributeError:
         raise SealRefused("the pipeline does not know how many columns it was fitted with; fit it again") from None
     survey = Survey()
-    columns: Sequence[Column] = [Number(field) for field in range(n_fields)]
+    columns: Sequence[Column] = [Number(column) for column in range(n_columns)]
     for step in before:
         columns = transformed(step, columns, survey)
-    words = {field: _words(field, found, survey.marks.get(field, set())) for field, found in survey.categories.items()}
-    return _Trainer(model, before, getattr(model, "feature_names_in_", None), n_fields, words)
+    if not columns:
+        raise SealRefused("the pipeline leaves no column to its estimator")
+    words = {at: _words(at, found, survey.marks.get(at, set())) for at, found in survey.categories.items()}
+    names = getattr(model, "feature_names_in_", None)
+    used = range(n_columns) if names is None else sorted({column.source for column in columns})
+    return _Trainer(model, before, names, n_columns, used, words)
 
 
-def _words(field: int, found: Sequence[Any], marks: set[Any]) -> list[Any]:
+def _words(column: int, found: Sequence[Any], marks: set[Any]) -> list[Any]:
     """The categories an encoder was fitted with, and last the mark of a missing one: None or NaN."""
     lists = [[word for word in categories.tolist() if word is not None and word == word] for categories in found]
     words = lists[0]
     if any(other != words for other in lists[1:]):
-        raise SealRefused(f"column {field} goes into several encoders with different categories; fit them on one list")
+        raise SealRefused(f"column {column} goes into several encoders with different categories; fit them on one list")
     kinds = {type(word) for word in words}
     is_whole = found[0].dtype != object and kinds <= {int, float} and all(word == int(word) for word in words)
     if not words or (kinds != {str} and not is_whole):
-        raise SealRefused(f"the categories of column {field} are neither all texts nor all integers; fit with texts")
+        raise SealRefused(f"the categories of column {column} are neither all texts nor all integers; fit with texts")
     kept = {None if word is None else "nan" for word in found[0].tolist() if word is None or word != word}
     used = kept or {None if mark is None else "nan" for mark in marks}
     if len(used) > 1:
-        raise SealRefused(f"column {field} was fitted with both None and NaN as missing; fit it with one of them")
+        raise SealRefused(f"column {column} was fitted with both None and NaN as missing; fit it with one of them")
     return [*words, None if used == {None} else math.nan]
 
 
@@ -180,11 +190,11 @@ def _never_seen(words: Sequence[Any]) -> Any:
     return _UNSEEN if isinstance(words[0], str) else max(words[:-1]) + 1
 
 
-def _unseen(trainer: _Trainer, field: int, columns: Sequence[Column]) -> Unseen:
+def _unseen(trainer: _Trainer, at: int, field: int, columns: Sequence[Column]) -> Unseen:
     """Whether a word never seen is to the pipeline what a missing one is; if it is anything else, it is refused."""
     tables = [column.values for column in columns if isinstance(column, Words) and column.source == field]
     alike = all(_same(missing, unseen) for *_, missing, unseen in tables)
-    return "missing" if alike and trainer.takes(field, _never_seen(trainer.words[field])) else "refuse"
+    return "missing" if alike and trainer.takes(at, _never_seen(trainer.words[at])) else "refuse"
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -211,9 +221,9 @@ def _boosted(trainer: _Trainer, last: Any, columns: Sequence[Column], iterations
         raise SealRefused(
             f"the {type(last).__name__} splits by category itself; encode categories in the pipeline only"
         )
-    graph = Graph(trainer.n_fields)
+    graph = Graph(len(trainer.used))
     values = matrix(graph, columns)
-    probe = np.zeros((1, trainer.n_fields))
+    probe = np.zeros((1, len(trainer.used)))
     holes = inner.kind == "xgboost" and hasattr(trainer.prepared(probe), "tocsr")
     if holes:
         values = zeros_as_missing(graph, values)
@@ -249,13 +259,13 @@ def _in_one_graph(trainer: _Trainer, last: Any, columns: Sequence[Column], _iter
     if len(classes) == 1:
         raise SealRefused("the model knows one class only")
     n_outputs = len(classes) if len(classes) > 2 else 1
-    graph = Graph(trainer.n_fields)
+    graph = Graph(len(trainer.used))
     end = ending(graph, last, columns, n_outputs)
     return TrainedModel(
         kind="onnx",
         file="model.onnx",
         raw=graph.finish(end.margins, n_outputs),
-        n_features=trainer.n_fields,
+        n_features=len(trainer.used),
         n_outputs=n_outputs,
         link=end.link,
         feature_names=(),
