@@ -20,7 +20,7 @@ from typing import Any, Final
 import psutil
 import xgboost
 
-from models import BenchModel, bench_model
+from models import BenchModel, bench_model, pipeline_model
 
 ROUNDS: Final = 5
 MANY_ROUNDS: Final = 15  # rounds of 1,000 rows differ by 15 %: their working set is larger than a core's own cache
@@ -35,7 +35,13 @@ def measure(folder: Path) -> list[Figure]:
     """All figures of the door; each with its name, value, target and how it was found."""
     narrow = bench_model(folder / "20", 20)
     wide = bench_model(folder / "600", 600, n_rows=1)
-    return [*cold_start(narrow, folder), *side_by_side(narrow, folder), *columns(narrow, wide, folder)]
+    strings = pipeline_model(folder / "strings")
+    return [
+        *cold_start(narrow, folder),
+        *side_by_side(narrow, folder),
+        *columns(narrow, wide, folder),
+        *raw_strings(narrow, strings, folder),
+    ]
 
 
 def cold_start(model: BenchModel, folder: Path) -> Iterator[Figure]:
@@ -120,6 +126,17 @@ def columns(narrow: BenchModel, wide: BenchModel, folder: Path) -> Iterator[Figu
             "<= 8",
             lambda: p50_us(few, one),
             lambda: p50_us(lots, six_hundred),
+        )
+
+
+def raw_strings(narrow: BenchModel, strings: BenchModel, folder: Path) -> Iterator[Figure]:
+    with service(narrow, folder / "numbers") as (base, _), service(strings, folder / "words") as (ours, _):
+        numbers, words = lua(folder / "numbers.lua", narrow.one), lua(folder / "words.lua", strings.one)
+        yield interleaved(
+            "a scikit-learn pipeline on raw strings, one request / the XGBoost one, p50",
+            "<= 3",
+            lambda: p50_us(base, numbers),
+            lambda: p50_us(ours, words),
         )
 
 

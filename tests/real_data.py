@@ -5,9 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import xgboost
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scoreline.sealing import seal
 from scoreline.signing import generate_keys
@@ -86,3 +93,25 @@ def sealed_motor_model(folder: Path) -> MotorModel:
         out=folder / "motor-1",
     )
     return MotorModel(folder / "motor-1", folder / "signing.pub", estimator, rows, data)
+
+
+def raw_policies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Policies with their words as texts."""
+    return rows.astype(dict.fromkeys(CATEGORIES, object))
+
+
+def claim_pipeline(ending: str) -> Pipeline:
+    """A pipeline on raw policies as people write it: numbers scaled, words encoded, a model at the end."""
+    columns = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), ["Exposure", "VehValue"]),
+            ("words", OneHotEncoder(handle_unknown="ignore"), list(CATEGORIES)),
+        ]
+    )
+    endings: dict[str, Any] = {
+        "linear": lambda: LogisticRegression(max_iter=500),
+        "forest": lambda: RandomForestClassifier(30, max_depth=10, random_state=0, n_jobs=1),
+        "xgboost": lambda: xgboost.XGBClassifier(n_estimators=60, max_depth=5, learning_rate=0.2, n_jobs=1),
+        "lightgbm": lambda: lightgbm.LGBMClassifier(n_estimators=60, verbosity=-1, n_jobs=1),
+    }
+    return make_pipeline(columns, endings[ending]())

@@ -9,9 +9,19 @@ import pandas as pd
 import pytest
 import xgboost
 
-from real_data import MotorModel, motor_policies, sealed_motor_model, synthetic_policies
+from real_data import (
+    MotorModel,
+    claim_pipeline,
+    motor_policies,
+    raw_policies,
+    sealed_motor_model,
+    synthetic_policies,
+)
+from scoreline.core.batch import Context
 from scoreline.core.bundle import read_bundle
 from scoreline.core.link import LINKS
+from scoreline.core.rows import read_rows
+from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.sealing import seal
 from scoreline.sealing.parity import ulp_distance
@@ -70,6 +80,37 @@ def test_a_lightgbm_model_of_the_same_policies_is_sealed_with_the_librarys_own_b
     assert found.tobytes() == theirs.tobytes()
     scores = LINKS["sigmoid"](found.reshape(-1, 1))[:, 0]
     assert ulp_distance(scores, model.predict_proba(motor.rows)[:, 1]).max() <= 4
+
+
+@pytest.mark.parametrize("ending", ["linear", "forest", "xgboost", "lightgbm"])
+def test_a_pipeline_on_the_raw_columns_scores_every_policy_as_the_trainer_does(
+    motor: MotorModel, tmp_path: Path, ending: str
+) -> None:
+    """Words are texts, as files and callers have them; the scores are compared on all policies, outcomes too."""
+    rows = raw_policies(motor.rows)
+    model = claim_pipeline(ending).fit(rows, motor_policies()[0]["ClaimOcc"])
+    generate_keys(tmp_path / "signing.key", tmp_path / "signing.pub")
+    out = tmp_path / "motor-1"
+    ranges = {"Exposure": {"range": [0.0, 1.0]}, "VehValue": {"range": [0.0, 1000.0]}}
+    seal(
+        model,
+        name="motor",
+        output="p",
+        reference=rows,
+        schema=ranges,
+        thresholds={"review": 0.1},
+        key=tmp_path / "signing.key",
+        out=out,
+    )
+    bundle = read_bundle(out, TrustStore.from_files([tmp_path / "signing.pub"]))
+    score = Scorer(bundle.manifest, load_engine(bundle))
+    found = score(read_rows(bundle.manifest.schema, rows.to_dict("records"), Context(0)))
+    theirs = model.predict_proba(rows)[:, 1]
+    assert np.abs(found.scores[:, 0] - theirs).max() <= 1e-6
+    assert np.array_equal(np.asarray(found.outcomes), theirs >= 0.1)
+    for number in range(0, len(rows), 997):
+        (alone,) = score(read_rows(bundle.manifest.schema, [rows.iloc[number].to_dict()], Context(0)))
+        assert alone.margins == tuple(found.margins[number])
 
 
 def test_served_over_http_every_policy_has_the_score_of_its_margin_and_is_recorded_with_it(

@@ -2,20 +2,28 @@
 
 from collections.abc import Callable
 
+import catboost
 import numpy as np
 import pytest
 
 from lightgbm_models import small_lightgbm
-from models import codes, frame, small_model
+from models import codes, frame, small_model, targets
+from onnx_models import network
 from scoreline.core.errors import EngineFailed
+from scoreline.core.ports import Engine
 from scoreline.engines.lightgbm import LightGBMEngine
 from scoreline.engines.load import ENGINES
-from scoreline.engines.onnx import OnnxEngine
+from scoreline.engines.onnx import OnnxEngine, OnnxRowsEngine
+from scoreline.engines.prepared import PreparedEngine
 from scoreline.engines.xgboost import XGBoostEngine
+from scoreline.sealing.catboost import read_catboost
 from scoreline.sealing.lightgbm import read_lightgbm
+from scoreline.sealing.onnx import read_onnx
+from scoreline.sealing.sklearn import read_sklearn
 from scoreline.sealing.trained import TrainedModel
 from scoreline.sealing.xgboost import read_xgboost
 from scoreline.testing import BuildEngine, check_engine
+from sklearn_models import ENDINGS, coded, raw_rows, small_pipeline
 
 MODELS: dict[str, Callable[[], TrainedModel]] = {
     "xgboost gbtree": lambda: read_xgboost(small_model()[0]),
@@ -27,7 +35,12 @@ MODELS: dict[str, Callable[[], TrainedModel]] = {
     "lightgbm classes": lambda: read_lightgbm(small_lightgbm("multiclass")[0]),
     "lightgbm categories": lambda: read_lightgbm(small_lightgbm("regression", categories=True)[0]),
 }
-BUILDS: dict[str, BuildEngine] = {"xgboost": XGBoostEngine, "lightgbm": LightGBMEngine}
+BUILDS: dict[str, BuildEngine] = {
+    "xgboost": XGBoostEngine,
+    "lightgbm": LightGBMEngine,
+    "onnx": OnnxEngine,
+    "onnx-rows": OnnxRowsEngine,
+}
 
 
 def rows(n_fields: int) -> np.ndarray:
@@ -47,8 +60,39 @@ def test_onnx_engine(objective: str) -> None:
     check_engine(OnnxEngine, model.twin, model.n_outputs, rows(model.n_features))
 
 
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_pipelines(kind: str) -> None:
+    """A graph alone, or a graph and the engine of the booster behind it."""
+    model = read_sklearn(small_pipeline(kind)[0])
+
+    def build(raw: bytes, n_fields: int, n_outputs: int) -> Engine:
+        if model.prepare is None:
+            return BUILDS[model.kind](raw, n_fields, n_outputs)
+        prepare = OnnxEngine(model.prepare, n_fields)
+        return PreparedEngine(prepare, BUILDS[model.kind](raw, prepare.n_outputs, n_outputs))
+
+    check_engine(build, model.raw, model.n_outputs, coded(raw_rows(150, seed=5)))
+
+
+@pytest.mark.parametrize("objective", ["Logloss", "MultiClass", "RMSE"])
+def test_catboost(objective: str) -> None:
+    kinds = {"Logloss": "binary:logistic", "MultiClass": "multi:softprob", "RMSE": "reg:squarederror"}
+    labels = targets(kinds[objective], frame())
+    settings = {"iterations": 10, "loss_function": objective, "verbose": 0, "allow_writing_files": False}
+    labels = labels if objective == "RMSE" else labels.astype(int)
+    model = read_catboost(catboost.CatBoost(settings).fit(frame(), labels))
+    check_engine(OnnxEngine, model.raw, model.n_outputs, rows(3))
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2, 3])
+@pytest.mark.parametrize("columns", (False, True), ids=("matrix", "columns"))
+def test_graphs_as_they_are(n_outputs: int, columns: bool) -> None:
+    model = read_onnx(network(n_outputs, label=True, columns=columns))
+    check_engine(BUILDS[model.kind], model.raw, model.n_outputs, np.nan_to_num(rows(3)))
+
+
 def test_every_engine_of_the_table_is_checked_here() -> None:
-    assert {*BUILDS, "onnx"} == set(ENGINES)
+    assert set(BUILDS) == set(ENGINES)
 
 
 class Forgetful(XGBoostEngine):

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import edit, library_margins, opened, same_bits, sealed_bundle, sign_again, small_model
+from models import edit, keys, library_margins, opened, same_bits, sealed_bundle, sign_again, small_model
 from scoreline.core.errors import BundleError, SelfTestFailed
 from scoreline.engines import load
 from scoreline.engines.load import build_engines, load_engine
 from scoreline.engines.twin import TwinEngine
 from scoreline.engines.xgboost import XGBoostEngine
+from scoreline.sealing import seal
+from scoreline.sealing.sklearn import read_sklearn
+from sklearn_models import RANGES, small_pipeline
 
 
 def test_engine_is_chosen_by_the_manifest(tmp_path: Path) -> None:
@@ -109,7 +112,9 @@ def test_more_outputs_than_the_model_has_refuse_the_bundle(tmp_path: Path) -> No
 def test_unknown_engine_is_an_error_and_never_a_default(tmp_path: Path) -> None:
     path = sealed_bundle(tmp_path)
     edit(path, "manifest.json", lambda found: found["engines"][0].update(kind="pickle"))
-    with pytest.raises(BundleError, match="engine 'pickle' is unknown to this version; known: lightgbm, onnx, xgboost"):
+    with pytest.raises(
+        BundleError, match="engine 'pickle' is unknown to this version; known: lightgbm, onnx, onnx-rows"
+    ):
         load_engine(opened(path))
 
 
@@ -160,6 +165,23 @@ def test_serving_imports_none_of_the_trainers_libraries(tmp_path: Path) -> None:
     )
     assert (found.returncode, found.stdout.strip()) == (0, ""), found.stderr
     assert importlib.util.find_spec("xgboost")
+
+
+@pytest.mark.parametrize("kind", ["XGBClassifier", "LGBMClassifier"])
+def test_graph_before_a_booster_is_held_to_its_golden_margins_too(tmp_path: Path, kind: str) -> None:
+    model, rows = small_pipeline(kind)
+    path = seal(
+        model, name="m", output="p", reference=rows, schema=RANGES, key=keys(tmp_path)[0], out=tmp_path / "m-1"
+    ).path
+    assert " behind onnxruntime " in load_engine(opened(path)).name
+    whole = (path / "prepare.onnx").read_bytes()
+    other = read_sklearn(small_pipeline(kind, seed=3)[0]).prepare or b""
+    for raw in (b"", whole[: len(whole) // 2], other, (path / "golden.json").read_bytes()):
+        replace_file(path, "prepare.onnx", raw)
+        with pytest.raises(BundleError):
+            load_engine(opened(path))
+    replace_file(path, "prepare.onnx", whole)
+    load_engine(opened(path))
 
 
 def test_signing_again_without_a_change_still_loads(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Made the bundles of format 1 in this folder, each once: every later version must read them.
 
 They are kept to be read, not to be made again: the private keys were thrown away. Run it for a new sample
-(`python tests/formats/make_bundle_1.py FOLDER xgboost|lightgbm`), never over an old one.
+(`python tests/formats/make_bundle_1.py FOLDER KIND`), never over an old one. KIND is xgboost, lightgbm, onnx, catboost,
+or a pipeline of scikit-learn by its end: sklearn-linear, sklearn-forest, sklearn-xgboost, sklearn-lightgbm.
 """
 
 import json
@@ -12,10 +13,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import catboost
 import lightgbm
 import numpy as np
+import onnx
 import pandas as pd
 import xgboost
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scoreline.core.batch import Context
 from scoreline.core.bundle import read_bundle
@@ -68,10 +78,50 @@ def asked_rows() -> list[dict[str, Any]]:
     return rows
 
 
+def pipeline(ending: Any) -> Any:
+    """On the raw columns: country is text, distance is imputed."""
+    encoder = OneHotEncoder(handle_unknown="ignore")
+    distance = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
+    columns = [("country", encoder, ["country"]), ("distance", distance, ["distance"])]
+    return make_pipeline(ColumnTransformer(columns, remainder="passthrough"), ending)
+
+
+PIPELINES: dict[str, Any] = {
+    "sklearn-linear": lambda: pipeline(LogisticRegression(max_iter=5000)),
+    "sklearn-forest": lambda: pipeline(RandomForestClassifier(8, max_depth=4, random_state=0)),
+    "sklearn-xgboost": lambda: pipeline(xgboost.XGBClassifier(n_estimators=6, max_depth=3, n_jobs=1)),
+    "sklearn-lightgbm": lambda: pipeline(lightgbm.LGBMClassifier(n_estimators=9, num_leaves=7, n_jobs=1, verbosity=-1)),
+}
+
+
+def graph() -> onnx.ModelProto:
+    """One layer over all columns but the country, which goes row by row; what is missing counts as zero."""
+    weights = np.array([[4e-4], [1e-4], [2.0], [1e-2], [-0.25]], np.float32)
+    nodes = [
+        helper.make_node("IsNaN", ["rows"], ["missing"]),
+        helper.make_node("Where", ["missing", "zero", "rows"], ["whole"]),
+        helper.make_node("Gemm", ["whole", "weights", "bias"], ["raw"]),
+        helper.make_node("Sigmoid", ["raw"], ["p"]),
+    ]
+    tensors = {"weights": weights, "bias": np.array([-1.5], np.float32), "zero": np.zeros(1, np.float32)}
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [None, len(weights)])
+    answer = helper.make_tensor_value_info("p", TensorProto.FLOAT, [None, 1])
+    kept = [numpy_helper.from_array(values, name) for name, values in tensors.items()]
+    made = helper.make_graph(nodes, "network", [rows], [answer], kept)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def train(library: str, rows: pd.DataFrame) -> object:
     rng = np.random.default_rng(3)
     odds = rows["amount"] / 2500 + rows["repeat"] * 2 - rows["visits"] / 4 - 1.5
     labels = (rng.random(len(rows)) < 1 / (1 + np.exp(-odds))).astype(int)
+    if library in PIPELINES:
+        return PIPELINES[library]().fit(rows, labels)
+    if library == "catboost":
+        settings = {"iterations": 12, "depth": 3, "verbose": 0, "allow_writing_files": False, "random_seed": 0}
+        return catboost.CatBoostClassifier(**settings).fit(rows, labels)
+    if library == "onnx":
+        return graph()
     if library == "lightgbm":
         settings = {"objective": "binary", "num_leaves": 7, "num_threads": 1, "seed": 0, "verbosity": -1}
         return lightgbm.train(settings, lightgbm.Dataset(rows, labels), 12)
@@ -80,25 +130,31 @@ def train(library: str, rows: pd.DataFrame) -> object:
 
 
 def main(folder: Path, library: str) -> None:
-    rows = reference_rows()
-    booster = train(library, rows)
+    rows, fields, asked = reference_rows(), FIELDS, asked_rows()
+    if library in PIPELINES:
+        rows["country"] = np.random.default_rng(4).choice(COUNTRIES, len(rows))
+    if library in ("onnx", "catboost"):  # neither takes categories
+        rows = rows.drop(columns="country")
+        fields = {name: settings for name, settings in FIELDS.items() if name != "country"}
+        asked = [{name: value for name, value in row.items() if name != "country"} for row in asked]
+    model = train(library, rows)
 
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as secret:
         private, public = Path(secret) / "signing.key", Path(secret) / "signing.pub"
         generate_keys(private, public)
         thresholds = {"review": 0.4, "decline": 0.7}
-        seal(booster, name="fraud", output="fraud_probability", reference=rows, key=private, out=folder / "fraud-1",
-             schema=FIELDS, thresholds=thresholds)  # fmt: skip
+        seal(model, name="fraud", output="fraud_probability", reference=rows, key=private, out=folder / "fraud-1",
+             schema=fields, thresholds=thresholds)  # fmt: skip
         shutil.copy(public, folder / "signing.pub")
 
     bundle = read_bundle(folder / "fraud-1", TrustStore.from_files([folder / "signing.pub"]))
     score = Scorer(bundle.manifest, load_engine(bundle))
     expected = []
-    for row in asked_rows():
+    for row in asked:
         (decision,) = score(read_rows(bundle.manifest.schema, [row], Context(0)))
         (margin,), (probability,) = decision.margins, decision.scores
-        if probability == 1 / (1 + math.exp(-margin)):  # not a row on which one `exp` differs from another
+        if probability in (margin, 1 / (1 + math.exp(-margin))):  # not a row on which one `exp` differs from another
             expected.append({"row": row, "margin": margin, "score": probability, "outcome": decision.outcome})
     found = {"digest": bundle.manifest.digest, "answers": expected[:40]}
     (folder / "expected.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -25,11 +25,20 @@ _RESERVED: Final = {"prediction_id", "outcome", "model", "version", "defaulted",
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """One engine of a bundle: its kind, its model file, and up to how many rows it is the faster one (0: any)."""
+    """One engine of a bundle: its kind, its model file, and up to how many rows it is the faster one (0: any).
+
+    `prepare` is the file of the graph that makes what the engine takes of the fields; empty: it takes the fields.
+    """
 
     kind: str
     file: str
     max_rows: int = 0
+    prepare: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What is empty is left out, as in bundles sealed before there was a `prepare`."""
+        found = {"kind": self.kind, "file": self.file, "max_rows": self.max_rows}
+        return found | {"prepare": self.prepare} if self.prepare else found
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,9 @@ class Manifest:
         for spec in self.engines:
             if not isinstance(spec.kind, str) or type(spec.max_rows) is not int or spec.max_rows < 0:
                 yield "an engine has a kind, a file, and max_rows of 0 or more"
-            if spec.file not in self.files:
-                yield f"engine file {spec.file!r} is not among the bundle's files"
+            for file in (spec.file, spec.prepare or spec.file):
+                if file not in self.files:
+                    yield f"engine file {file!r} is not among the bundle's files"
 
     @cached_property
     def canonical(self) -> bytes:
@@ -108,7 +118,7 @@ class Manifest:
             "link": self.link,
             "outputs": self.outputs,
             "schema": self.schema.to_json(),
-            "engines": [{"kind": spec.kind, "file": spec.file, "max_rows": spec.max_rows} for spec in self.engines],
+            "engines": [spec.to_json() for spec in self.engines],
             "files": dict(self.files),
             "classes": list(self.classes),
             "policy": {

@@ -7,14 +7,16 @@ import numpy as np
 
 from scoreline.core.bundle import Bundle, Golden
 from scoreline.core.errors import BundleError, EngineFailed, ScorelineError, SelfTestFailed
-from scoreline.core.manifest import Manifest
+from scoreline.core.manifest import EngineSpec, Manifest
 from scoreline.core.names import load
 from scoreline.core.ports import Engine
+from scoreline.engines.prepared import PreparedEngine
 from scoreline.engines.twin import TwinEngine
 
 ENGINES: Final[Mapping[str, str]] = {
     "lightgbm": "scoreline.engines.lightgbm:LightGBMEngine",
     "onnx": "scoreline.engines.onnx:OnnxEngine",
+    "onnx-rows": "scoreline.engines.onnx:OnnxRowsEngine",
     "xgboost": "scoreline.engines.xgboost:XGBoostEngine",
 }
 
@@ -33,11 +35,8 @@ def load_engine(bundle: Bundle) -> Engine:
 
 def build_engines(manifest: Manifest, files: Mapping[str, bytes]) -> list[tuple[Engine, int]]:
     """Every engine the manifest lists with its `max_rows`, loaded from the verified bytes."""
-    found: list[tuple[Engine, int]] = []
-    for spec in manifest.engines:
-        engine_class = _engine_class(spec.kind)
-        found.append((engine_class(files[spec.file], len(manifest.schema.fields), manifest.outputs), spec.max_rows))
-    return found
+    n_fields = len(manifest.schema.fields)
+    return [(_build(spec, files, n_fields, manifest.outputs), spec.max_rows) for spec in manifest.engines]
 
 
 def self_test(engine: Engine, golden: Golden) -> None:
@@ -54,13 +53,22 @@ def self_test(engine: Engine, golden: Golden) -> None:
         )
 
 
+def _build(spec: EngineSpec, files: Mapping[str, bytes], n_fields: int, n_outputs: int) -> Engine:
+    engine_class = _engine_class(spec.kind)
+    if not spec.prepare:
+        engine: Engine = engine_class(files[spec.file], n_fields, n_outputs)
+        return engine
+    prepare = _engine_class("onnx")(files[spec.prepare], n_fields)
+    return PreparedEngine(prepare, engine_class(files[spec.file], prepare.n_outputs, n_outputs))
+
+
 def _engine_class(kind: str) -> Any:
     if kind not in ENGINES:
         raise BundleError(f"engine {kind!r} is unknown to this version; known: {', '.join(ENGINES)}")
     try:
         return load(ENGINES[kind])
     except ImportError as error:
-        raise BundleError(f"engine {kind!r} needs {error.name}: install scoreline[{kind}]") from None
+        raise BundleError(f"engine {kind!r} needs {error.name}: install scoreline[{kind.partition('-')[0]}]") from None
 
 
 def _same_bits(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> bool:

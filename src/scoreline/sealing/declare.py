@@ -1,12 +1,13 @@
 """The schema of a model: what schema.toml declares, and for the rest what the model and the reference rows show."""
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scoreline.core.errors import NotFound, SchemaError, SealRefused
-from scoreline.core.schema import Field, Schema
+from scoreline.core.schema import Field, Schema, Unseen
 from scoreline.sealing.reference import Column, Reference
 from scoreline.sealing.trained import TrainedModel
 
@@ -63,6 +64,7 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
         words = settings["categories"]
         if not isinstance(words, list):
             raise SchemaError(f"field {name!r}: categories is a list")
+        settings = _with_unseen(name, settings, model.unseen.get(position))
         if (known is not None and words != list(known)) or model.fits(position, words) is False:
             raise SchemaError(f"field {name!r}: the categories are not the model's, in the order of training")
     elif column is not None:
@@ -75,7 +77,21 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
         )
     if column is not None and column.has_missing:
         settings = {"nullable": True, **settings}
-    return Field.from_settings(name, settings)
+    field = Field.from_settings(name, settings)
+    default = field.default_value
+    if position in model.refuses_missing and (field.nullable or (default is not None and math.isnan(default))):
+        raise SealRefused(
+            f"the pipeline takes no missing value in {name!r}: leave such rows out of the reference and missing out of "
+            "schema.toml, or impute the column in the pipeline"
+        )
+    return field
+
+
+def _with_unseen(name: str, settings: dict[str, Any], unseen: Unseen | None) -> dict[str, Any]:
+    """What becomes of a word never seen is the trainer's to say, where the trainer says it."""
+    if unseen == "refuse" and settings.get("unseen") == "missing":
+        raise SealRefused(f"to the pipeline a word of {name!r} it never saw is not the same as a missing one")
+    return {"unseen": unseen, **settings} if unseen else settings
 
 
 def _categories(name: str, known: Sequence[Any] | None, declared: Mapping[str, Any], checked: Sequence[Any]) -> object:

@@ -9,7 +9,13 @@ import yaml
 from scoreline.core.errors import NotFound, SealRefused
 
 MLMODEL: Final = "MLmodel"
-_FILE_OF: Final[Mapping[str, str]] = {"xgboost": "data", "lightgbm": "data"}
+_FILE_OF: Final[Mapping[str, str]] = {
+    "xgboost": "data",
+    "lightgbm": "data",
+    "catboost": "data",
+    "onnx": "data",
+    "sklearn": "pickled_model",
+}
 
 
 def model_file(folder: Path) -> Path:

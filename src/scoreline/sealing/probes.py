@@ -1,6 +1,6 @@
 """Rows that try a model where engines differ: at and beside thresholds, missing, denormal, extreme, each category."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -20,15 +20,21 @@ def probe_rows(
     seed: int,
     slopes: Sequence[Sequence[float]] = (),
     precision: Precision = "float32",
+    never_missing: Collection[int] = (),
 ) -> Floats:
-    """Float64 rows (n, n_fields), each a reference row with one or more fields replaced; drawn with a fixed seed."""
+    """Float64 rows (n, n_fields), each a reference row with one or more fields replaced; drawn with a fixed seed.
+
+    Fields in `never_missing` stay as they are in the reference where they would be missing.
+    """
     rng = np.random.default_rng(seed)
     positions: list[int] = []
     values: list[float] = []
     as_compared = np.dtype(precision).type
     for position, threshold in _sample(splits, rng):
         at = as_compared(threshold)
-        for value in (at, np.nextafter(at, as_compared(-np.inf)), np.nextafter(at, as_compared(np.inf))):
+        with np.errstate(over="ignore"):  # beside the last of all numbers is none that a row could hold
+            beside = at, np.nextafter(at, as_compared(-np.inf)), np.nextafter(at, as_compared(np.inf))
+        for value in filter(np.isfinite, beside):
             positions.append(position)
             values.append(float(value))
     for position, field in enumerate(schema.fields):
@@ -41,7 +47,10 @@ def probe_rows(
     sparse = reference[rng.integers(0, len(reference), 500)]
     sparse[rng.random(sparse.shape) < 0.5] = np.nan
     nothing = np.full((1, len(schema.fields)), np.nan)
-    return np.concatenate([single, sparse, nothing, *_steepest(schema, slopes)])
+    found = np.concatenate([single, sparse, nothing, *_steepest(schema, slopes)])
+    kept = sorted(never_missing)
+    found[:, kept] = np.where(np.isnan(found[:, kept]), reference[0, kept], found[:, kept])
+    return found
 
 
 def _steepest(schema: Schema, slopes: Sequence[Sequence[float]]) -> Iterator[Floats]:

@@ -45,6 +45,7 @@ from scoreline.sealing.trained import Iterations, TrainedModel
 from scoreline.signing import TrustStore, public_pem_of
 
 TWIN_MAX_ROWS: Final = 64
+PREPARE: Final = "prepare.onnx"
 MAX_REFERENCE_ROWS: Final = 100_000
 GOLDEN_ROWS: Final = 64
 SEED: Final = 20_240_229
@@ -75,16 +76,18 @@ def seal(
     classes: Sequence[str] | None = None,
     iterations: Iterations = "best",
     origin: Mapping[str, str] | None = None,
+    trust_pickle: bool = False,
 ) -> Sealed:
     """Seals a trained model into the folder `out`.
 
-    `model`: a file of XGBoost (.ubj, .json) or LightGBM (.txt), MLflow's folder of such a model, a Booster or a fitted
-    estimator of theirs.
+    `model`: a file of XGBoost (.ubj, .json), LightGBM (.txt), CatBoost (.cbm), ONNX (.onnx) or skops (.skops), MLflow's
+    folder of such a model, a Booster, a fitted estimator of theirs or a pipeline of scikit-learn.
     `reference`: training rows, as a .parquet or .csv file, an Arrow table or a pandas frame. `key`: the private key in
     PEM. `version`: else the end of `out` after `NAME-`, else "1". `schema`: a schema.toml or its [fields] as a mapping.
     `thresholds`: outcome to the score it starts at; scores below all of them have the outcome `otherwise`. `classes`:
     names for a multi-class model. `iterations`: "best" keeps the trees up to early stopping's best iteration. `origin`:
-    what the lineage says of where the model came from, besides its library and file.
+    what the lineage says of where the model came from, besides its library and file. `trust_pickle`: open a pickle
+    (.pkl, .joblib), which may run anything, and a .skops file with types that skops does not trust.
 
     Raises SealRefused, SchemaError, SettingError or NotFound; nothing is left behind then.
     """
@@ -92,7 +95,7 @@ def seal(
     if target.exists():
         raise SettingError(f"{target} exists; a bundle is never overwritten: choose another folder")
     public_pem_of(Path(key))  # a key that cannot sign is told before the work, not after
-    trained = read_model(model, iterations)
+    trained = read_model(model, iterations, trust_pickle=trust_pickle)
     trained = replace(trained, lineage={**trained.lineage, **(origin or {})})
     if classes is not None:
         trained = _with_classes(trained, tuple(classes))
@@ -114,7 +117,8 @@ def seal(
     values = _reference_values(settled, rows)
     built = build_engines(draft, _model_files(trained))
     engines = [engine for engine, _ in built]
-    parity = check_parity(trained, engines, np.concatenate([values, _probe_rows(settled, values, trained)]))
+    rows_to_prove = np.concatenate([values, _probe_rows(settled, values, trained)])
+    parity = check_parity(trained, engines, rows_to_prove, draft.policy)
     engine = engines[0] if len(engines) == 1 else TwinEngine(built)
     manifest, files = _finish(draft, trained, rows, values, engine)
     _write(target, manifest, files, Path(key))
@@ -133,13 +137,14 @@ def _version_of(target: Path, name: str) -> str:
 
 
 def _engine_specs(trained: TrainedModel) -> tuple[EngineSpec, ...]:
-    bulk = EngineSpec(trained.kind, trained.file)
-    return (EngineSpec("onnx", "model.onnx", TWIN_MAX_ROWS), bulk) if trained.twin else (bulk,)
+    prepare = PREPARE if trained.prepare else ""
+    bulk = EngineSpec(trained.kind, trained.file, prepare=prepare)
+    return (EngineSpec("onnx", "model.onnx", TWIN_MAX_ROWS, prepare), bulk) if trained.twin else (bulk,)
 
 
 def _model_files(trained: TrainedModel) -> dict[str, bytes]:
-    files = {trained.file: trained.raw}
-    return files | {"model.onnx": trained.twin} if trained.twin else files
+    files = ((trained.file, trained.raw), ("model.onnx", trained.twin), (PREPARE, trained.prepare))
+    return {name: raw for name, raw in files if raw is not None}
 
 
 def _policy(trained: TrainedModel, thresholds: Mapping[str, float], otherwise: str) -> ThresholdPolicy:
@@ -209,7 +214,8 @@ def _golden_rows(schema: Schema, trained: TrainedModel, values: Floats) -> Float
 
 
 def _probe_rows(schema: Schema, values: Floats, trained: TrainedModel) -> Floats:
-    return probe_rows(schema, values, trained.splits, SEED, trained.slopes, trained.precision)
+    how = (trained.slopes, trained.precision, trained.refuses_missing)
+    return probe_rows(schema, values, trained.splits, SEED, *how)
 
 
 def _plain(rows: Floats) -> list[list[float | None]]:

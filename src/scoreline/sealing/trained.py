@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scoreline.core.link import Floats
+from scoreline.core.schema import Unseen
 
 Split = tuple[int, float]
 Iterations = Literal["best", "all"]
@@ -23,6 +24,12 @@ class TrainedModel:
     (position, threshold) pairs to probe; `slopes` are a linear model's weights, one row per output. `margins` and
     `scores` are the trainer's own library on float64 values (n_rows, n_features), shaped (n_rows, n_outputs).
     `precision` is in what the library compares a value with a threshold.
+
+    `prepare` is a float64 graph that makes what the engine takes of the fields, None where it takes them as they are;
+    `twin` then takes that too. `margins` is None where the trainer's library has none of its own: then scores may lie
+    apart by `tolerance` (of a score, or of 1 if that is more). `unseen` says of a category what a word never seen is to
+    the trainer, empty where the trainer leaves that open; `refuses_missing` are positions where a missing value is an
+    error to it.
     """
 
     kind: str
@@ -39,7 +46,11 @@ class TrainedModel:
     twin_reason: str
     splits: Sequence[Split]
     slopes: Sequence[Sequence[float]]
-    margins: Callable[[Floats], Floats]
+    margins: Callable[[Floats], Floats] | None
     scores: Callable[[Floats], Floats]
     precision: Precision = "float32"
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    prepare: bytes | None = None
+    tolerance: float = 0.0
+    unseen: Mapping[int, Unseen] = field(default_factory=dict)
+    refuses_missing: frozenset[int] = frozenset()
