@@ -40,6 +40,7 @@ WORKERS: Final = 2
 CLIENTS: Final = 4
 WARM_UP: Final = 0.1
 WARM_UP_SWAPS: Final = 40
+QUARTERS: Final = 4
 COLUMNS: Final = [f"f{number}" for number in range(20)]
 _fork = multiprocessing.get_context("fork")
 
@@ -63,9 +64,11 @@ def soak(
 ) -> Iterator[dict[str, Any]]:
     family = {child.pid: child for child in psutil.Process(process.pid).children()}
     warm_up = under_load(folder, port, row, int(REQUESTS * WARM_UP), WARM_UP_SWAPS)
-    before, start_s = memory_mb(process.pid, family), time.monotonic()
-    outcomes = under_load(folder, port, row, REQUESTS, SWAPS)
-    after = memory_mb(process.pid, family)
+    readings, start_s = [memory_mb(process.pid, family)], time.monotonic()
+    outcomes: Counter[str] = Counter()
+    for _ in range(QUARTERS):
+        outcomes += under_load(folder, port, row, -(-REQUESTS // QUARTERS), -(-SWAPS // QUARTERS))
+        readings.append(memory_mb(process.pid, family))
     answered = sum(outcomes.values())
     outcomes += warm_up
     failed = {what: n for what, n in outcomes.items() if what not in ("one", "many", "bad")}
@@ -75,8 +78,8 @@ def soak(
     died = [pid for pid in family if not psutil.pid_exists(pid)]
     yield held("processes that died", len(died), "0", not died)
     for pid, name in roles(family):
-        growth = after[pid] / before[pid] - 1
-        note = f"private memory {before[pid]:.1f} MB after warm-up, {after[pid]:.1f} MB at the end"
+        growth = readings[-1][pid] / readings[0][pid] - 1
+        note = f"private MB after warm-up and each quarter: {', '.join(f'{found[pid]:.2f}' for found in readings)}"
         yield held(f"growth of memory, {name}, %", 100 * growth, "<= 2", growth <= 0.02, note=note)
 
 

@@ -22,7 +22,7 @@ INTERRUPTED: Final = 130
 
 
 def batch(
-    ref: Annotated[str, typer.Argument(help="folder:/NAME[@ALIAS|/VERSION] or a path of a bundle.")],
+    ref: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, folder:/NAME or a path of a bundle.")],
     source: Annotated[Path, typer.Argument(metavar="IN", help="A .parquet, .csv or .jsonl file, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write; must not exist.")],
     trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
