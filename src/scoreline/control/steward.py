@@ -16,7 +16,8 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
-from scoreline.core.errors import BundleError, ScorelineError
+from scoreline.core.errors import ScorelineError
+from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
 from scoreline.operations.state import read_state
 from scoreline.records.spool import SpoolReader, segments
@@ -56,7 +57,7 @@ class Steward:
         self.ready = True
         self._moving = moving(refs)
         self._said: dict[str, str] = {}
-        self._failed: dict[str, BundleError] = {}
+        self._failed: dict[str, str] = {}
         self._folder = spool_folder(settings)
         self._reader = SpoolReader(self._folder)
         self._tallies = Tallies()
@@ -80,17 +81,19 @@ class Steward:
 
     def follow(self) -> None:
         """Follows for ever, in a thread of its own: a registry may take its time, and its client to load."""
-        while self._moving:
+        if not self._moving:
+            return
+        trust = verifier(self.settings)
+        while True:
             for ref in self._moving:
-                self._follow(ref)
+                self._follow(ref, trust)
             time.sleep(self.settings.registry.poll_ms / 1e3)
 
-    def _follow(self, ref: str) -> None:
+    def _follow(self, ref: str, trust: Verifier) -> None:
         """Assigns what a REF names by now; what cannot be assigned is said once, and what was assigned goes on."""
-        settings = self.settings
         said = ""
         try:
-            version = follow(ref, self._registries, verifier(settings), Path(settings.state_dir), self._failed)
+            version = follow(ref, self._registries, trust, Path(self.settings.state_dir), self._failed)
             if version:
                 log.info("%s names version %s now: assigned", ref, version)
         except (ScorelineError, OSError) as error:

@@ -27,13 +27,13 @@ def read_table(schema: Schema, columns: Mapping[str, Column], n_rows: int, conte
     A column is a numpy array of numbers or booleans of length `n_rows`, or a sequence of values as JSON has them.
     """
     unknown = [name for name in columns if _unknown(schema, name)]
-    absent = [field for field in schema.fields if field.source == "store" or field.name not in columns]
-    if unknown or any(field.default is None for field in absent):
+    absent = [at for at, field in enumerate(schema.fields) if field.source == "store" or field.name not in columns]
+    if unknown or any(schema.fields[at].default is None for at in absent):
         raise RowsRefused(_row_by_row(schema, columns, range(n_rows))[1] or [_no_field(name) for name in unknown])
     values = np.empty((n_rows, len(schema.fields)))
     doubtful: Mask | None = None
     for position, field in enumerate(schema.fields):
-        if field in absent:
+        if field.source == "store" or field.name not in columns:
             values[:, position] = field.default_value
             continue
         values[:, position], found = _numbers(field, columns[field.name])
@@ -45,8 +45,7 @@ def read_table(schema: Schema, columns: Mapping[str, Column], n_rows: int, conte
         if problems:
             raise RowsRefused(problems)
         values[rows] = read
-    taken = tuple(schema.index[field.name] for field in absent)
-    return Batch(values, context, dict.fromkeys(range(n_rows), taken) if taken else NO_DEFAULTS)
+    return Batch(values, context, dict.fromkeys(range(n_rows), tuple(absent)) if absent else NO_DEFAULTS)
 
 
 def within(field: Field, numbers: Floats) -> tuple[Floats, Mask | None]:

@@ -22,25 +22,25 @@ def follow(
     registries: Mapping[str, Registry],
     verifier: Verifier,
     state_dir: Path,
-    failed: MutableMapping[str, BundleError],
+    failed: MutableMapping[str, str],
 ) -> str:
     """Assigns the version a REF names now, where it is another than before; returns it, else an empty text.
 
-    `failed` keeps what failed its trial by digest: it is not tried again. Raises NotFound, RegistryDown or BundleError,
-    and then leaves what is assigned.
+    `failed` keeps what failed its trial by digest, and why: it is not tried again. Raises NotFound, RegistryDown or
+    BundleError, and then leaves what is assigned.
     """
     named = registry_of(ref, registries).resolve(ref)
     assigned = read_state(state_dir).models.get(named.name)
     if assigned is not None and assigned.digest == named.digest:
         return ""
     if named.digest in failed:
-        raise failed[named.digest]
+        raise BundleError(failed[named.digest])
     installed = install(ref, registries, verifier, state_dir)
     manifest = installed.manifest
     try:
         try_out(installed.path, manifest.digest)
     except BundleError as error:
-        failed[manifest.digest] = error
+        failed[manifest.digest] = str(error)
         raise
     state = read_state(state_dir)
     assignment = Assignment(manifest.version, manifest.digest)

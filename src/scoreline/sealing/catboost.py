@@ -17,7 +17,7 @@ import numpy as np
 from scoreline.core.errors import NotFound, SealRefused
 from scoreline.core.link import Floats
 from scoreline.sealing.ensembles import exported_trees
-from scoreline.sealing.graph import INPUT, DoubleTree, Graph
+from scoreline.sealing.graph import INPUT, Graph, constant_tree, splits_of
 from scoreline.sealing.trained import Iterations, TrainedModel
 
 TOLERANCE: Final = 1e-6
@@ -58,7 +58,7 @@ def read_catboost(model: object, _iterations: Iterations = "best") -> TrainedMod
     n_outputs = len(booster.classes_) if link == "softmax64" else 1
     n_features = len(booster.feature_names_)
     trees, base = exported_trees(_export(booster), n_outputs)
-    start = [DoubleTree(output, [-1], [-1], [0], [0.0], [True], [value]) for output, value in enumerate(base)]
+    start = [constant_tree(output, value) for output, value in enumerate(base)]
     graph = Graph(n_features)
     rounded = graph.cast(graph.cast(INPUT, "FLOAT"), "DOUBLE")
     scores = partial(_scores, booster, link, n_outputs)
@@ -75,7 +75,7 @@ def read_catboost(model: object, _iterations: Iterations = "best") -> TrainedMod
         classes=tuple(map(str, booster.classes_)) if n_outputs > 1 else (),
         twin=None,
         twin_reason="the model is one graph",
-        splits=_splits(trees),
+        splits=splits_of(trees),
         slopes=[],
         margins=None,
         scores=scores,
@@ -138,13 +138,3 @@ def _takes_missing(scores: Any, n_features: int, position: int) -> bool:
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     """The features' names, empty where they were given none and are numbered."""
     return () if list(names) == [str(number) for number in range(len(names))] else tuple(names)
-
-
-def _splits(trees: Sequence[DoubleTree]) -> list[tuple[int, float]]:
-    found = {
-        (int(feature), float(threshold))
-        for tree in trees
-        for left, feature, threshold in zip(tree.left, tree.feature, tree.threshold, strict=True)
-        if left != -1
-    }
-    return sorted(found)

@@ -33,7 +33,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from scoreline.core.errors import SealRefused
 from scoreline.sealing.columns import Column
-from scoreline.sealing.graph import DoubleTree, Graph
+from scoreline.sealing.graph import DoubleTree, Graph, constant_tree, splits_of
 from scoreline.sealing.prepare import linear, matrix
 from scoreline.sealing.trained import Split
 
@@ -82,7 +82,7 @@ def _forest(graph: Graph, estimator: Any, columns: Sequence[Column], n_outputs: 
     ]
     total = graph.trees(_as_float32(graph, matrix(graph, columns)), trees, n_outputs)
     mean = graph.add("Div", total, graph.constant(float(len(members))))
-    return Ending(mean, "identity", _splits(trees, rounded=True))
+    return Ending(mean, "identity", splits_of(trees, rounded=True))
 
 
 def _gradient_boosting(graph: Graph, estimator: Any, columns: Sequence[Column], n_outputs: int) -> Ending:
@@ -91,25 +91,25 @@ def _gradient_boosting(graph: Graph, estimator: Any, columns: Sequence[Column], 
     if estimator.init not in (None, "zero"):
         raise SealRefused("a GradientBoosting model that starts from another estimator (init) cannot be sealed")
     start = np.ravel(estimator._raw_predict_init(np.zeros((1, len(columns)), np.float32)))
-    trees = [_constant(output, value) for output, value in enumerate(start)] + [
+    trees = [constant_tree(output, value) for output, value in enumerate(start)] + [
         _tree(member.tree_, output, estimator.learning_rate * member.tree_.value[:, 0, 0])
         for stage in estimator.estimators_
         for output, member in enumerate(stage)
     ]
     margins = graph.trees(_as_float32(graph, matrix(graph, columns)), trees, n_outputs)
     link = _class_link(n_outputs) if is_classifier(estimator) else "identity"
-    return Ending(margins, link, _splits(trees, rounded=True))
+    return Ending(margins, link, splits_of(trees, rounded=True))
 
 
 def _hist_gradient_boosting(graph: Graph, estimator: Any, columns: Sequence[Column], n_outputs: int) -> Ending:
     if estimator.is_categorical_ is not None:
         raise SealRefused("HistGradientBoosting with its own categories cannot be sealed; encode them in the pipeline")
-    trees = [_constant(output, value) for output, value in enumerate(np.ravel(estimator._baseline_prediction))] + [
+    trees = [constant_tree(output, value) for output, value in enumerate(np.ravel(estimator._baseline_prediction))] + [
         _hist_tree(member.nodes, output) for stage in estimator._predictors for output, member in enumerate(stage)
     ]
     margins = graph.trees(matrix(graph, columns), trees, n_outputs)
     regression = "exp" if estimator.loss in ("poisson", "gamma") else "identity"
-    return Ending(margins, _class_link(n_outputs) if is_classifier(estimator) else regression, _splits(trees))
+    return Ending(margins, _class_link(n_outputs) if is_classifier(estimator) else regression, splits_of(trees))
 
 
 def _class_link(n_outputs: int) -> str:
@@ -143,24 +143,6 @@ def _hist_tree(nodes: Any, output: int) -> DoubleTree:
         missing_left=nodes["missing_go_to_left"],
         value=nodes["value"],
     )
-
-
-def _constant(output: int, value: float) -> DoubleTree:
-    return DoubleTree(output, [-1], [-1], [0], [0.0], [True], [value])
-
-
-def _splits(trees: Sequence[DoubleTree], *, rounded: bool = False) -> list[Split]:
-    """Every (column, threshold); where values are rounded, the float32 on both sides of it too."""
-    found: set[Split] = set()
-    for tree in trees:
-        for left, column, threshold in zip(tree.left, tree.feature, tree.threshold, strict=True):
-            if left != -1 and np.isfinite(threshold):
-                found.add((int(column), float(threshold)))
-                if rounded:
-                    at = np.float32(threshold)
-                    ends = np.array([-np.inf, np.inf], np.float32)
-                    found |= {(int(column), float(value)) for value in (at, *np.nextafter(at, ends))}
-    return sorted(found)
 
 
 _WRITERS: Final[Mapping[type, Callable[[Graph, Any, Sequence[Column], int], Ending]]] = {

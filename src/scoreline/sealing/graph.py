@@ -13,6 +13,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from scoreline.sealing.trained import Split
+
 INPUT: Final = "x"
 OUTPUT: Final = "y"
 _OPSETS: Final = (("", 21), ("ai.onnx.ml", 5))
@@ -32,6 +34,24 @@ class DoubleTree:
     threshold: Sequence[float]
     missing_left: Sequence[bool]
     value: Sequence[float]
+
+
+def constant_tree(output: int, value: float) -> DoubleTree:
+    return DoubleTree(output, [-1], [-1], [0], [0.0], [True], [value])
+
+
+def splits_of(trees: Sequence[DoubleTree], *, rounded: bool = False) -> list[Split]:
+    """Every (column, threshold); where values are rounded, the float32 on both sides of it too."""
+    found: set[Split] = set()
+    for tree in trees:
+        for left, column, threshold in zip(tree.left, tree.feature, tree.threshold, strict=True):
+            if left != -1 and np.isfinite(threshold):
+                found.add((int(column), float(threshold)))
+                if rounded:
+                    at = np.float32(threshold)
+                    ends = np.array([-np.inf, np.inf], np.float32)
+                    found |= {(int(column), float(value)) for value in (at, *np.nextafter(at, ends))}
+    return sorted(found)
 
 
 class Graph:

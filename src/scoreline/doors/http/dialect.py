@@ -1,7 +1,7 @@
 """What a dialect is: how one protocol writes rows, answers and refusals. Endpoint and scorer are the same for all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from scoreline.core.batch import Batch, Context
@@ -56,10 +56,13 @@ def check_json_type(headers: Mapping[bytes, bytes]) -> None:
         raise WrongType("a web page of another site must send application/json")
 
 
-def plain_refusal(error: ScorelineError, word: str, **extra: Any) -> Answer:
-    """A refusal as the model servers write it: a JSON object with the reason under `word`, then every problem."""
+def plain_refusal(error: ScorelineError, word: str, code: Callable[[int], str] | None = None) -> Answer:
+    """A refusal as the model servers write it: a JSON object with the reason under `word`, then every problem.
+
+    `code` gives an `error_code` by status, for protocols that have one.
+    """
     status, headers, _, detail = described(error)
-    body: dict[str, Any] = {word: detail, **extra}
+    body: dict[str, Any] = {word: detail} | ({"error_code": code(status)} if code else {})
     if isinstance(error, RowsRefused):
         told = [f"row {found.row}, field {found.field!r}: {found.problem}" for found in error.problems[:_TOLD]]
         more = "" if len(error.problems) <= _TOLD else f"; and {len(error.problems) - _TOLD} more, see errors"

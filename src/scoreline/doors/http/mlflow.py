@@ -57,9 +57,7 @@ class MlflowDialect:
 
     @staticmethod
     def refuse(error: ScorelineError) -> Answer:
-        answer = plain_refusal(error, "message")
-        code = _CODES.get(answer[0], "BAD_REQUEST" if answer[0] < 500 else "INTERNAL_ERROR")
-        return plain_refusal(error, "message", error_code=code)
+        return plain_refusal(error, "message", _code)
 
     def _read_json(self, body: Body, context: Context) -> Batch:
         found = read_object(body, nan_is_null=True)
@@ -114,6 +112,10 @@ class MlflowDialect:
             return texts  # the schema refuses the whole column
         field = self._schema.fields[position]
         return [text_value(field, text) for text in texts]
+
+
+def _code(status: int) -> str:
+    return _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
 
 
 def _flat(values: Any) -> list[Any]:

@@ -1,0 +1,54 @@
+"""Following a moving REF: the good is assigned, what fails its trial is tried once, and what was assigned goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from models import misdirect, opened, sealed_bundle, trust
+from scoreline.core.errors import BundleError
+from scoreline.operations import follow as followed
+from scoreline.operations.follow import follow, moving
+from scoreline.operations.state import State, read_state, write_state
+from scoreline.registries.folder import FolderRegistry
+
+REF = "folder:/m@champion"
+
+
+def test_what_fails_its_trial_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad, state_dir = sealed_bundle(tmp_path), sealed_bundle(tmp_path, version="2"), tmp_path / "state"
+    misdirect(bad)
+    write_state(state_dir, State({}))
+    trials: list[str] = []
+    real = followed.try_out
+
+    def counted(path: Path, digest: str) -> None:
+        trials.append(digest)
+        real(path, digest)
+
+    monkeypatch.setattr(followed, "try_out", counted)
+    known, failed = {"folder": FolderRegistry(tmp_path)}, dict[str, str]()
+
+    def look() -> str:
+        return follow(REF, known, trust(tmp_path), state_dir, failed)
+
+    (tmp_path / "m@champion").write_text("1")
+    assert (look(), look()) == ("1", "")
+    (tmp_path / "m@champion").write_text("2")
+    told = []
+    for _ in range(3):
+        with pytest.raises(BundleError, match="ended the process that tried it") as caught:
+            look()
+        told.append(caught.value)
+    assert len({id(error) for error in told}) == 3, "one error raised again would grow by its trace each time"
+    assert trials == [opened(path).manifest.digest for path in (good, bad)]
+    assert read_state(state_dir).models["m"].version == "1"
+
+
+def test_only_refs_that_may_move_are_followed() -> None:
+    fixed = ["models:/m/3", "folder:/m/1.0-rc", "bundles/m-1"]
+    assert moving(["models:/m@champion", "models:/m/Production", "folder:/m", "folder:/m@a", *fixed]) == [
+        "models:/m@champion",
+        "models:/m/Production",
+        "folder:/m",
+        "folder:/m@a",
+    ]
