@@ -40,7 +40,7 @@ def write_state(state_dir: Path, state: State) -> None:
     state_dir.mkdir(parents=True, exist_ok=True)
     temporary = state_dir / f".{FILE}.{os.getpid()}"
     temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps({"format": FORMAT, **asdict(state)}, sort_keys=True, indent=1))
+    temporary.write_text(json.dumps({"format": FORMAT, **asdict(state)}, sort_keys=True))
     temporary.replace(state_dir / FILE)
 
 
