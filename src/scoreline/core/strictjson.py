@@ -2,6 +2,7 @@
 
 import json
 import math
+from codecs import BOM_UTF8
 from functools import cache, partial
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ def strict_json(raw: Body, *, finite: bool = True, nan_is_null: bool = False) ->
     With `finite` a number too large for float64 is refused too; without, it becomes infinite for the caller to name.
     `nan_is_null` is for callers whose own library writes a missing number as NaN.
     """
+    if raw.startswith(BOM_UTF8):
+        raise ValueError("it begins with a byte order mark (BOM); send the text alone")
     try:
         return _decoder(finite, nan_is_null).decode(raw.decode())
     except UnicodeDecodeError:
