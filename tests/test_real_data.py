@@ -29,6 +29,7 @@ from scoreline.signing import TrustStore, generate_keys
 from service import SealedModel, run_scoreline, serving
 
 CHUNK = 1000
+SERVED = 5001
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,10 @@ def test_a_lightgbm_model_of_the_same_policies_is_sealed_with_the_librarys_own_b
 def test_a_pipeline_on_the_raw_columns_scores_every_policy_as_the_trainer_does(
     motor: MotorModel, tmp_path: Path, ending: str
 ) -> None:
-    """Words are texts, as files and callers have them; the scores are compared on all policies, outcomes too."""
+    """Words are texts, as files and callers have them; the scores are compared on all policies, outcomes too.
+
+    Over HTTP every answer to 5,000 of them is the score found without a door.
+    """
     rows = raw_policies(motor.rows)
     model = claim_pipeline(ending).fit(rows, motor_policies()[0]["ClaimOcc"])
     generate_keys(tmp_path / "signing.key", tmp_path / "signing.pub")
@@ -111,6 +115,11 @@ def test_a_pipeline_on_the_raw_columns_scores_every_policy_as_the_trainer_does(
     for number in range(0, len(rows), 997):
         (alone,) = score(read_rows(bundle.manifest.schema, [rows.iloc[number].to_dict()], Context(0)))
         assert alone.margins == tuple(found.margins[number])
+    sent = rows.head(SERVED).to_dict("records")
+    with serving(SealedModel(out, out, tmp_path / "signing.pub"), folder=tmp_path / "served") as service:
+        answers = service.post(sent[:-1]).json()["predictions"] + [service.post(sent[-1]).json()]
+    assert [answer["p"] for answer in answers] == found.scores[:SERVED, 0].tolist()
+    assert [answer["outcome"] == "review" for answer in answers] == (theirs[:SERVED] >= 0.1).tolist()
 
 
 def test_served_over_http_every_policy_has_the_score_of_its_margin_and_is_recorded_with_it(

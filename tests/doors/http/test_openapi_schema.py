@@ -59,7 +59,7 @@ def test_units_ranges_categories_and_defaults_are_shown() -> None:
             "x-unit": "EUR",
         },
         "country": {"type": ["string", "null"], "enum": ["at", "de", None], "default": "de"},
-        "age": {"type": ["integer", "null"]},
+        "age": {"type": ["integer", "null"], "minimum": -(2**53), "maximum": 2**53},
     }
     assert shown["required"] == ["amount"]
     assert shown["additionalProperties"] is False

@@ -83,10 +83,8 @@ def _property(field: Field) -> dict[str, Any]:
         found["enum"] = list(field.categories) + ([None] if field.nullable else [])
         if field.unseen == "missing":
             del found["enum"]
-    if field.minimum is not None:
-        found["minimum"] = field.minimum
-    if field.maximum is not None:
-        found["maximum"] = field.maximum
+    if field.type in ("number", "integer"):
+        found["minimum"], found["maximum"] = field.bounds
     if field.default is not None and not (isinstance(field.default, float) and math.isnan(field.default)):
         found["default"] = field.default
     text = ". ".join(part for part in (field.description, f"Unit: {field.unit}" if field.unit else "") if part)
