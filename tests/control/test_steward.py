@@ -12,7 +12,8 @@ import pytest
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.decision import Decisions
 from scoreline.operations.state import Assignment, State, write_state
-from scoreline.records.spool import SpoolWriter, segments
+from scoreline.records.segments import segment_name, segments
+from scoreline.records.spool import SpoolWriter
 from scoreline.settings import Settings
 from service import CHURN_ROW, FRAUD_ROW, SealedModel, serving, wait_until
 
@@ -82,13 +83,15 @@ def test_it_goes_on_tailing_whatever_lies_in_the_spool(sealed: SealedModel, tmp_
     writer.write(decided(sealed, 2))
     writer.close()
     (first,) = segments(spool)
-    raw = first.read_bytes()
+    raw = first.path.read_bytes()
     if damage == "unreadable name":
-        (spool / "x.seg").mkdir()
+        (spool / segment_name("f" * 24, 0)).mkdir()
     elif damage == "empty file":
-        (spool / "0.seg").write_bytes(b"")
+        (spool / segment_name("0" * 24, 0)).write_bytes(b"")
     else:
-        first.write_bytes({"zeros": raw + b"\0" * 64, "torn": raw + raw[8:60], "noise": raw + b"\xff" * 64}[damage])
+        first.path.write_bytes(
+            {"zeros": raw + b"\0" * 64, "torn": raw + raw[8:60], "noise": raw + b"\xff" * 64}[damage]
+        )
     steward = Steward(Settings(state_dir=str(tmp_path)))
     write_state(tmp_path, State({}))
 

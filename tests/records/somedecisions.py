@@ -64,6 +64,9 @@ def any_decisions(draw: st.DrawFn) -> Decisions:
         defaulted={row: draw(positions) for row in range(n_rows) if draw(st.booleans())},
         degraded=draw(positions),
         model_ns=draw(st.integers(0, 2**40)),
+        entities=[draw(st.sampled_from((b"", b"e" * 16, b"\0" * 16))) for _ in range(n_rows)]
+        if draw(st.booleans())
+        else (),
     )
 
 
@@ -71,5 +74,5 @@ def exactly(decisions: Decisions) -> tuple[Any, ...]:
     """All of some decisions, floats as their bits."""
     columns = [(found.shape, found.tobytes()) for found in (decisions.values, decisions.margins, decisions.scores)]
     defaulted = {row: tuple(positions) for row, positions in decisions.defaulted.items()}
-    small = (tuple(decisions.outcomes), tuple(decisions.degraded), decisions.model_ns)
+    small = (tuple(decisions.outcomes), tuple(decisions.degraded), decisions.model_ns, tuple(decisions.entities))
     return decisions.base, decisions.author, decisions.context, columns, defaulted, small

@@ -19,7 +19,8 @@ from scoreline.core.batch import NO_DEFAULTS, Batch, Context
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.records.frames import MAGIC
-from scoreline.records.spool import READ_BYTES, SpoolReader, SpoolWriter, read_spool, recorded, segments
+from scoreline.records.segments import READ_BYTES, segment_name, segments
+from scoreline.records.spool import SpoolReader, SpoolWriter, read_spool, recorded
 
 SEGMENT = 1 << 20
 
@@ -64,9 +65,21 @@ def test_a_segment_that_is_full_is_followed_by_the_next(tmp_path: Path) -> None:
     writer.close()
     found = segments(tmp_path)
     assert len(found) > 5
-    assert all(file.stat().st_size < 4096 + 1000 for file in found)
-    assert all(file.read_bytes().startswith(MAGIC) for file in found)
+    assert all(segment.path.stat().st_size < 4096 + 1000 for segment in found)
+    assert all(segment.path.read_bytes().startswith(MAGIC) for segment in found)
     assert bases(tmp_path) == followed == list(range(200))
+
+
+def test_segments_of_a_writer_are_numbered_without_a_gap_and_final_once_it_goes_on(tmp_path: Path) -> None:
+    writer, author = SpoolWriter(tmp_path, 4096), author_of(n_fields=20)
+    for base in range(50):
+        writer.write(decisions_of(author, base))
+    found = segments(tmp_path)
+    assert [segment.number for segment in found] == list(range(len(found)))
+    assert len({segment.writer for segment in found}) == 1
+    assert [segment.is_final for segment in found] == [True] * (len(found) - 1) + [False]
+    writer.close()
+    assert found[-1].is_final
 
 
 def test_two_models_share_a_spool(tmp_path: Path) -> None:
@@ -94,7 +107,7 @@ def test_a_reader_hands_on_each_decision_once_and_knows_its_lag(tmp_path: Path) 
     assert tail.read() == []
     for base in range(5):
         writer.write(decisions_of(author, base, n_rows=base + 1))
-    assert tail.reader.lag_bytes == segments(tmp_path)[0].stat().st_size - len(MAGIC)
+    assert tail.reader.lag_bytes == segments(tmp_path)[0].path.stat().st_size - len(MAGIC)
     assert tail.read() == [0, 1, 2, 3, 4]
     assert tail.reader.lag_bytes == 0
     assert tail.read() == []
@@ -106,12 +119,12 @@ def test_a_reader_that_meets_half_a_frame_takes_it_when_it_is_whole(tmp_path: Pa
     writer, author = SpoolWriter(tmp_path / "whole", SEGMENT), author_of()
     for base in range(3):
         writer.write(decisions_of(author, base))
-    raw = segments(tmp_path / "whole")[0].read_bytes()
+    raw = segments(tmp_path / "whole")[0].path.read_bytes()
     spool = tmp_path / "growing"
     spool.mkdir()
     tail, found = Tail(spool), []
     for size in range(len(raw) + 1):
-        (spool / "1-1.seg").write_bytes(raw[:size])
+        (spool / segment_name("0" * 24, 0)).write_bytes(raw[:size])
         found += tail.read()
     assert found == [0, 1, 2]
     assert tail.reader.lag_bytes == 0
@@ -125,7 +138,7 @@ def test_a_torn_tail_hides_nothing_of_other_segments(tmp_path: Path) -> None:
             writer.write(decisions_of(author, base))
         writer.close()
     torn, _ = segments(tmp_path)
-    torn.write_bytes(torn.read_bytes()[:-1])
+    torn.path.write_bytes(torn.path.read_bytes()[:-1])
     assert bases(tmp_path) == Tail(tmp_path).read() == [0, 1, 10, 11, 12]
 
 
@@ -135,7 +148,7 @@ def test_frames_larger_than_one_read_are_read(tmp_path: Path, n_rows: int) -> No
     for base in range(3):
         writer.write(decisions_of(author, base, n_rows=n_rows))
     (segment,) = segments(tmp_path)
-    assert (segment.stat().st_size > 3 * READ_BYTES) == (n_rows == 60_000)
+    assert (segment.path.stat().st_size > 3 * READ_BYTES) == (n_rows == 60_000)
     tail, found = Tail(tmp_path), []
     for _ in range(20):
         found += tail.read()
@@ -152,6 +165,7 @@ def test_the_death_of_a_writer_loses_nothing_it_has_written(tmp_path: Path) -> N
     ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parent, timeout=60)
     assert ended.returncode == -9
     assert bases(tmp_path) == list(range(50))
+    assert segments(tmp_path)[0].is_final
 
 
 @pytest.fixture
@@ -170,7 +184,7 @@ def allow(n_bytes: int) -> None:
 def test_a_disk_that_fills_at_any_byte_refuses_the_decision_and_spoils_none(tmp_path: Path, file_limit: None) -> None:
     author = author_of(outcomes=("approve", "decline"))
     SpoolWriter(tmp_path / "probe", SEGMENT).write(decisions_of(author, 0))
-    size = segments(tmp_path / "probe")[0].stat().st_size
+    size = segments(tmp_path / "probe")[0].path.stat().st_size
     for room in range(size + 1):
         folder = tmp_path / str(room)
         writer = SpoolWriter(folder, SEGMENT)
@@ -251,7 +265,7 @@ def test_a_spool_folder_that_is_gone_is_refused_with_nothing_of_its_path(tmp_pat
 
 def test_segments_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     SpoolWriter(tmp_path, SEGMENT).write(decisions_of(author_of(), 1))
-    assert segments(tmp_path)[0].stat().st_mode & 0o077 == 0
+    assert segments(tmp_path)[0].path.stat().st_mode & 0o077 == 0
 
 
 def test_a_score_is_recorded_before_it_is_given_and_not_given_where_it_is_not(tmp_path: Path) -> None:

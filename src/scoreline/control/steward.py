@@ -21,7 +21,8 @@ from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
 from scoreline.operations.state import read_state
-from scoreline.records.spool import SpoolReader, segments
+from scoreline.records.segments import segments
+from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app

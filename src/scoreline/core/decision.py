@@ -47,6 +47,7 @@ class Decision:
     outcome: str | None
     defaulted: tuple[str, ...]
     degraded: tuple[str, ...]
+    entity: bytes = b""
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Decisions:
     """The decisions of one batch, in columns; row i of every column is decision i.
 
     `values` float64 (n_rows, n_fields) as used; `margins` and `scores` float64 (n_rows, n_outputs);
-    `outcomes` positions in `author.outcomes`, or empty; `model_ns` the engine's time.
+    `outcomes` positions in `author.outcomes`, or empty; `model_ns` the engine's time; `entities` as in `Batch`.
     """
 
     base: int
@@ -67,6 +68,7 @@ class Decisions:
     defaulted: Mapping[int, Sequence[int]]
     degraded: Sequence[int]
     model_ns: int
+    entities: Sequence[bytes] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -87,6 +89,7 @@ class Decisions:
             outcome=author.outcomes[self.outcomes[row]] if self.outcomes else None,
             defaulted=tuple(names[i] for i in positions if i not in self.degraded),
             degraded=tuple(names[i] for i in self.degraded),
+            entity=self.entities[row] if self.entities else b"",
         )
 
     def __iter__(self) -> Iterator[Decision]:

@@ -16,7 +16,7 @@ import numpy as np
 from scoreline.core.batch import Context
 from scoreline.core.decision import Author, Decisions, same_author
 
-MAGIC: Final = b"SLSPOOL1"
+MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
 _AUTHOR: Final = 0
 _DECISIONS: Final = 1
@@ -48,6 +48,7 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
             decisions.defaulted,
             decisions.degraded,
             decisions.model_ns,
+            decisions.entities,
         )
     )
 
@@ -95,7 +96,7 @@ def _author(found: dict[str, object]) -> Author:
 
 def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:
     index, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
-    outcomes, defaulted, degraded, model_ns = rest
+    outcomes, defaulted, degraded, model_ns, entities = rest
 
     def column(raw: object) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return np.frombuffer(raw, dtype="<f8").reshape(n_rows, -1)  # type: ignore[call-overload, no-any-return]
@@ -111,4 +112,5 @@ def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:
         defaulted=defaulted,  # type: ignore[arg-type]
         degraded=degraded,  # type: ignore[arg-type]
         model_ns=model_ns,  # type: ignore[arg-type]
+        entities=entities,  # type: ignore[arg-type]
     )

@@ -7,6 +7,7 @@ Delivery order of a decision:
 A write that does not go through whole is taken back, and the request refused.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +19,11 @@ from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.core.ports import Score, Sink
-from scoreline.records.frames import MAGIC, frame_author, frame_decisions, read_frames, whole_frame
+from scoreline.records.frames import MAGIC, frame_author, frame_decisions, read_frames
+from scoreline.records.segments import BEGIN, Segment, new_writer, read_piece, segment_name, segments
 
-SUFFIX: Final = ".seg"
 RETRY_AFTER_S: Final = 5
 LOOK_NS: Final = 1_000_000_000
-READ_BYTES: Final = 4 * 1024 * 1024
 
 
 class SpoolWriter:
@@ -32,6 +32,8 @@ class SpoolWriter:
     def __init__(self, folder: Path, segment_bytes: int) -> None:
         self._folder = folder
         self._segment_bytes = segment_bytes
+        self._writer = new_writer(time.time_ns())
+        self._number = 0
         self._fd = -1
         self._size = 0
         self._looked_ns = 0
@@ -65,21 +67,29 @@ class SpoolWriter:
         return os.fstat(self._fd).st_nlink == 0
 
     def _begin_segment(self) -> None:
+        """A file gets its name once it is locked and begun: nobody takes it for one that has ended."""
         self.close()
-        path = self._folder / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise RecordRefused(f"no spool segment can be begun: {error.strerror}", RETRY_AFTER_S) from None
+        name = segment_name(self._writer, self._number)
+        path = self._folder / f".{name}"
         self._size = 0
         self._authors, self._kept = {}, []
         try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._append(MAGIC)
+            path.rename(self._folder / name)
+        except OSError as error:
+            self._abandon(path)
+            raise RecordRefused(f"no spool segment can be begun: {error.strerror}", RETRY_AFTER_S) from None
         except RecordRefused:
-            self.close()
-            with suppress(OSError):
-                path.unlink()
+            self._abandon(path)
             raise
+        self._number += 1
+
+    def _abandon(self, path: Path) -> None:
+        self.close()
+        with suppress(OSError):
+            path.unlink()
 
     def _append(self, frame: bytes | bytearray) -> None:
         try:
@@ -119,43 +129,31 @@ class SpoolReader:
 
     def read(self, take: Callable[[Decisions], None]) -> int:
         """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions."""
-        return sum(self._read_segment(path, take) for path in segments(self._folder))
+        return sum(self._read_segment(segment, take) for segment in segments(self._folder))
 
-    def _read_segment(self, path: Path, take: Callable[[Decisions], None]) -> int:
-        offset = self._offsets.get(path.name, len(MAGIC))
-        if path.stat().st_size <= offset:
+    def _read_segment(self, segment: Segment, take: Callable[[Decisions], None]) -> int:
+        offset = self._offsets.get(segment.path.name, BEGIN)
+        if segment.path.stat().st_size <= offset:
             return 0
-        with path.open("rb") as file:
-            file.seek(offset)
-            raw = file.read(READ_BYTES)
-            if len(raw) == READ_BYTES and not whole_frame(raw):
-                raw += file.read()
-        rows = read = 0
-        for decisions, end in read_frames(raw, self._authors.setdefault(path.name, {})):
-            read = end
-            if decisions is not None:
-                take(decisions)
-                rows += len(decisions)
-        self._offsets[path.name] = offset + read
-        return rows
+        found, end = read_piece(segment.path, offset, self._authors.setdefault(segment.path.name, {}))
+        for decisions in found:
+            take(decisions)
+        self._offsets[segment.path.name] = end
+        return sum(map(len, found))
 
     @property
     def lag_bytes(self) -> int:
         """Bytes appended and not yet read."""
         return sum(
-            max(0, path.stat().st_size - self._offsets.get(path.name, len(MAGIC))) for path in segments(self._folder)
+            max(0, segment.path.stat().st_size - self._offsets.get(segment.path.name, BEGIN))
+            for segment in segments(self._folder)
         )
-
-
-def segments(folder: Path) -> list[Path]:
-    """The segments of a spool, oldest first."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
 
 
 def read_spool(folder: Path) -> Iterator[Decisions]:
     """Every decision recorded in a spool, in the order each segment was written."""
-    for path in segments(folder):
-        raw = path.read_bytes()
+    for segment in segments(folder):
+        raw = segment.path.read_bytes()
         for decisions, _ in read_frames(raw[len(MAGIC) :], {}):
             if decisions is not None:
                 yield decisions

@@ -1,0 +1,126 @@
+"""A decision as one row of a table, and its leaf in the tree of hashes: the form databases, files and audit share.
+
+Columns of numbers are the bytes of little-endian float64; `defaulted` and `degraded` are little-endian uint16 positions
+of fields. What is the same for all decisions of a version stands in its `Author`, known by `author_key`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from scoreline.core.batch import Context
+from scoreline.core.decision import Author, Decisions, same_author
+from scoreline.core.link import Floats
+
+SALT_BYTES: Final = 16
+_LEAF: Final = b"\0"
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Row(NamedTuple):
+    """One decision. `id` is the 16 bytes of its UUID; `entity` is empty where it was not told; `outcome` -1: none."""
+
+    id: bytes
+    time_ns: int
+    entity: bytes
+    caller: str
+    request_id: str
+    trace: str
+    values: bytes
+    margins: bytes
+    scores: bytes
+    outcome: int
+    defaulted: bytes
+    degraded: bytes
+    model_ns: int
+
+
+def rows_of(decisions: Decisions) -> Iterator[Row]:
+    """The rows of a request's decisions, in their order."""
+    context, n_rows = decisions.context, len(decisions)
+    time_ns, caller, request_id, trace = context.time_ns, context.caller, context.request_id, context.trace
+    columns = decisions.values, decisions.margins, decisions.scores
+    values, margins, scores = (_cells(column) for column in columns)
+    entities = decisions.entities or (b"",) * n_rows
+    outcomes = decisions.outcomes or (-1,) * n_rows
+    degraded, model_ns, base = _positions(tuple(decisions.degraded)), decisions.model_ns, decisions.base
+    for row in range(n_rows):
+        yield Row(
+            (base | row).to_bytes(16, "big"),
+            time_ns,
+            entities[row],
+            caller,
+            request_id,
+            trace,
+            values[row],
+            margins[row],
+            scores[row],
+            outcomes[row],
+            _positions(tuple(decisions.defaulted.get(row, ()))),
+            degraded,
+            model_ns,
+        )
+
+
+def decisions_of(row: Row, author: Author) -> Decisions:
+    """One row as the decisions of one row; its id is the base."""
+    defaulted = _unpack(row.defaulted)
+    return Decisions(
+        base=int.from_bytes(row.id, "big"),
+        author=author,
+        context=Context(row.time_ns, row.request_id, row.caller, row.trace),
+        values=_column(row.values),
+        margins=_column(row.margins),
+        scores=_column(row.scores),
+        outcomes=(row.outcome,) if row.outcome >= 0 else (),
+        defaulted={0: defaulted} if defaulted else {},
+        degraded=_unpack(row.degraded),
+        model_ns=row.model_ns,
+        entities=(row.entity,) if row.entity else (),
+    )
+
+
+def author_json(author: Author) -> str:
+    """An author in canonical JSON: sorted keys, no spaces."""
+    return json.dumps(asdict(author), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def author_of(text: str) -> Author:
+    found = json.loads(text)
+    return same_author(Author(**{key: tuple(part) if isinstance(part, list) else part for key, part in found.items()}))
+
+
+@lru_cache(maxsize=64)
+def author_key(author: Author) -> bytes:
+    """The 32 bytes that name an author: SHA-256 of its canonical JSON."""
+    return hashlib.sha256(author_json(author).encode()).digest()
+
+
+def leaf(salt: bytes, author: bytes, row: Row) -> bytes:
+    """SHA-256 over zero byte, salt, and author key and row in msgpack. Without the salt nobody can guess the row."""
+    return hashlib.sha256(_LEAF + salt + _encode((author, *row))).digest()
+
+
+def _cells(column: Floats) -> list[bytes]:
+    """Each row's bytes."""
+    raw, width = np.ascontiguousarray(column, dtype="<f8").tobytes(), 8 * column.shape[1]
+    return [raw[start : start + width] for start in range(0, len(raw), width)] if width else [b""] * len(column)
+
+
+def _column(raw: bytes) -> Floats:
+    return np.frombuffer(raw, dtype="<f8").reshape(1, -1)
+
+
+@lru_cache(maxsize=1024)
+def _positions(found: tuple[int, ...]) -> bytes:
+    return np.array(found, dtype="<u2").tobytes()
+
+
+def _unpack(raw: bytes) -> tuple[int, ...]:
+    return tuple(np.frombuffer(raw, dtype="<u2").tolist())

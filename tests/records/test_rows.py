@@ -1,0 +1,49 @@
+"""A decision as a row of a table is the decision; its leaf changes with every part of it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from somedecisions import any_decisions, author_of, decisions_of
+
+from scoreline.core.decision import Decision, Decisions
+from scoreline.records.rows import author_json, author_key, leaf, rows_of
+from scoreline.records.rows import author_of as author_of_json
+from scoreline.records.rows import decisions_of as decisions_of_row
+
+SALT = b"s" * 16
+
+
+def exactly(decision: Decision) -> str:
+    return repr(decision)  # NaN is not equal to itself
+
+
+@given(any_decisions())
+def test_every_row_comes_back_as_the_decision_it_was(decisions: Decisions) -> None:
+    rows = list(rows_of(decisions))
+    assert len(rows) == len(decisions)
+    for row, decision in zip(rows, decisions, strict=True):
+        (found,) = decisions_of_row(row, decisions.author)
+        assert exactly(found) == exactly(decision)
+        assert list(rows_of(decisions_of_row(row, decisions.author))) == [row]
+
+
+@given(any_decisions())
+def test_an_author_comes_back_from_its_json_under_the_same_key(decisions: Decisions) -> None:
+    found = author_of_json(author_json(decisions.author))
+    assert found == decisions.author
+    assert author_key(found) == author_key(decisions.author)
+
+
+@given(st.integers(0, 12))
+def test_a_leaf_changes_with_any_part_of_the_row_its_author_and_its_salt(place: int) -> None:
+    (row,) = rows_of(decisions_of(author_of(), 1))
+    author = author_key(author_of())
+    changed = (
+        row[place] + 1
+        if isinstance(row[place], int)
+        else row[place] + type(row[place])([65])
+        if isinstance(row[place], bytes)
+        else row[place] + "A"
+    )
+    other = row._replace(**{row._fields[place]: changed})
+    assert len({leaf(SALT, author, row), leaf(SALT, author, other), leaf(b"t" * 16, author, row)}) == 3
+    assert leaf(SALT, author_key(author_of("churn")), row) != leaf(SALT, author, row)
