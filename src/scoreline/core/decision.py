@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from scoreline.core import ids
 from scoreline.core.batch import Context
@@ -32,6 +33,12 @@ class Author:
 def same_author(author: Author) -> Author:
     """One object for equal authors: a version that answers again is named in the record once, and kept once."""
     return author
+
+
+def author_from(facts: Mapping[str, Any]) -> Author:
+    """The author with these facts, as `dataclasses.asdict` gave them and JSON or msgpack kept them."""
+    given: dict[str, Any] = {name: tuple(found) if isinstance(found, list) else found for name, found in facts.items()}
+    return same_author(Author(**given))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from scoreline.core.batch import Context
-from scoreline.core.decision import Author, Decisions, same_author
+from scoreline.core.decision import Author, Decisions, author_from
 
 MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
@@ -69,7 +69,7 @@ def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisi
         offset += _HEAD.size + length
         kind, *parts = _decode(payload)
         if kind == _AUTHOR:
-            authors[parts[0]] = _author(parts[1])
+            authors[parts[0]] = author_from(parts[1])
             yield None, offset
         else:
             yield _decisions(parts, authors), offset
@@ -87,11 +87,6 @@ def _frame(payload: tuple[object, ...]) -> bytearray:
     body = memoryview(frame)[_HEAD.size :]
     _HEAD.pack_into(frame, 0, len(body), zlib.crc32(body))
     return frame
-
-
-def _author(found: dict[str, object]) -> Author:
-    facts = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-    return same_author(Author(**facts))  # type: ignore[arg-type]
 
 
 def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:

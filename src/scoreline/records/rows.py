@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from scoreline.core.batch import Context
-from scoreline.core.decision import Author, Decisions, same_author
+from scoreline.core.decision import Author, Decisions, author_from
 from scoreline.core.link import Floats
 
 SALT_BYTES: Final = 16
@@ -92,8 +92,7 @@ def author_json(author: Author) -> str:
 
 
 def author_of(text: str) -> Author:
-    found = json.loads(text)
-    return same_author(Author(**{key: tuple(part) if isinstance(part, list) else part for key, part in found.items()}))
+    return author_from(json.loads(text))
 
 
 @lru_cache(maxsize=64)
