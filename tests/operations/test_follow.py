@@ -36,7 +36,7 @@ def test_what_fails_its_trial_is_tried_once(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "m@champion").write_text("2")
     told = []
     for _ in range(3):
-        with pytest.raises(BundleError, match="ended the process that tried it") as caught:
+        with pytest.raises(BundleError, match="points beyond what it holds") as caught:
             look()
         told.append(caught.value)
     assert len({id(error) for error in told}) == 3, "one error raised again would grow by its trace each time"
