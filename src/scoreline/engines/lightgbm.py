@@ -42,7 +42,7 @@ class LightGBMEngine:
         self.name = f"lightgbm {library_version()}"
         if not is_sound_text(model, n_fields, n_outputs):  # the library would read beyond it, or end the process
             raise EngineFailed(
-                f"{self.name}: the model file is not LightGBM's text, cut, of other sizes, or points beyond what it holds"
+                f"{self.name}: the model file is not its text, cut, of other sizes, or points beyond what it holds"
             )
         n_iterations = ctypes.c_int()
         self._check(

@@ -86,7 +86,7 @@ def _lead(trees: Sequence[dict[bytes, bytes]], n_fields: int) -> bool:
 
 
 def _has_categories(tree: dict[bytes, bytes]) -> bool:
-    """Whether every split by category has its own piece of the tree's bits; its threshold is the number of the piece."""
+    """Whether every split by category has a piece of the tree's bits: its threshold is the number of that piece."""
     n_pieces, n_inner = int(tree[b"num_cat"]), int(tree[b"num_leaves"]) - 1
     by_category = _listed(tree, b"decision_type", n_inner) & _BY_CATEGORY > 0
     pieces = np.array(tree[b"threshold"].split(), np.float64)[by_category]
