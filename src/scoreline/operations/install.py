@@ -16,6 +16,8 @@ from scoreline.core.errors import BundleError, NotFound, RegistryDown
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref, Version, is_path
+from scoreline.operations.files import replace_text
+from scoreline.operations.tried import try_once
 
 log = logging.getLogger("scoreline.install")
 
@@ -36,6 +38,13 @@ def registry_of(ref: str, registries: Mapping[str, Registry]) -> Registry:
     return registries[scheme]
 
 
+def install_tried(ref: str, registries: Mapping[str, Registry], verifier: Verifier, state_dir: Path) -> Installed:
+    """Installs what a REF points to and tries it out, if it was not before; raises as `install`."""
+    installed = install(ref, registries, verifier, state_dir)
+    try_once(installed.path, installed.manifest.digest, state_dir)
+    return installed
+
+
 def install(ref: str, registries: Mapping[str, Registry], verifier: Verifier, state_dir: Path) -> Installed:
     """Verifies what a REF points to and writes those bytes under its digest.
 
@@ -49,13 +58,13 @@ def install(ref: str, registries: Mapping[str, Registry], verifier: Verifier, st
     registry = registry_of(ref, registries)
     try:
         version = registry.resolve(ref)
-        installed = _copy(version.digest, verifier, state_dir)
+        installed = installed_copy(version.digest, verifier, state_dir)
         if installed is None:
             installed = _fetch(registry, version, verifier, state_dir)
     except RegistryDown as down:
         return _last_known(ref, verifier, state_dir, down)
     _agree(version, installed.manifest)
-    _replace(_memory(ref, state_dir), version.digest)
+    replace_text(_memory(ref, state_dir), version.digest)
     return installed
 
 
@@ -69,7 +78,8 @@ def _agree(version: Version, manifest: Manifest) -> None:
         )
 
 
-def _copy(digest: str, verifier: Verifier, state_dir: Path) -> Installed | None:
+def installed_copy(digest: str, verifier: Verifier, state_dir: Path) -> Installed | None:
+    """The bundle of a digest in the state folder; None where there is none, or none that is verified."""
     path = state_dir / "bundles" / digest
     try:
         manifest = read_bundle(path, verifier).manifest
@@ -90,7 +100,7 @@ def _last_known(ref: str, verifier: Verifier, state_dir: Path, down: RegistryDow
         digest = _memory(ref, state_dir).read_text()
     except OSError:
         raise down from None
-    installed = _copy(digest, verifier, state_dir)
+    installed = installed_copy(digest, verifier, state_dir)
     if installed is None:
         raise down
     log.warning("%s; going on with %s as it was last named: %s", down, ref, installed.manifest.version)
@@ -99,13 +109,6 @@ def _last_known(ref: str, verifier: Verifier, state_dir: Path, down: RegistryDow
 
 def _memory(ref: str, state_dir: Path) -> Path:
     return state_dir / "refs" / quote(ref, safe="")
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as temporary:
-        temporary.write(text)
-    Path(temporary.name).replace(path)
 
 
 def _write(bundle: Bundle, state_dir: Path) -> Installed:
