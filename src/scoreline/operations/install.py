@@ -6,9 +6,12 @@ What a REF named last stands in `state_dir/refs/`: while its registry is down, t
 import logging
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from typing import Final
 from urllib.parse import quote
 
 from scoreline.core.bundle import SIGNATURE, Bundle, read_bundle, read_files
@@ -19,6 +22,7 @@ from scoreline.core.refs import Ref, Version, is_path
 from scoreline.operations.files import replace_text
 from scoreline.operations.tried import try_once
 
+PATIENCE_S: Final = 8.0
 log = logging.getLogger("scoreline.install")
 
 
@@ -57,7 +61,7 @@ def install(ref: str, registries: Mapping[str, Registry], verifier: Verifier, st
         return _write(read_bundle(Path(ref), verifier), state_dir)
     registry = registry_of(ref, registries)
     try:
-        version = registry.resolve(ref)
+        version = _resolved(registry, ref) if _memory(ref, state_dir).exists() else registry.resolve(ref)
         installed = installed_copy(version.digest, verifier, state_dir)
         if installed is None:
             installed = _fetch(registry, version, verifier, state_dir)
@@ -66,6 +70,26 @@ def install(ref: str, registries: Mapping[str, Registry], verifier: Verifier, st
     _agree(version, installed.manifest)
     replace_text(_memory(ref, state_dir), version.digest)
     return installed
+
+
+def _resolved(registry: Registry, ref: str) -> Version:
+    """What a registry says of a REF that can be answered without it: its own patience may be half a minute."""
+    answers: Queue[Version | Exception] = Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(registry.resolve(ref))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        found = answers.get(timeout=PATIENCE_S)
+    except Empty:
+        raise RegistryDown(f"the registry did not answer for {ref} within {PATIENCE_S:g} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _agree(version: Version, manifest: Manifest) -> None:

@@ -82,8 +82,8 @@ def check_types(model: TrainedModel, values: Floats, table: Any, policy: Thresho
         kinds, n_rows = ", ".join(sorted({str(kind) for kind in rows.dtypes})), int(other.sum())
         raise SealRefused(
             f"the pipeline computes in the types of the reference ({kinds}): {n_rows} of {len(rows)} rows "
-            "have another score than in float64, in which requests are scored; fit it on float64, and give those rows as "
-            "the reference"
+            "have another score than in float64, in which requests are scored; fit it on float64, and give those "
+            "rows as the reference"
         )
 
 
