@@ -380,3 +380,24 @@ def test_a_float32_reference_is_taken_where_nothing_computes_with_it(tmp_path: P
     model = ENDINGS["RandomForestClassifier"]().fit(rows, rows["a"] > 600)
     seal_here(tmp_path, model, rows)
     assert np.abs(scores(tmp_path, rows) - trainers(model, rows)).max() <= 1e-6
+
+
+@pytest.mark.parametrize("end", ("RandomForestClassifier", "XGBClassifier", "LogisticRegression"))
+@pytest.mark.parametrize(
+    "encoder", (OneHotEncoder(), OneHotEncoder(drop="first"), OrdinalEncoder(), OneHotEncoder(handle_unknown="ignore"))
+)
+def test_booleans_in_an_encoder_stay_booleans(tmp_path: Path, encoder: Any, end: str) -> None:
+    rows = raw_rows(300).assign(flag=np.random.default_rng(3).random(300) < 0.3)[["b", "flag", "colour"]]
+    columns = ColumnTransformer([("words", encoder, ["flag", "colour"])], remainder="passthrough")
+    model = make_pipeline(columns, ENDINGS[end]()).fit(rows, (rows["b"] > 1) ^ rows["flag"])
+    sealed = seal_here(tmp_path, model, rows, schema={"b": RANGES["b"]})
+    assert sealed.manifest.schema.fields[1].type == "boolean"
+    assert np.abs(scores(tmp_path, rows) - trainers(model, rows)).max() <= 1e-6
+
+
+def test_booleans_of_which_only_one_was_seen_are_refused(tmp_path: Path) -> None:
+    rows = raw_rows(300).assign(flag=True)[["b", "flag"]]
+    columns = ColumnTransformer([("flags", OneHotEncoder(), ["flag"])], remainder="passthrough")
+    model = make_pipeline(columns, ENDINGS["XGBClassifier"]()).fit(rows, rows["b"] > 1)
+    with pytest.raises(SealRefused, match="cast them to text"):
+        seal_here(tmp_path, model, rows, schema={"b": RANGES["b"]})

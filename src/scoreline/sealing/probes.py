@@ -41,8 +41,7 @@ def probe_rows(
             positions.append(position)
             values.append(float(value))
     for position, field in enumerate(schema.fields):
-        odd = range(len(field.categories)) if field.type == "category" else (*_DENORMAL, *field.bounds)
-        for value in (np.nan, *odd):
+        for value in (np.nan, *_odd(field)):
             positions.append(position)
             values.append(float(value))
     within = [_may_be_sent(schema.fields[position], value) for position, value in zip(positions, values, strict=True)]
@@ -58,10 +57,16 @@ def probe_rows(
     return found
 
 
+def _odd(field: Field) -> Sequence[float]:
+    if field.type == "category":
+        return range(len(field.categories))
+    return (0.0, 1.0) if field.type == "boolean" else (*_DENORMAL, *field.bounds)
+
+
 def _may_be_sent(field: Field, value: float) -> bool:
     """Whether a value lies within its field's range, or is missing: the door lets no other pass."""
     low, high = field.bounds
-    return math.isnan(value) or low <= value <= high
+    return math.isnan(value) or (value in (0.0, 1.0) if field.type == "boolean" else low <= value <= high)
 
 
 def _steepest(schema: Schema, slopes: Sequence[Sequence[float]]) -> Iterator[Floats]:
