@@ -1,5 +1,6 @@
 """What a caller of the prediction routes sees: answers, refusals and headers."""
 
+import gzip
 import json
 import re
 from typing import Any
@@ -138,6 +139,18 @@ def test_what_curl_sends_is_taken_but_not_from_another_sites_page(
 )
 def test_other_types_are_refused(sealed: SealedModel, kind: str) -> None:
     assert_problem(predict(open_door(sealed), FRAUD_ROW, content_type=kind), 415, "wrong-type")
+
+
+@pytest.mark.parametrize("path", ("/predict", "/invocations", "/v1/models/fraud:predict", "/v2/models/fraud/infer"))
+@pytest.mark.parametrize("encoding", ("gzip", "deflate, gzip", "BR"))
+def test_an_encoded_body_is_refused_with_what_to_do(sealed: SealedModel, path: str, encoding: str) -> None:
+    answer = predict(open_door(sealed), gzip.compress(b"{}"), path, content_encoding=encoding)
+    assert answer.status_code == 415
+    assert "without Content-Encoding" in answer.text
+
+
+def test_a_body_that_says_it_is_not_encoded_is_scored(sealed: SealedModel) -> None:
+    assert predict(open_door(sealed), FRAUD_ROW, content_encoding="Identity").status_code == 200
 
 
 def test_an_unknown_model_and_route_are_not_found(sealed: SealedModel) -> None:
