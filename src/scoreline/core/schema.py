@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, Literal
 
 from scoreline.core.errors import Problem, SchemaError
@@ -21,6 +21,7 @@ Scalar = float | int | str | bool
 
 FLOAT32_MAX: Final = 3.4028234663852886e38
 EXACT_INTEGER_MAX: Final = 2**53
+MAX_UNKNOWN: Final = 1000  # names of one row that are told
 _BEYOND: Final = 1e300
 
 
@@ -244,9 +245,8 @@ class Schema:
         """
         if not isinstance(given, Mapping):
             return [], (), [Problem(number, "", "must be an object of fields")]
-        problems = [
-            Problem(number, printable(name), "is not a field of this model") for name in given if self._unknown(name)
-        ]
+        unknown = islice(filter(self._unknown, given), MAX_UNKNOWN)
+        problems = [Problem(number, printable(name), "is not a field of this model") for name in unknown]
         values: list[float] = []
         defaulted: list[int] = []
         for position, field in enumerate(self.fields):

@@ -16,8 +16,8 @@ _BOOLEANS: Final = {"true": True, "false": False}
 def text_value(field: Field, text: str) -> object:
     """What a cell says, as `Schema.row` takes it; a text that says nothing of the kind stays a text.
 
-    Numbers are decimals in ASCII, blanks around them are passed over, and "nan" is missing; true and false may be in any
-    case.
+    Numbers are decimals in ASCII, blanks around them are passed over, and "nan" is missing. True and false may be in
+    any case.
     """
     if not text:
         return None

@@ -18,8 +18,9 @@ _UNKNOWN: Final = 100  # so many columns more than the model has fields are stil
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def read_object(body: Body, *, nan_is_null: bool = False) -> dict[str, Any]:
-    """The JSON object of a body; raises Malformed."""
+def read_object(body: Body, schema: Schema, max_rows: int, *, nan_is_null: bool = False) -> dict[str, Any]:
+    """The JSON object of a body; raises Malformed or TooLarge."""
+    check_values(body, schema, max_rows)
     try:
         found = strict_json(body, finite=False, nan_is_null=nan_is_null)
     except ValueError as error:
@@ -59,6 +60,13 @@ def check_rows(n_rows: int, max_rows: int) -> None:
     if not n_rows:
         raise Malformed("there are no rows; send at least one")
     if n_rows > max_rows:
+        raise TooLarge(f"one request has at most {max_rows} rows; send several, or use `scoreline batch`")
+
+
+def check_values(body: Body, schema: Schema, max_rows: int) -> None:
+    """Raises TooLarge for JSON of more values than rows could have: reading millions of them would take seconds."""
+    most = max_rows * max_columns(schema)
+    if len(body) > most and sum(body.count(sign) for sign in b",[{") > most:
         raise TooLarge(f"one request has at most {max_rows} rows; send several, or use `scoreline batch`")
 
 

@@ -19,7 +19,7 @@ from scoreline.core.errors import Malformed, ScorelineError, WrongType
 from scoreline.core.manifest import Manifest
 from scoreline.core.strictjson import Body, strict_json
 from scoreline.doors.http.dialect import JSON, check_json_type, mime_type, plain_refusal
-from scoreline.doors.http.instances import check_rows, max_columns, prediction_ids, request_fields
+from scoreline.doors.http.instances import check_rows, check_values, max_columns, prediction_ids, request_fields
 from scoreline.doors.http.tensors import BYTES, Tensor, parameters, read_tensors, text_bytes
 from scoreline.web.asgi import Answer, Headers
 
@@ -61,6 +61,7 @@ class OpenInferenceDialect:
     def read(self, headers: Mapping[bytes, bytes], body: Body, context: Context) -> tuple[Batch, Asked]:
         """The batch of the tensors, and what is asked; raises Malformed, TooLarge or RowsRefused."""
         head, tail = _parts(headers, body)
+        check_values(head, self._schema, self._max_rows)
         try:
             found = strict_json(head, finite=False)
         except ValueError as error:
