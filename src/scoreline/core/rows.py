@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from scoreline.core.batch import Batch, Context
-from scoreline.core.errors import Problem, RowsRefused
+from scoreline.core.errors import MAX_PROBLEMS, Problem, RowsRefused
 from scoreline.core.schema import Schema
-
-MAX_PROBLEMS = 1000
 
 
 def read_rows(schema: Schema, rows: Sequence[object], context: Context) -> Batch:

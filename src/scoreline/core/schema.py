@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import Any, Final, Literal
 
-from scoreline.core.errors import Problem, SchemaError
+from scoreline.core.errors import MAX_PROBLEMS, Problem, SchemaError
 
 type_names: Final = ("number", "integer", "boolean", "category")
 FieldType = Literal["number", "integer", "boolean", "category"]
@@ -21,7 +21,6 @@ Scalar = float | int | str | bool
 
 FLOAT32_MAX: Final = 3.4028234663852886e38
 EXACT_INTEGER_MAX: Final = 2**53
-MAX_UNKNOWN: Final = 1000  # names of one row that are told
 _BEYOND: Final = 1e300
 
 
@@ -245,7 +244,7 @@ class Schema:
         """
         if not isinstance(given, Mapping):
             return [], (), [Problem(number, "", "must be an object of fields")]
-        unknown = islice(filter(self._unknown, given), MAX_UNKNOWN)
+        unknown = islice(filter(self._unknown, given), MAX_PROBLEMS)
         problems = [Problem(number, printable(name), "is not a field of this model") for name in unknown]
         values: list[float] = []
         defaulted: list[int] = []

@@ -7,12 +7,16 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import numpy as np
 import pytest
 from inprocess import Kept, ask, open_door
 
 from scoreline.access.keyring import Keyring, hash_key
+from scoreline.core.scorer import Scorer
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.pages import make_pages
+from scoreline.doors.http.served import serve_model
+from scoreline.records.spool import recorded
 from service import CHURN_ROW, FRAUD_ROW, SealedModel
 
 JSON = {"content_type": "application/json"}
@@ -188,6 +192,27 @@ def test_a_decision_that_cannot_be_recorded_is_not_answered(sealed: SealedModel)
     assert "fraud_probability" not in response.text
     sink.full = False
     assert predict(door, FRAUD_ROW).status_code == 200
+
+
+class HalfBlind:
+    """An engine without a finite margin for amounts above 1,000, as a sealed graph may be."""
+
+    name = "half blind 1.0"
+
+    def predict(self, values: Any) -> Any:
+        return np.where(values[:, :1] > 1000, np.nan, 0.0)
+
+
+@pytest.mark.parametrize("path", ("/predict", "/v2/models/fraud/infer"))
+def test_a_row_the_model_has_no_score_for_is_refused_and_nothing_recorded(sealed: SealedModel, path: str) -> None:
+    kept, door = Kept(), Door(10_000)
+    score = recorded(Scorer(sealed.bundle.manifest, HalfBlind()), kept)
+    door.open({"fraud": serve_model(sealed.bundle.manifest, score, 50)}, "fraud", Keyring())
+    tensors = {"inputs": [{"name": "amount", "shape": [2], "datatype": "FP64", "data": [1, 5000]}]}
+    answer = predict(door, tensors if "v2" in path else [{"amount": 1}, {"amount": 5000}], path)
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"row": 1, "field": "", "problem": "the model has no score for this row"}]
+    assert kept.decisions == []
 
 
 def test_an_engine_that_fails_says_nothing_of_its_inside(sealed: SealedModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,7 @@ from typing import Any, Final
 from scoreline.core.batch import Batch, Context
 from scoreline.core.columns import read_table
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import Malformed, Problem, RowsRefused, ScorelineError, WrongType
-from scoreline.core.rows import MAX_PROBLEMS
+from scoreline.core.errors import MAX_PROBLEMS, Malformed, Problem, RowsRefused, ScorelineError, WrongType
 from scoreline.core.schema import Schema
 from scoreline.core.strictjson import Body
 from scoreline.core.texts import text_value
