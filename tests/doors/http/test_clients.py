@@ -204,6 +204,19 @@ def test_sagemaker_starts_it_without_a_reference(sealed: SealedModel, tmp_path: 
         assert service.stop() == 0
 
 
+def test_a_file_of_settings_goes_before_what_sagemaker_expects(sealed: SealedModel, tmp_path: Path) -> None:
+    shutil.copytree(sealed.folder, tmp_path / "model" / "fraud")
+    (tmp_path / "scoreline.toml").write_text(
+        f'[server]\nhost = "127.0.0.1"\ncsv_header = true\n[registry]\nsagemaker_folder = "{tmp_path / "model"}"\n'
+    )
+    with serving(sealed, folder=tmp_path, refs=None) as service:
+        assert "http://127.0.0.1:" in service.said
+        answer = httpx.post(
+            f"{service.url}/invocations", content="amount\n5000\n", headers={"content-type": "text/csv"}
+        )
+        assert answer.status_code == 200
+
+
 def test_without_a_reference_and_without_sagemakers_folder_it_says_what_to_give(tmp_path: Path) -> None:
     ended = run_scoreline("serve", cwd=tmp_path)
     assert ended.returncode == 1
