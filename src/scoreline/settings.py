@@ -126,8 +126,9 @@ def load_settings(
 ) -> Settings:
     """Settings from a file (None: `SCORELINE_CONFIG`, else ./scoreline.toml if there is one), environment and flags.
 
-    `flags` are dotted names, as `server.port`; None means not given. `defaults` go before those of the settings. Of the environment only names of a setting or
-    with `__` in them are ours: Kubernetes puts others with this prefix there. Raises SettingError or NotFound.
+    `flags` are dotted names, as `server.port`; None means not given. `defaults` go before those of the settings.
+    Of the environment only names of a setting or with `__` in them are ours: Kubernetes puts others with this prefix
+    there. Raises SettingError or NotFound.
     """
     path = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
     known = dict(options())

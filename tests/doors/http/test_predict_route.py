@@ -280,6 +280,18 @@ def test_a_draining_door_answers_and_closes_the_connection(sealed: SealedModel) 
         assert (response.status_code, response.headers["connection"]) == (status, "close")
 
 
+@pytest.mark.parametrize(
+    "path", ("/v1/models/fraud", "/v2/models/fraud/ready", "/v2/models/fraud/versions/1/ready", "/v2/health/ready")
+)
+def test_what_a_balancer_asks_says_by_its_status_whether_a_model_answers(sealed: SealedModel, path: str) -> None:
+    door = open_door(sealed)
+    assert ask(make_pages(door), "GET", path).status_code == 200
+    door.draining = True
+    answer = ask(make_pages(door), "GET", path)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/json")
+    assert answer.json() in ({"name": "fraud", "ready": False}, {"error": "this process is starting or draining"})
+
+
 def test_models_and_their_schemas_are_shown(sealed: SealedModel, churn: SealedModel) -> None:
     door = open_door(sealed, churn, default="fraud")
     app = App(door, make_pages(door))

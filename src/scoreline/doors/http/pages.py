@@ -10,7 +10,7 @@ from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
 from scoreline.doors.http.openapi import answers_schema, example_row, request_body
 from scoreline.doors.http.own import OwnDialect
-from scoreline.doors.http.protocols import add_protocols, predict_as_declared, protocol_examples
+from scoreline.doors.http.protocols import add_protocols, in_protocols_words, predict_as_declared, protocol_examples
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 
 REFUSALS: Final = (400, 404, 413, 415, 422, 500, 503)
@@ -20,7 +20,7 @@ DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded b
 
 def make_pages(door: Door) -> FastAPI:
     """The app behind the hot routes; it describes the models the door has at the time it is asked."""
-    app = new_app("Scoreline", DESCRIPTION, scoreline.__version__)
+    app = new_app("Scoreline", DESCRIPTION, scoreline.__version__, in_protocols_words)
     routes = Routes(app, DATA_PLANE, lambda: door.keyring)
     add_health(routes, lambda: door.ready)
     add_docs(routes, app, lambda declared: with_models(declared, door))
