@@ -1,6 +1,7 @@
 """The routes of the protocols that callers already speak, as FastAPI declares them."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -9,10 +10,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 import scoreline
 from scoreline.core.errors import NotFound, ScorelineError
+from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
 from scoreline.doors.http.dialect import JSON, Dialect
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
+from scoreline.doors.http.openapi import example_row, instances_schema, invocations_schema, tensors_schema
 from scoreline.doors.http.openinference import OpenInferenceDialect, as_tensors, metadata
 from scoreline.web.asgi import CLOSE, Answer, health, named, read_body
 from scoreline.web.routes import Handler, Responses, Routes, as_response
@@ -168,14 +171,15 @@ def _ready(door: Door, name: str, version: str = "") -> JSONResponse:
     return JSONResponse(found, 200 if door.ready else 503)
 
 
-def protocol_examples(row: dict[str, Any]) -> dict[str, Any]:
-    """A body that works for each prediction route, of one row."""
-    tensors = {"inputs": as_tensors(row)}
+def protocol_bodies(manifests: Sequence[Manifest], shown: Manifest) -> dict[str, tuple[Any, Any]]:
+    """The body of each prediction route: its JSON Schema, and an example of one row that works for the model shown."""
+    row = example_row(shown)
+    tensors = tensors_schema(manifests), {"inputs": as_tensors(row)}
     return {
-        "/v1/models/{name}:predict": {"instances": [row]},
+        "/v1/models/{name}:predict": (instances_schema(manifests), {"instances": [row]}),
         "/v2/models/{name}/infer": tensors,
         "/v2/models/{name}/versions/{version}/infer": tensors,
-        "/invocations": {"dataframe_records": [row]},
+        "/invocations": (invocations_schema(shown), {"dataframe_records": [row]}),
     }
 
 
