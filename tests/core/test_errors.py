@@ -9,8 +9,8 @@ from scoreline.core.errors import Problem, RecordRefused, RowsRefused, Scoreline
 def test_refused_rows_are_counted_once_however_many_problems_they_have() -> None:
     one = RowsRefused([Problem(0, "a", "is required"), Problem(0, "b", "is required")])
     many = RowsRefused([Problem(0, "a", "is required"), Problem(4, "b", "is required")])
-    assert str(one) == "1 row cannot be scored; see `errors`"
-    assert str(many) == "2 rows cannot be scored; see `errors`"
+    assert str(one) == "1 row breaks the model's schema; see `errors`"
+    assert str(many) == "2 rows break the model's schema; see `errors`"
     assert len(one.problems) == 2
 
 

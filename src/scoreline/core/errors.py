@@ -92,12 +92,12 @@ class Problem:
 
 
 class RowsRefused(InputError):
-    """Rows that break the schema, or that the model has no score for; `problems` lists all, by row and field."""
+    """Rows that break the schema, have no score, or are not what else they must be; `problems` lists all of them."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], what: str = "the model's schema") -> None:
         self.problems = tuple(problems)
         rows = len({problem.row for problem in self.problems})
-        super().__init__(f"{rows} {'row' if rows == 1 else 'rows'} cannot be scored; see `errors`")
+        super().__init__(f"{rows} {'row breaks' if rows == 1 else 'rows break'} {what}; see `errors`")
 
     def to_json(self) -> list[dict[str, object]]:
         return [

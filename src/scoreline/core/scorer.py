@@ -43,7 +43,8 @@ class Scorer:
         model_ns = time.perf_counter_ns() - start_ns
         if not all_finite(margins):
             unscored = np.flatnonzero(~np.isfinite(margins).all(axis=1)).tolist()
-            raise RowsRefused([Problem(row, "", "the model has no score for this row") for row in unscored])
+            problems = [Problem(row, "", "the model has no score for this row") for row in unscored]
+            raise RowsRefused(problems, "the range in which the model has scores")
         scores = self._link(margins)
         return Decisions(
             base=self._new_base(batch.context.time_ns),
@@ -56,5 +57,4 @@ class Scorer:
             defaulted=batch.defaulted,
             degraded=self._degraded,
             model_ns=model_ns,
-            entities=batch.entities,
         )

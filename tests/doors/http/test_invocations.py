@@ -6,7 +6,10 @@ import httpx
 import pytest
 from inprocess import ask, open_door
 
+from scoreline.core.batch import Context
+from scoreline.core.schema import Schema
 from scoreline.doors.http.app import App
+from scoreline.doors.http.mlflow import MlflowDialect
 from scoreline.doors.http.pages import make_pages
 from service import SealedModel
 
@@ -55,6 +58,13 @@ def test_every_problem_of_csv_is_told_at_once(sealed: SealedModel) -> None:
 def test_csv_is_read_no_further_than_its_limits(sealed: SealedModel, text: str, status: int, problem: str) -> None:
     answer = invoke_csv(sealed, text)
     assert (answer.status_code, problem in answer.json()["message"]) == (status, True), answer.text
+
+
+def test_csv_tells_whom_its_rows_are_about(sealed: SealedModel) -> None:
+    schema = Schema(sealed.bundle.manifest.schema.fields, entity="customer")
+    dialect = MlflowDialect(schema, 50, csv_header=True)
+    batch, _ = dialect.read({b"content-type": b"text/csv"}, b"customer,amount\nA-7,1\n,2\n", Context(0))
+    assert list(batch.entities) == ["A-7", ""]
 
 
 def test_numbers_in_csv_are_ascii(sealed: SealedModel) -> None:

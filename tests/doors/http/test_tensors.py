@@ -166,7 +166,7 @@ def test_data_come_flat_or_nested_as_their_shape_is() -> None:
         ({"inputs": [tensor(shape=[1, 2])]}, 400, "or one input is all fields, [n, 3]"),
         ({"inputs": [tensor(shape=[0], data=[])]}, 400, "there are no rows"),
         ({"inputs": [tensor(shape=[51], data=[1.0] * 51)]}, 413, "at most 50 rows"),
-        ({"inputs": [tensor(shape=[151], data=[1.0] * 151)]}, 413, "at most 150 values"),
+        ({"inputs": [tensor(shape=[201], data=[1.0] * 201)]}, 413, "at most 200 values"),
         ({"inputs": [tensor(name=f"k{number}") for number in range(104)]}, 400, "far more inputs"),
         ({"inputs": [tensor(name="tenure", shape=[1], data=[1, 2])]}, 400, "not as many values as its shape says"),
         ({"inputs": [tensor(datatype="INT8", data=[1, 300, 2], shape=[1, 3])]}, 400, "not of the datatype of its"),

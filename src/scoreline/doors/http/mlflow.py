@@ -5,7 +5,7 @@ Reference: mlflow.pyfunc.scoring_server. Its own client writes a missing number 
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -106,17 +106,16 @@ class MlflowDialect:
             raise Malformed("the first line names every column once")
         if any(len(row) != len(names) for row in rows):
             raise Malformed(f"every line has {len(names)} values, one per column")
-        known = dict(zip(self._schema.names, self._schema.fields, strict=True))
-        columns = {
-            name: [text_value(known[name], text) for text in texts]
-            for name, texts in zip(names, zip(*rows, strict=True), strict=True)
-            if name in known
-        }
         problems = [
             Problem(0, f"column {place}", "is not a field of this model")
             for place, name in enumerate(names, 1)
-            if name not in known
+            if self._schema.unknown(name)
         ]
+        columns = {
+            name: self._cells(name, texts)
+            for name, texts in zip(names, zip(*rows, strict=True), strict=True)
+            if not self._schema.unknown(name)
+        }
         try:
             batch = read_table(self._schema, columns, len(rows), context)
         except RowsRefused as refused:
@@ -124,6 +123,13 @@ class MlflowDialect:
         if problems:
             raise RowsRefused(problems[:MAX_PROBLEMS])
         return batch
+
+    def _cells(self, name: str, texts: Sequence[str]) -> Sequence[object]:
+        position = self._schema.index.get(name)
+        if position is None:
+            return [text or None for text in texts]  # whom the rows are about
+        field = self._schema.fields[position]
+        return [text_value(field, text) for text in texts]
 
 
 def _code(status: int) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from scoreline.core.entities import MAX_INTEGER, MAX_LENGTH, PATTERN
 from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field
 
@@ -18,7 +19,7 @@ def row_schema(manifest: Manifest) -> Json:
     return {
         "title": f"{manifest.name} row",
         "type": "object",
-        "properties": {field.name: _property(field) for field in sent},
+        "properties": {field.name: _property(field) for field in sent} | _entity(manifest.schema.entity),
         "required": [field.name for field in sent if field.default is None],
         "additionalProperties": False,
     }
@@ -63,22 +64,18 @@ def tensors_schema(manifests: Sequence[Manifest]) -> Json:
 
 
 def _tensors(manifest: Manifest) -> list[Json]:
-    """A tensor of each field a caller sends, as JSON."""
+    """A tensor of each field a caller sends, and of whom the rows are about, as JSON."""
+    fields = [field for field in manifest.schema.fields if field.source == "request"]
+    found = [_tensor(field.name, _datatypes(field), _property(field)) for field in fields]
+    about = _entity(manifest.schema.entity)
+    return found + [_tensor(name, ["BYTES", "INT64"], value) for name, value in about.items()]
+
+
+def _tensor(name: str, datatypes: list[str], value: Json) -> Json:
     shape = {"type": "array", "minItems": 1, "maxItems": 2, "items": {"type": "integer", "minimum": 1}}
-    return [
-        {
-            "type": "object",
-            "properties": {
-                "name": {"const": field.name},
-                "datatype": {"enum": _datatypes(field)},
-                "shape": shape,
-                "data": {"type": "array", "minItems": 1, "items": _property(field)},
-            },
-            "required": ["name", "datatype", "shape", "data"],
-        }
-        for field in manifest.schema.fields
-        if field.source == "request"
-    ]
+    data = {"type": "array", "minItems": 1, "items": value}
+    properties = {"name": {"const": name}, "datatype": {"enum": datatypes}, "shape": shape, "data": data}
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _datatypes(field: Field) -> list[str]:
@@ -139,6 +136,18 @@ def example_row(manifest: Manifest) -> Json:
         return found
     first = next((field for field in manifest.schema.fields if field.source == "request"), None)
     return {first.name: _example(first)} if first else {}
+
+
+def _entity(name: str) -> Json:
+    if not name:
+        return {}
+    text = "Whom the row is about. Kept as a keyed hash, so that outcomes find the decision."
+    kinds = (
+        {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": PATTERN},
+        {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
+        {"type": "null"},
+    )
+    return {name: {"anyOf": list(kinds), "description": text}}
 
 
 def _property(field: Field) -> Json:

@@ -69,7 +69,9 @@ class OpenInferenceDialect:
         if not isinstance(found, dict):
             raise Malformed("the request is a JSON object with inputs")
         asked = self._asked(found)
-        tensors = read_tensors(found.get("inputs"), tail, max_columns(self._schema), self._max_rows * len(self._fields))
+        tensors = read_tensors(
+            found.get("inputs"), tail, max_columns(self._schema), self._max_rows * (len(self._fields) + 1)
+        )
         n_rows = tensors[0].shape[0]
         if any(tensor.shape[0] != n_rows for tensor in tensors):
             raise Malformed("the first size of every shape is the number of rows, the same for all inputs")
