@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -56,9 +56,17 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
 def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | None, int]]:
     """The whole frames of a piece of a segment: decisions (None for an author frame) and the offset after each.
 
+    `authors` is filled on the way and must be passed again for the next piece of the same segment.
+    """
+    for parts, offset in read_parts(raw, authors):
+        yield _decisions(parts, authors) if parts else None, offset
+
+
+def read_parts(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[list[Any], int]]:
+    """The same, as the parts that decisions frames were made of: author index, base and so on; none of an author frame.
+
     Stops before the first frame that is incomplete, empty or whose CRC does not fit: a tail torn by a death, zeros that
-    a file system left after a crash, or a frame still being written. `authors` is filled on the way and must be passed
-    again for the next piece of the same segment.
+    a file system left after a crash, or a frame still being written.
     """
     offset = 0
     while len(raw) - offset >= _HEAD.size:
@@ -70,9 +78,9 @@ def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisi
         kind, *parts = _decode(payload)
         if kind == _AUTHOR:
             authors[parts[0]] = author_from(parts[1])
-            yield None, offset
+            yield [], offset
         else:
-            yield _decisions(parts, authors), offset
+            yield parts, offset
 
 
 def whole_frame(raw: bytes) -> bool:
@@ -89,7 +97,7 @@ def _frame(payload: tuple[object, ...]) -> bytearray:
     return frame
 
 
-def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:
+def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
     index, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
     outcomes, defaulted, degraded, model_ns, entities = rest
 
@@ -97,15 +105,15 @@ def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:
         return np.frombuffer(raw, dtype="<f8").reshape(n_rows, -1)  # type: ignore[call-overload, no-any-return]
 
     return Decisions(
-        base=int.from_bytes(base, "big"),  # type: ignore[arg-type]
-        author=authors[index],  # type: ignore[index]
-        context=Context(time_ns, request_id, caller, trace),  # type: ignore[arg-type]
+        base=int.from_bytes(base, "big"),
+        author=authors[index],
+        context=Context(time_ns, request_id, caller, trace),
         values=column(values),
         margins=column(margins),
         scores=column(scores),
-        outcomes=outcomes,  # type: ignore[arg-type]
-        defaulted=defaulted,  # type: ignore[arg-type]
-        degraded=degraded,  # type: ignore[arg-type]
-        model_ns=model_ns,  # type: ignore[arg-type]
-        entities=entities,  # type: ignore[arg-type]
+        outcomes=outcomes,
+        defaulted=defaulted,
+        degraded=degraded,
+        model_ns=model_ns,
+        entities=entities,
     )

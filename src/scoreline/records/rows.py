@@ -6,10 +6,10 @@ of fields. What is the same for all decisions of a version stands in its `Author
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,15 +41,19 @@ class Row(NamedTuple):
     model_ns: int
 
 
+Cells = tuple[Any, ...]  # what a Row is made of, in its order
+
+
 def rows_of(decisions: Decisions) -> Iterator[Row]:
     """The rows of a request's decisions, in their order."""
     context, n_rows = decisions.context, len(decisions)
-    time_ns, caller, request_id, trace = context.time_ns, context.caller, context.request_id, context.trace
+    time_ns, texts = context.time_ns, (context.caller, context.request_id, context.trace)
+    caller, request_id, trace = map(plain, texts)
     columns = decisions.values, decisions.margins, decisions.scores
     values, margins, scores = (_cells(column) for column in columns)
     entities = decisions.entities or (b"",) * n_rows
     outcomes = decisions.outcomes or (-1,) * n_rows
-    degraded, model_ns, base = _positions(tuple(decisions.degraded)), decisions.model_ns, decisions.base
+    degraded, model_ns, base = positions(decisions.degraded), decisions.model_ns, decisions.base
     for row in range(n_rows):
         yield Row(
             (base | row).to_bytes(16, "big"),
@@ -62,10 +66,25 @@ def rows_of(decisions: Decisions) -> Iterator[Row]:
             margins[row],
             scores[row],
             outcomes[row],
-            _positions(tuple(decisions.defaulted.get(row, ()))),
+            positions(decisions.defaulted.get(row, ())),
             degraded,
             model_ns,
         )
+
+
+def plain(text: str) -> str:
+    """A text that every database keeps as it is: without NUL and lone surrogates, which PostgreSQL refuses.
+
+    It is done before the leaf is made, so that what is proven is what is kept.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def positions(found: Sequence[int]) -> bytes:
+    """Positions of fields as their column keeps them."""
+    return _packed(tuple(found)) if found else b""
 
 
 def decisions_of(row: Row, author: Author) -> Decisions:
@@ -101,7 +120,7 @@ def author_key(author: Author) -> bytes:
     return hashlib.sha256(author_json(author).encode()).digest()
 
 
-def leaf(salt: bytes, author: bytes, row: Row) -> bytes:
+def leaf(salt: bytes, author: bytes, row: Cells) -> bytes:
     """SHA-256 over zero byte, salt, and author key and row in msgpack. Without the salt nobody can guess the row."""
     return hashlib.sha256(_LEAF + salt + _encode((author, *row))).digest()
 
@@ -117,7 +136,7 @@ def _column(raw: bytes) -> Floats:
 
 
 @lru_cache(maxsize=1024)
-def _positions(found: tuple[int, ...]) -> bytes:
+def _packed(found: tuple[int, ...]) -> bytes:
     return np.array(found, dtype="<u2").tobytes()
 
 

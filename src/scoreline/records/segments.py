@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from scoreline.core.decision import Author, Decisions
-from scoreline.records.frames import MAGIC, read_frames, whole_frame
+from scoreline.records.frames import MAGIC, read_frames, read_parts, whole_frame
 
 SUFFIX: Final = ".seg"
 READ_BYTES: Final = 4 * 1024 * 1024
@@ -62,20 +62,31 @@ def read_piece(path: Path, offset: int, authors: dict[int, Author]) -> tuple[lis
     `authors` belongs to the segment and is filled on the way. Where it is empty and the offset is not the beginning,
     what stands before is read again for its authors.
     """
+    catch_up(path, offset, authors)
+    found, end = [], 0
+    for decisions, end in read_frames(read_raw(path, offset), authors):  # noqa: B007
+        if decisions is not None:
+            found.append(decisions)
+    return found, offset + end
+
+
+def catch_up(path: Path, offset: int, authors: dict[int, Author]) -> None:
+    """Fills `authors`, where it is empty, from what stands before an offset."""
     at = offset if authors else BEGIN
     while at < offset:
-        at = _read(path, at, authors)[1]
-    return _read(path, offset, authors)
+        end = 0
+        for _, end in read_parts(read_raw(path, at), authors):  # noqa: B007
+            pass
+        if not end:
+            break
+        at += end
 
 
-def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions], int]:
+def read_raw(path: Path, offset: int) -> bytes:
+    """About 4 MiB after an offset; more where one frame is larger."""
     with path.open("rb") as file:
         file.seek(offset)
         raw = file.read(READ_BYTES)
         if len(raw) == READ_BYTES and not whole_frame(raw):
             raw += file.read()
-    found, end = [], 0
-    for decisions, end in read_frames(raw, authors):  # noqa: B007
-        if decisions is not None:
-            found.append(decisions)
-    return found, offset + end
+    return raw

@@ -1,0 +1,40 @@
+"""How many rows go in at once: `executemany` on SQLite, a binary COPY on PostgreSQL, both as the rows are made."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from scoreline.core.decision import Author
+from scoreline.records.rows import author_json, author_key
+from scoreline.records.tables import DECISIONS
+
+COLUMNS: Final = tuple(column.name for column in DECISIONS.columns if column.name != "unsent")
+Values = Sequence[Any]
+
+
+def insert_decisions(connection: Connection, rows: Iterable[Values]) -> None:
+    """Rows in the order of COLUMNS, ids as their 16 bytes; an `entity` that was not told is None."""
+    quoted = [connection.dialect.identifier_preparer.quote(name) for name in COLUMNS]
+    # Rows go to the driver itself: what SQLAlchemy would do for each of them takes longer than the database.
+    raw: Any = connection.connection
+    cursor = raw.cursor()
+    if connection.dialect.name == "sqlite":
+        places = ", ".join("?" * len(COLUMNS))
+        cursor.executemany(f"INSERT INTO decisions ({', '.join(quoted)}) VALUES ({places})", rows)
+        return
+    with cursor.copy(f"COPY decisions ({', '.join(quoted)}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types([DECISIONS.c[name].type.compile(connection.dialect).lower() for name in COLUMNS])
+        for id_, *rest in rows:
+            copy.write_row((uuid.UUID(bytes=id_), *rest))
+
+
+def author_ids(connection: Connection, authors: Iterable[Author]) -> dict[bytes, int]:
+    """The ids of authors by their keys; those that are new are inserted, in one order: nobody waits in a circle."""
+    found = {}
+    for key, author in sorted({author_key(author): author for author in authors}.items()):
+        known = {"key": key, "json": author_json(author)}
+        connection.execute(text("INSERT INTO authors (key, json) VALUES (:key, :json) ON CONFLICT DO NOTHING"), known)
+        found[key] = connection.execute(text("SELECT id FROM authors WHERE key = :key"), known).scalar_one()
+    return found
