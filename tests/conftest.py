@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,28 @@ def sealed_next(sealed: SealedModel) -> SealedModel:
 def churn(sealed: SealedModel) -> SealedModel:
     """churn 1: numbers only, no thresholds, no defaults, twin engines; the same key."""
     return seal_churn(sealed.folder.parent)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A real PostgreSQL server: `tests/postgres_server.py`."""
+    from postgres_server import postgres_server
+
+    with postgres_server() as server:
+        yield server
+
+
+# A machine without PostgreSQL says so.
+DATABASES = ("sqlite", "postgresql")[: 1 if "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split(",") else 2]
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a file of SQLite's, and one of a real PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'decisions.db'}"
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -62,6 +62,11 @@ class Access:
 @dataclass(frozen=True, slots=True)
 class Records:
     segment_bytes: int = option(64 * 1024 * 1024, "A spool file is closed and a new one begun at this size.")
+    database: str = option(
+        "",
+        "URL of the decision database, as postgresql+psycopg://USER:PASSWORD@HOST/NAME; else SQLite in `state_dir`.",
+        secret=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,9 @@ class Database:
 
         `durable`: when it has ended, it and all before it outlive the machine's own crash.
         """
-        with self._border(), self._engine.connect() as connection:
-            with connection.execution_options(scoreline_begin="durable" if durable else "write").begin():
-                yield connection
+        how = "durable" if durable else "write"
+        with self._border(), self._engine.execution_options(scoreline_begin=how).begin() as connection:
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -125,8 +125,8 @@ def _set_up_sqlite(engine: Engine) -> None:
     """WAL, so that readers and the one writer do not wait for each other, and transactions begun by us.
 
     With `synchronous=NORMAL` a commit costs no fsync: it outlives every process, and the last ones not the machine, as
-    the spool itself. But a segment is deleted once it is shipped, so the transaction before that is `durable`: FULL syncs
-    the WAL, and with it all commits before. Rows lie in the tree of their ids, whose pages hold more of them at 8 KiB.
+    the spool itself. But a segment is deleted once it is shipped, so the transaction before that is `durable`: FULL
+    syncs the WAL, and with it all commits before. Rows lie in the tree of their ids, whose pages hold more at 8 KiB.
     """
 
     @event.listens_for(engine, "connect")

@@ -89,19 +89,25 @@ def positions(found: Sequence[int]) -> bytes:
 
 def decisions_of(row: Row, author: Author) -> Decisions:
     """One row as the decisions of one row; its id is the base."""
-    defaulted = _unpack(row.defaulted)
+    return request_of([row], author)
+
+
+def request_of(rows: Sequence[Row], author: Author) -> Decisions:
+    """Rows of one request, from its first on and without a gap, as its decisions."""
+    first = rows[0]
+    defaulted = {place: _unpack(row.defaulted) for place, row in enumerate(rows) if row.defaulted}
     return Decisions(
-        base=int.from_bytes(row.id, "big"),
+        base=int.from_bytes(first.id, "big"),
         author=author,
-        context=Context(row.time_ns, row.request_id, row.caller, row.trace),
-        values=_column(row.values),
-        margins=_column(row.margins),
-        scores=_column(row.scores),
-        outcomes=(row.outcome,) if row.outcome >= 0 else (),
-        defaulted={0: defaulted} if defaulted else {},
-        degraded=_unpack(row.degraded),
-        model_ns=row.model_ns,
-        entities=(row.entity,) if row.entity else (),
+        context=Context(first.time_ns, first.request_id, first.caller, first.trace),
+        values=_column([row.values for row in rows]),
+        margins=_column([row.margins for row in rows]),
+        scores=_column([row.scores for row in rows]),
+        outcomes=tuple(row.outcome for row in rows) if first.outcome >= 0 else (),
+        defaulted=defaulted,
+        degraded=_unpack(first.degraded),
+        model_ns=first.model_ns,
+        entities=tuple(row.entity for row in rows) if any(row.entity for row in rows) else (),
     )
 
 
@@ -131,8 +137,8 @@ def _cells(column: Floats) -> list[bytes]:
     return [raw[start : start + width] for start in range(0, len(raw), width)] if width else [b""] * len(column)
 
 
-def _column(raw: bytes) -> Floats:
-    return np.frombuffer(raw, dtype="<f8").reshape(1, -1)
+def _column(cells: list[bytes]) -> Floats:
+    return np.frombuffer(b"".join(cells), dtype="<f8").reshape(len(cells), -1)
 
 
 @lru_cache(maxsize=1024)

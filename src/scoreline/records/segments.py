@@ -56,6 +56,14 @@ def segments(folder: Path) -> list[Segment]:
     return sorted(Segment(match[1], int(match[2]), path) for match, path in found if match)
 
 
+def size_of(path: Path) -> int:
+    """The bytes of a segment; 0 of one that is deleted."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def read_piece(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions], int]:
     """The decisions of the whole frames after an offset, about 4 MiB of them, and the offset after these.
 

@@ -5,7 +5,7 @@ Delivery order of a piece of a segment:
   2. a transaction begins, and moves that offset on where it still is the old one; else another shipper was faster, and
      the transaction ends here;
   3. its authors, its decisions with the salts of their leaves, and the tree over these go into the same transaction;
-  4. when a segment has ended and is wholly shipped, a transaction that outlives the machine says so, with the tree's root;
+  4. when a segment has ended and is wholly shipped, a transaction that outlives the machine says so, and the root;
   5. only then its file is deleted, once whoever else reads it is through.
 A death between any two steps loses nothing and ships nothing twice: what is true is what is in the database.
 """
@@ -28,7 +28,7 @@ from scoreline.records.merkle import Tree
 from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
 from scoreline.records.rows import SALT_BYTES, author_key, leaf
-from scoreline.records.segments import BEGIN, Segment, segments
+from scoreline.records.segments import BEGIN, Segment, segments, size_of
 
 DAMAGED: Final = ".damaged"
 _score: Final = struct.Struct("<d").unpack_from
@@ -39,9 +39,7 @@ _ADD: Final = text(
 _FIND: Final = text('SELECT id, "offset", rows, tree, final FROM segments WHERE writer = :writer AND number = :number')
 _MOVE: Final = text('UPDATE segments SET "offset" = :end, shipped_ns = :now_ns WHERE id = :id AND "offset" = :offset')
 _GROW: Final = text("UPDATE segments SET rows = :rows, tree = :tree WHERE id = :id")
-_END: Final = text(
-    'UPDATE segments SET final = true, root = :root WHERE id = :id AND "offset" = :offset AND NOT final'
-)
+_END: Final = text('UPDATE segments SET final = true, root = :root WHERE id = :id AND "offset" = :offset AND NOT final')
 
 
 @dataclass(slots=True)
@@ -103,11 +101,9 @@ class Shipper:
 
     def _lag(self, segment: Segment) -> int:
         known = self._known.get(segment.path.name)
-        try:
-            size = segment.path.stat().st_size
-        except FileNotFoundError:
+        if known and known.final:
             return 0
-        return 0 if known and known.final else max(0, size - (known.offset if known else BEGIN))
+        return max(0, size_of(segment.path) - (known.offset if known else BEGIN))
 
     def _ship(self, segment: Segment) -> int:
         known = self._known.get(segment.path.name) or self._find(segment)

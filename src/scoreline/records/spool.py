@@ -20,7 +20,7 @@ from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.core.ports import Score, Sink
 from scoreline.records.frames import MAGIC, frame_author, frame_decisions, read_frames
-from scoreline.records.segments import BEGIN, Segment, new_writer, read_piece, segment_name, segments
+from scoreline.records.segments import BEGIN, Segment, new_writer, read_piece, segment_name, segments, size_of
 
 RETRY_AFTER_S: Final = 5
 LOOK_NS: Final = 1_000_000_000
@@ -128,12 +128,22 @@ class SpoolReader:
         self._authors: dict[str, dict[int, Author]] = {}
 
     def read(self, take: Callable[[Decisions], None]) -> int:
-        """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions."""
-        return sum(self._read_segment(segment, take) for segment in segments(self._folder))
+        """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions.
+
+        Segments that are gone are forgotten.
+        """
+        found = segments(self._folder)
+        for name in self._offsets.keys() - {segment.path.name for segment in found}:
+            del self._offsets[name], self._authors[name]
+        return sum(self._read_segment(segment, take) for segment in found)
+
+    def is_past(self, segment: Segment, offset: int) -> bool:
+        """Whether it has handed on all of a segment up to an offset."""
+        return self._offsets.get(segment.path.name, BEGIN) >= offset
 
     def _read_segment(self, segment: Segment, take: Callable[[Decisions], None]) -> int:
         offset = self._offsets.get(segment.path.name, BEGIN)
-        if segment.path.stat().st_size <= offset:
+        if size_of(segment.path) <= offset:
             return 0
         found, end = read_piece(segment.path, offset, self._authors.setdefault(segment.path.name, {}))
         for decisions in found:
@@ -145,15 +155,14 @@ class SpoolReader:
     def lag_bytes(self) -> int:
         """Bytes appended and not yet read."""
         return sum(
-            max(0, segment.path.stat().st_size - self._offsets.get(segment.path.name, BEGIN))
+            max(0, size_of(segment.path) - self._offsets.get(segment.path.name, BEGIN))
             for segment in segments(self._folder)
         )
 
 
 def read_spool(folder: Path) -> Iterator[Decisions]:
-    """Every decision recorded in a spool, in the order each segment was written."""
+    """Every decision in a spool, in the order each segment was written; what is deleted meanwhile is passed over."""
     for segment in segments(folder):
-        raw = segment.path.read_bytes()
-        for decisions, _ in read_frames(raw[len(MAGIC) :], {}):
-            if decisions is not None:
-                yield decisions
+        with suppress(FileNotFoundError):
+            raw = segment.path.read_bytes()
+            yield from (decisions for decisions, _ in read_frames(raw[len(MAGIC) :], {}) if decisions is not None)

@@ -1,8 +1,8 @@
 """The tables of the decision database, as this version reads and writes them; `migrations/` makes them.
 
 A row of `decisions` is a `rows.Row`, and where it stands: its author, its segment, its place in it (the position of its
-leaf) and the salt of its leaf. What erasure takes away may be NULL. An `entity` that was not told is NULL too; as long as
-there is a salt, that is what NULL means.
+leaf) and the salt of its leaf. What erasure takes away may be NULL; a row without a salt is erased. An `entity` that
+was not told is NULL too.
 """
 
 import uuid
@@ -43,7 +43,7 @@ class Id(TypeDecorator[bytes]):
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
         return uuid.UUID(bytes=value) if value is not None and dialect.name == "postgresql" else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:  # noqa: ARG002
         return value.bytes if isinstance(value, uuid.UUID) else value
 
 

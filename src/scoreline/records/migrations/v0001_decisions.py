@@ -11,7 +11,6 @@ down_revision: Final = None
 
 
 def upgrade() -> None:
-    id_type = postgresql.UUID() if op.get_context().dialect.name == "postgresql" else sa.LargeBinary()
     op.create_table(
         "authors",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -32,6 +31,14 @@ def upgrade() -> None:
         sa.Column("shipped_ns", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("writer", "number"),
     )
+    make_decisions()
+    compatible = op.create_table("schema_compatible", sa.Column("since", sa.Integer, nullable=False))
+    op.bulk_insert(compatible, [{"since": 1}])
+
+
+def make_decisions() -> None:
+    on_postgresql = op.get_context().dialect.name == "postgresql"
+    id_type = postgresql.UUID() if on_postgresql else sa.LargeBinary()
     op.create_table(
         "decisions",
         sa.Column("id", id_type, primary_key=True),
@@ -53,7 +60,5 @@ def upgrade() -> None:
     )
     told = sa.column("entity").is_not(None)
     op.create_index("decisions_entity", "decisions", ["entity"], sqlite_where=told, postgresql_where=told)
-    compatible = op.create_table("schema_compatible", sa.Column("since", sa.Integer, nullable=False))
-    op.bulk_insert(compatible, [{"since": 1}])
-    if op.get_context().dialect.name == "postgresql":
+    if on_postgresql:
         op.execute("CREATE TABLE decisions_other PARTITION OF decisions DEFAULT")
