@@ -16,7 +16,8 @@ from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.install import install
 from scoreline.operations.state import State
-from scoreline.records.spool import SpoolWriter, recorded
+from scoreline.records.spool import recorded
+from scoreline.records.writer import SpoolWriter
 from scoreline.registries.folder import FolderRegistry
 from scoreline.registries.mlflow import MlflowRegistry
 from scoreline.settings import Settings
@@ -73,7 +74,15 @@ def verifier(settings: Settings) -> TrustStore:
 
 
 def spool_writer(settings: Settings) -> SpoolWriter:
-    return SpoolWriter(spool_folder(settings), settings.records.segment_bytes)
+    records = settings.records
+    return SpoolWriter(
+        spool_folder(settings),
+        records.segment_bytes,
+        max_bytes=records.max_bytes,
+        n_writers=settings.server.workers,
+        fsync=records.fsync,
+        on_full=records.on_full,
+    )
 
 
 def spool_folder(settings: Settings) -> Path:

@@ -115,6 +115,7 @@ class Steward:
         """Models as assigned, the spool, the database, and decisions as counted since this steward began.
 
         It began with the segments that were there then; what was shipped and deleted before is in the database only.
+        `missed` are decisions without a record.
         """
         state = read_state(Path(self.settings.state_dir))
         return {
@@ -125,6 +126,7 @@ class Steward:
             "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
             "database": self.shipping.status(),
             "decisions": self._tallies.to_json(),
+            "missed": self._tallies.missed,
         }
 
 

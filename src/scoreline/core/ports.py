@@ -44,6 +44,10 @@ class Sink(Protocol):
         """Durable on return against the death of this process; raises RecordRefused."""
         ...
 
+    def unsent(self, decisions: Decisions, /) -> None:
+        """Marks written decisions whose answer never left."""
+        ...
+
 
 class Verifier(Protocol):
     """Says whether trusted keys vouch for a set of files."""

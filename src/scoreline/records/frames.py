@@ -1,13 +1,15 @@
 """The form of a spool segment: a magic word, then frames of length, CRC-32 and payload.
 
 A payload is a msgpack array. An author frame `[0, index, {...}]` names the model once per segment; a decisions frame
-`[1, author index, ...]` holds all rows of a request in columns. Integers are little-endian; columns are float64.
+`[1, author index, ...]` holds all rows of a request in columns; `[2, author index, base]` says that the answer to a
+request never left; `[3, n, from, until]` that so many decisions were answered without a record. Kinds unknown to this
+version are passed over. Integers are little-endian; columns are float64.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import msgspec
@@ -18,14 +20,36 @@ from scoreline.core.decision import Author, Decisions, author_from
 
 MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
-_AUTHOR: Final = 0
-_DECISIONS: Final = 1
+AUTHOR: Final = 0
+DECISIONS: Final = 1
+UNSENT: Final = 2
+MISSED: Final = 3
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _decode = msgspec.msgpack.Decoder().decode
 
 
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """The answer with the decisions of this base never left."""
+
+    author: Author
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """So many decisions were answered without a record; the times are nanoseconds since 1970."""
+
+    n_decisions: int
+    from_ns: int
+    until_ns: int
+
+    def plus(self, n_decisions: int, time_ns: int) -> "Missed":
+        return Missed(self.n_decisions + n_decisions, self.from_ns, time_ns)
+
+
 def frame_author(index: int, author: Author) -> bytearray:
-    return _frame((_AUTHOR, index, asdict(author)))
+    return _frame((AUTHOR, index, asdict(author)))
 
 
 def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
@@ -33,7 +57,7 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
     context = decisions.context
     return _frame(
         (
-            _DECISIONS,
+            DECISIONS,
             author_index,
             decisions.base.to_bytes(16, "big"),
             len(decisions.values),
@@ -53,17 +77,33 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
     )
 
 
-def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | None, int]]:
-    """The whole frames of a piece of a segment: decisions (None for an author frame) and the offset after each.
+def frame_unsent(author_index: int, base: int) -> bytearray:
+    return _frame((UNSENT, author_index, base.to_bytes(16, "big")))
+
+
+def frame_missed(missed: Missed) -> bytearray:
+    return _frame((MISSED, missed.n_decisions, missed.from_ns, missed.until_ns))
+
+
+def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | Unsent | Missed | None, int]]:
+    """The whole frames of a piece of a segment: what each says (None for an author frame) and the offset after it.
 
     `authors` is filled on the way and must be passed again for the next piece of the same segment.
     """
-    for parts, offset in read_parts(raw, authors):
-        yield _decisions(parts, authors) if parts else None, offset
+    for (kind, *parts), offset in read_parts(raw):
+        if kind == DECISIONS:
+            yield _decisions(parts, authors), offset
+        elif kind == AUTHOR:
+            authors[parts[0]] = author_from(parts[1])
+            yield None, offset
+        elif kind == UNSENT:
+            yield Unsent(authors[parts[0]], int.from_bytes(parts[1], "big")), offset
+        else:
+            yield Missed(*parts) if kind == MISSED else None, offset
 
 
-def read_parts(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[list[Any], int]]:
-    """The same, as the parts that decisions frames were made of: author index, base and so on; none of an author frame.
+def read_parts(raw: bytes) -> Iterator[tuple[list[Any], int]]:
+    """The whole frames of a piece of a segment as they were encoded, the kind first, and the offset after each.
 
     Stops before the first frame that is incomplete, empty or whose CRC does not fit: a tail torn by a death, zeros that
     a file system left after a crash, or a frame still being written.
@@ -75,12 +115,7 @@ def read_parts(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[list[An
         if not payload or len(payload) < length or zlib.crc32(payload) != crc:
             return
         offset += _HEAD.size + length
-        kind, *parts = _decode(payload)
-        if kind == _AUTHOR:
-            authors[parts[0]] = author_from(parts[1])
-            yield [], offset
-        else:
-            yield parts, offset
+        yield _decode(payload), offset
 
 
 def whole_frame(raw: bytes) -> bool:

@@ -4,9 +4,10 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Update, text
 
 from scoreline.core.decision import Author
+from scoreline.core.ids import MAX_ROWS
 from scoreline.records.rows import author_json, author_key
 from scoreline.records.tables import DECISIONS
 
@@ -28,6 +29,13 @@ def insert_decisions(connection: Connection, rows: Iterable[Values]) -> None:
         copy.set_types([DECISIONS.c[name].type.compile(connection.dialect).lower() for name in COLUMNS])
         for id_, *rest in rows:
             copy.write_row((uuid.UUID(bytes=id_), *rest))
+
+
+def mark_unsent(base: bytes) -> Update:
+    """The statement that marks the decisions of a request, whose answer never left."""
+    last = int.from_bytes(base, "big") | (MAX_ROWS - 1)
+    of_request = DECISIONS.c.id.between(base, last.to_bytes(16, "big"))
+    return DECISIONS.update().where(of_request).values(unsent=True)
 
 
 def author_ids(connection: Connection, authors: Iterable[Author]) -> dict[bytes, int]:

@@ -1,45 +1,42 @@
 """A piece of a segment as rows, without the arrays in between: shipping takes up every decision that was ever made."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scoreline.core.decision import Author
-from scoreline.records.frames import read_parts, whole_frame
+from scoreline.core.decision import Author, author_from
+from scoreline.records.frames import AUTHOR, DECISIONS, MISSED, UNSENT, read_parts, whole_frame
 from scoreline.records.rows import Cells, plain, positions
-from scoreline.records.segments import catch_up, read_raw
+from scoreline.records.segments import BEGIN, read_raw
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Piece:
-    """The decisions of whole frames of a segment, in their order; `end` is the offset after these.
+    """What whole frames of a segment say, in their order; `end` is the offset after these.
 
     `by[i]` is the place of the author of `rows[i]` in `authors`, which are those of the segment so far. `times` has of
-    the requests the first 6 bytes of their ids, and the millisecond at which they were taken up.
+    the requests the first 6 bytes of their ids, and the millisecond at which they were taken up. `unsent` are the bases
+    of requests whose answers never left, `missed` counts decisions without a record.
 
     Rows are plain tuples of texts, bytes and numbers: Python's collector looks at such once and then never again.
     """
 
-    rows: list[Cells]
-    by: list[int]
     authors: dict[int, Author]
-    times: set[tuple[bytes, int]]
     end: int
+    rows: list[Cells] = field(default_factory=list)
+    by: list[int] = field(default_factory=list)
+    times: set[tuple[bytes, int]] = field(default_factory=set)
+    unsent: list[bytes] = field(default_factory=list)
+    missed: int = 0
 
 
 def read_rows(path: Path, offset: int, authors: dict[int, Author]) -> Piece:
-    """What `segments.read_piece` reads, as rows."""
-    catch_up(path, offset, authors)
-    rows: list[Cells] = []
-    by: list[int] = []
-    times, end = set(), 0
-    for parts, end in read_parts(read_raw(path, offset), authors):  # noqa: B007
-        if parts:
-            times.add((parts[1][:6], parts[3] // 1_000_000))
-            rows.extend(rows_of_parts(parts))
-            by.extend(parts[:1] * parts[2])
-    return Piece(rows, by, authors, times, offset + end)
+    """What `segments.read_items` reads, as rows."""
+    at = offset if authors else BEGIN
+    while at < offset:
+        at = _read(path, at, authors).end
+    return _read(path, offset, authors)
 
 
 def is_damaged(path: Path, end: int) -> bool:
@@ -66,3 +63,21 @@ def rows_of_parts(parts: list[Any]) -> Iterator[Cells]:
         entity, outcome = entities[row] if entities else b"", outcomes[row] if outcomes else -1
         took = positions(defaulted.get(row, ()))
         yield (first | row).to_bytes(16, "big"), time_ns, entity, *texts, *cells, outcome, took, *whole
+
+
+def _read(path: Path, offset: int, authors: dict[int, Author]) -> Piece:
+    piece, end = Piece(authors, offset), 0
+    for (kind, *parts), end in read_parts(read_raw(path, offset)):  # noqa: B007
+        if kind == DECISIONS:
+            index, base, n_rows, time_ns, *_ = parts
+            piece.times.add((base[:6], time_ns // 1_000_000))
+            piece.rows.extend(rows_of_parts(parts))
+            piece.by.extend([index] * n_rows)
+        elif kind == AUTHOR:
+            authors[parts[0]] = author_from(parts[1])
+        elif kind == UNSENT:
+            piece.unsent.append(parts[1])
+        elif kind == MISSED:
+            piece.missed += parts[0]
+    piece.end = offset + end
+    return piece

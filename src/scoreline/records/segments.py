@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from scoreline.core.decision import Author, Decisions
-from scoreline.records.frames import MAGIC, read_frames, read_parts, whole_frame
+from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames, whole_frame
 
 SUFFIX: Final = ".seg"
 READ_BYTES: Final = 4 * 1024 * 1024
@@ -56,38 +56,22 @@ def segments(folder: Path) -> list[Segment]:
     return sorted(Segment(match[1], int(match[2]), path) for match, path in found if match)
 
 
-def size_of(path: Path) -> int:
-    """The bytes of a segment; 0 of one that is deleted."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
 def read_piece(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions], int]:
-    """The decisions of the whole frames after an offset, about 4 MiB of them, and the offset after these.
+    """The decisions among `read_items`."""
+    found, end = read_items(path, offset, authors)
+    return [item for item in found if isinstance(item, Decisions)], end
+
+
+def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
+    """What the whole frames after an offset say, about 4 MiB of them, and the offset after these.
 
     `authors` belongs to the segment and is filled on the way. Where it is empty and the offset is not the beginning,
     what stands before is read again for its authors.
     """
-    catch_up(path, offset, authors)
-    found, end = [], 0
-    for decisions, end in read_frames(read_raw(path, offset), authors):  # noqa: B007
-        if decisions is not None:
-            found.append(decisions)
-    return found, offset + end
-
-
-def catch_up(path: Path, offset: int, authors: dict[int, Author]) -> None:
-    """Fills `authors`, where it is empty, from what stands before an offset."""
     at = offset if authors else BEGIN
     while at < offset:
-        end = 0
-        for _, end in read_parts(read_raw(path, at), authors):  # noqa: B007
-            pass
-        if not end:
-            break
-        at += end
+        at = _read(path, at, authors)[1]
+    return _read(path, offset, authors)
 
 
 def read_raw(path: Path, offset: int) -> bytes:
@@ -98,3 +82,19 @@ def read_raw(path: Path, offset: int) -> bytes:
         if len(raw) == READ_BYTES and not whole_frame(raw):
             raw += file.read()
     return raw
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a segment; 0 of one that is deleted."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
+    found, end = [], 0
+    for item, end in read_frames(read_raw(path, offset), authors):  # noqa: B007
+        if item is not None:
+            found.append(item)
+    return found, offset + end

@@ -23,7 +23,7 @@ from sqlalchemy import text
 from scoreline.core.decision import Author
 from scoreline.core.errors import DatabaseRefused
 from scoreline.records.database import POSTGRESQL, Database
-from scoreline.records.load import Values, author_ids, insert_decisions
+from scoreline.records.load import Values, author_ids, insert_decisions, mark_unsent
 from scoreline.records.merkle import Tree
 from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
@@ -33,12 +33,12 @@ from scoreline.records.segments import BEGIN, Segment, segments, size_of
 DAMAGED: Final = ".damaged"
 _score: Final = struct.Struct("<d").unpack_from
 _ADD: Final = text(
-    'INSERT INTO segments (writer, number, host, "offset", rows, tree, shipped_ns) '
-    "VALUES (:writer, :number, :host, :offset, 0, :tree, :now_ns) ON CONFLICT DO NOTHING"
+    'INSERT INTO segments (writer, number, host, "offset", rows, missed, tree, shipped_ns) '
+    "VALUES (:writer, :number, :host, :offset, 0, 0, :tree, :now_ns) ON CONFLICT DO NOTHING"
 )
 _FIND: Final = text('SELECT id, "offset", rows, tree, final FROM segments WHERE writer = :writer AND number = :number')
 _MOVE: Final = text('UPDATE segments SET "offset" = :end, shipped_ns = :now_ns WHERE id = :id AND "offset" = :offset')
-_GROW: Final = text("UPDATE segments SET rows = :rows, tree = :tree WHERE id = :id")
+_GROW: Final = text("UPDATE segments SET rows = :rows, tree = :tree, missed = missed + :missed WHERE id = :id")
 _END: Final = text('UPDATE segments SET final = true, root = :root WHERE id = :id AND "offset" = :offset AND NOT final')
 
 
@@ -74,13 +74,17 @@ class Shipper:
     def ship(self) -> int:
         """One look at every segment, about 4 MiB of each; returns how many steps it took. None: all is shipped.
 
-        A segment that is refused does not hold up the others. Raises DatabaseDown, and then nothing is lost.
+        A writer's segments are shipped one after the other: one that is refused holds up the next of its writer, not
+        those of others. Raises DatabaseDown, and then nothing is lost.
         """
         found, steps = segments(self._folder), 0
+        held: set[str] = set()
         for name in self._known.keys() - {segment.path.name for segment in found}:
             del self._known[name]
         refused: dict[str, str] = {}
         for segment in found:
+            if segment.writer in held:
+                continue
             try:
                 steps += self._ship(segment)
             except FileNotFoundError:
@@ -91,6 +95,9 @@ class Shipper:
             except BaseException:
                 self._known.pop(segment.path.name, None)  # whether the transaction went through, the database knows
                 raise
+            known = self._known.get(segment.path.name)
+            if known is None or not known.final:
+                held.add(segment.writer)
         self.refused = refused
         return steps
 
@@ -137,7 +144,10 @@ class Shipper:
             new = {author for author in piece.authors.values() if author_key(author) not in self._author_ids}
             ids = author_ids(connection, new)
             insert_decisions(connection, _values(piece, self._author_ids | ids, known, tree, salts))
-            connection.execute(_GROW, {"id": known.id, "rows": tree.size, "tree": tree.state})
+            for base in piece.unsent:
+                connection.execute(mark_unsent(base))
+            grown = {"id": known.id, "rows": tree.size, "tree": tree.state, "missed": piece.missed}
+            connection.execute(_GROW, grown)
         self._author_ids |= ids
         known.offset, known.rows, known.tree = piece.end, tree.size, tree.state
         self.shipped += len(piece.rows)

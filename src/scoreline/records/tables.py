@@ -54,7 +54,8 @@ AUTHORS: Final = Table(
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("json", Text, nullable=False),
 )
-# `offset` is where shipping goes on, `tree` the Merkle tree so far; `root` and `final` come when its writer has ended.
+# `offset` is where shipping goes on, `tree` the Merkle tree so far, `missed` counts what was answered without a record;
+# `root` and `final` come when its writer has ended.
 SEGMENTS: Final = Table(
     "segments",
     METADATA,
@@ -64,6 +65,7 @@ SEGMENTS: Final = Table(
     Column("host", Text, nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("rows", BigInteger, nullable=False),
+    Column("missed", BigInteger, nullable=False),
     Column("tree", LargeBinary, nullable=False),
     Column("root", LargeBinary),
     Column("final", Boolean, nullable=False, server_default=false()),

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("offset", sa.BigInteger, nullable=False),
         sa.Column("rows", sa.BigInteger, nullable=False),
+        sa.Column("missed", sa.BigInteger, nullable=False),
         sa.Column("tree", sa.LargeBinary, nullable=False),
         sa.Column("root", sa.LargeBinary),
         sa.Column("final", sa.Boolean, nullable=False, server_default=sa.false()),
