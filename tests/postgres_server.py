@@ -29,12 +29,12 @@ class Postgres:
     process: "subprocess.Popen[bytes] | None" = None
     databases: int = 0
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """The URL of an empty database."""
         self.databases += 1
         name = f"test_{self.databases}"
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
         return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def start(self) -> None:

@@ -1,5 +1,8 @@
 """The decision database: SQLite beside the spool, or PostgreSQL by setting. Its URL is a secret and is never shown."""
 
+import random
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,12 @@ POSTGRESQL: Final = "postgresql"
 _LOCK: Final = 0x53434F5245  # of PostgreSQL's advisory locks: one steward at a time changes tables
 _PATIENCE_S: Final = 5
 # A peer that is gone without a word is noticed in seconds. Nothing is prepared: poolers hand sessions round.
-_LIBPQ: Final = {"connect_timeout": _PATIENCE_S, "tcp_user_timeout": 10_000, "prepare_threshold": None}
+_LIBPQ: Final = {
+    "connect_timeout": _PATIENCE_S,
+    "tcp_user_timeout": 10_000,
+    "client_encoding": "UTF8",
+    "prepare_threshold": None,
+}
 
 
 class Database:
@@ -121,6 +129,19 @@ def _schema(connection: Connection) -> int:
     return int(connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) or 0)
 
 
+def _use_wal(connection: Any) -> None:
+    """The journal is a property of the file, and its change does not wait for others as transactions do."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(random.uniform(0.01, 0.05))
+
+
 def _set_up_sqlite(engine: Engine) -> None:
     """WAL, so that readers and the one writer do not wait for each other, and transactions begun by us.
 
@@ -132,7 +153,7 @@ def _set_up_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA page_size=8192")  # counts for a new file only
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(connection)
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
