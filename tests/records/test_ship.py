@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -299,8 +300,9 @@ class Crash(Exception):
     """The death of a shipper, as far as a test in one process can play it."""
 
 
+CRASHES = ("crash before commit 1", "crash before commit 2", "crash before commit 3", "crash before delete")
 STEPS = st.lists(
-    st.sampled_from(("write", "write", "ship", "ship", "rotate", "die", "crash before commit", "crash before delete")),
+    st.sampled_from(("write", "write", "ship", "ship", "rotate", "die", *CRASHES)),
     max_size=25,
 )
 
@@ -332,19 +334,21 @@ def test_whatever_the_order_of_writing_shipping_and_dying_the_record_is_whole(st
 
 
 def crash(database: Database, shipper: Shipper, when: str) -> None:
-    def die(*_: Any) -> None:
-        raise Crash
+    left = int(when[-1]) if when[-1].isdigit() else 1
 
-    engine = database._engine
-    with pytest.MonkeyPatch.context() as patched:
-        if when == "crash before commit":
-            event.listen(engine, "commit", die)
-        else:
+    def die(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Crash
+
+    with pytest.MonkeyPatch.context() as patched, suppress(Crash):
+        if when == "crash before delete":
             patched.setattr(Path, "unlink", die)
-        try:
             ship_all(shipper)
-        except Crash:
-            pass
-        finally:
-            if when == "crash before commit":
-                event.remove(engine, "commit", die)
+        else:
+            event.listen(database._engine, "commit", die)
+            try:
+                ship_all(shipper)
+            finally:
+                event.remove(database._engine, "commit", die)

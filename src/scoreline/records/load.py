@@ -1,6 +1,5 @@
 """How many rows go in at once: `executemany` on SQLite, a binary COPY on PostgreSQL, both as the rows are made."""
 
-import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -26,9 +25,10 @@ def insert_decisions(connection: Connection, rows: Iterable[Values]) -> None:
         cursor.executemany(f"INSERT INTO decisions ({', '.join(quoted)}) VALUES ({places})", rows)
         return
     with cursor.copy(f"COPY decisions ({', '.join(quoted)}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types([DECISIONS.c[name].type.compile(connection.dialect).lower() for name in COLUMNS])
-        for id_, *rest in rows:
-            copy.write_row((uuid.UUID(bytes=id_), *rest))
+        types = (DECISIONS.c[name].type.compile(connection.dialect).lower() for name in COLUMNS)
+        copy.set_types(["bytea" if name == "uuid" else name for name in types])  # a UUID goes as its 16 bytes
+        for row in rows:
+            copy.write_row(row)
 
 
 def mark_unsent(base: bytes) -> Update:

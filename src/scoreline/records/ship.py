@@ -194,6 +194,6 @@ def _values(piece: Piece, ids: dict[bytes, int], known: _Known, tree: Tree, salt
         key, author = named[by]
         salt = salts[at : (at := at + SALT_BYTES)]
         leaves.append(leaf(salt, key, row))
-        entity = row[2] or None
-        yield (*row[:2], entity, *row[3:], author, _score(row[8])[0], known.id, place, salt)
+        told = row if row[2] else (*row[:2], None, *row[3:])
+        yield (*told, author, _score(row[8])[0], known.id, place, salt)
     tree.extend(leaves)
