@@ -69,6 +69,7 @@ class Records:
         "URL of the decision database, as postgresql+psycopg://USER:PASSWORD@HOST/NAME; else SQLite in `state_dir`.",
         secret=True,
     )
+    retention_days: int = option(0, "Decisions older than this are removed, unless a legal hold covers them; 0: never.")
     max_bytes: int = option(8 * 1024**3, "Most bytes of the spool, looked at once a second; 0: what the disk holds.")
     on_full: str = option("refuse", "While nothing can be recorded: `refuse` (503), or `answer` and count.")
     fsync: str = option("never", "When the spool is put on the disk: `never` by us, each `second`, `always` first.")
@@ -118,6 +119,8 @@ class Settings:
             raise SettingError("records.segment_bytes: between 4 KiB and 4 GiB")
         if records.max_bytes and records.max_bytes < 2 * records.segment_bytes:
             raise SettingError("records.max_bytes: 0, or at least twice records.segment_bytes")
+        if records.retention_days < 0:
+            raise SettingError("records.retention_days: at least 0")
         for name, known in (("on_full", ON_FULL), ("fsync", FSYNC)):
             if getattr(records, name) not in known:
                 raise SettingError(f"records.{name}: one of {', '.join(known)}")

@@ -24,7 +24,7 @@ from scoreline.core.errors import DatabaseDown
 from scoreline.records.database import Database
 from scoreline.records.partitions import existing_days
 from scoreline.records.read import find_decision, read_record
-from scoreline.records.segments import segments
+from scoreline.records.segments import segment_name, segments
 from scoreline.records.ship import Shipper
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
@@ -151,17 +151,30 @@ def test_damage_in_a_segment_is_kept_and_said(database: Database, tmp_path: Path
     assert Shipper(spool, database, "here").ship() == 0
 
 
-def test_a_segment_that_cannot_be_shipped_holds_up_no_other_writer(database: Database, tmp_path: Path) -> None:
-    again, good = decided(2), decided(3)
-    write(tmp_path, again).close()
+def test_what_comes_again_is_counted_and_not_kept_twice(database: Database, tmp_path: Path) -> None:
+    """A segment restored from a backup, a message of a stream that is read again."""
+    one, two, three = decided(2), decided(3), decided()
+    write(tmp_path, one, two).close()
     ship_all(Shipper(tmp_path, database, "here"))
-    write(tmp_path, again).close()  # a copy of a segment, as restoring from a backup may bring it
-    write(tmp_path, good).close()
+    write(tmp_path, two, three, three).close()
     shipper = Shipper(tmp_path, database, "here")
     ship_all(shipper)
-    assert ids_of(stored(database)) == ids_of([again, good])
-    assert len(shipper.refused) == len(segments(tmp_path)) == 1
-    assert shipper.lag_bytes > 0
+    assert ids_of(stored(database)) == ids_of([one, two, three])
+    assert (shipper.refused, segments(tmp_path)) == ({}, [])
+    with database.reading() as connection:
+        counted = connection.execute(select(SEGMENTS.c.rows, SEGMENTS.c.repeated).order_by(SEGMENTS.c.id)).all()
+    assert counted == [(5, 0), (1, 4)]
+    check_trees(database)
+
+
+def test_a_segment_that_cannot_be_shipped_holds_up_no_other_writer(database: Database, tmp_path: Path) -> None:
+    spool, good = tmp_path / "spool", decided(3)
+    (spool / segment_name("0" * 24, 0)).mkdir(parents=True)
+    write(spool, good).close()
+    shipper = Shipper(spool, database, "here")
+    ship_all(shipper)
+    assert ids_of(stored(database)) == ids_of([good])
+    assert list(shipper.refused) == [segment_name("0" * 24, 0)]
 
 
 def test_reading_finds_everything_once_wherever_it_is(database: Database, tmp_path: Path) -> None:
@@ -179,8 +192,8 @@ def test_reading_finds_everything_once_wherever_it_is(database: Database, tmp_pa
 
 def test_days_have_partitions_and_ids_without_a_day_a_place(postgres: Any, tmp_path: Path) -> None:
     with opened(postgres.new_database()) as database:
-        derived = decided(time_ns=NOON_NS + 4 * DAY_NS)
-        derived.base = (NOON_NS + DAY_NS) // 1_000_000 << 80  # another day than its decision's
+        derived = decided(time_ns=NOON_NS - 2 * DAY_NS)
+        derived.base = (NOON_NS + DAY_NS) // 1_000_000 << 80  # days after its decision
         writer = write(tmp_path, decided(time_ns=NOON_NS), derived)
         shipper = Shipper(tmp_path, database, "here")
         ship_all(shipper)
@@ -201,7 +214,7 @@ def test_days_have_partitions_and_ids_without_a_day_a_place(postgres: Any, tmp_p
 
 def test_what_waited_without_a_day_moves_to_it(postgres: Any, tmp_path: Path) -> None:
     with opened(postgres.new_database()) as database:
-        early = decided(time_ns=NOON_NS + 3 * DAY_NS)
+        early = decided(time_ns=NOON_NS - 3 * DAY_NS)
         early.base = NOON_NS // 1_000_000 << 80
         writer = write(tmp_path, early)
         shipper = Shipper(tmp_path, database, "here")

@@ -1,4 +1,4 @@
-"""The first schema: authors, segments, decisions."""
+"""The first schema: authors, segments, decisions, holds, archives."""
 
 from typing import Final
 
@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("offset", sa.BigInteger, nullable=False),
         sa.Column("rows", sa.BigInteger, nullable=False),
         sa.Column("missed", sa.BigInteger, nullable=False),
+        sa.Column("repeated", sa.BigInteger, nullable=False),
         sa.Column("tree", sa.LargeBinary, nullable=False),
         sa.Column("root", sa.LargeBinary),
         sa.Column("final", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -33,6 +34,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("writer", "number"),
     )
     make_decisions()
+    make_holds_and_archives()
     compatible = op.create_table("schema_compatible", sa.Column("since", sa.Integer, nullable=False))
     op.bulk_insert(compatible, [{"since": 1}])
 
@@ -63,3 +65,28 @@ def make_decisions() -> None:
     op.create_index("decisions_entity", "decisions", ["entity"], sqlite_where=told, postgresql_where=told)
     if on_postgresql:
         op.execute("CREATE TABLE decisions_other PARTITION OF decisions DEFAULT")
+
+
+def make_holds_and_archives() -> None:
+    op.create_table(
+        "holds",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("model", sa.Text),
+        sa.Column("entity", sa.LargeBinary),
+        sa.Column("from_ns", sa.BigInteger),
+        sa.Column("until_ns", sa.BigInteger),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("who", sa.Text, nullable=False),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+        sa.Column("released_by", sa.Text),
+        sa.Column("released_ns", sa.BigInteger),
+    )
+    op.create_table(
+        "archives",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("day", sa.Integer, nullable=False),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("rows", sa.BigInteger, nullable=False),
+        sa.Column("done", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+    )
