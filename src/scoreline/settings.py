@@ -70,6 +70,10 @@ class Records:
         secret=True,
     )
     retention_days: int = option(0, "Decisions older than this are removed, unless a legal hold covers them; 0: never.")
+    archive: str = option(
+        "", "Folder, or URI as s3://BUCKET/PLACE, where decisions go as Parquet after `archive_days`."
+    )
+    archive_days: int = option(90, "Days that decisions stay in the database, where `archive` is set.")
     max_bytes: int = option(8 * 1024**3, "Most bytes of the spool, looked at once a second; 0: what the disk holds.")
     on_full: str = option("refuse", "While nothing can be recorded: `refuse` (503), or `answer` and count.")
     fsync: str = option("never", "When the spool is put on the disk: `never` by us, each `second`, `always` first.")
@@ -121,6 +125,8 @@ class Settings:
             raise SettingError("records.max_bytes: 0, or at least twice records.segment_bytes")
         if records.retention_days < 0:
             raise SettingError("records.retention_days: at least 0")
+        if records.archive_days < 1:
+            raise SettingError("records.archive_days: at least 1")
         for name, known in (("on_full", ON_FULL), ("fsync", FSYNC)):
             if getattr(records, name) not in known:
                 raise SettingError(f"records.{name}: one of {', '.join(known)}")

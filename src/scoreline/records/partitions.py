@@ -64,7 +64,12 @@ def drop_day(connection: Connection, day: int) -> None:
 
 def partition(day: int) -> str:
     """The table of a day since 1970."""
-    return f"decisions_{datetime.fromtimestamp(day * DAY_MS // 1000, UTC):%Y%m%d}"
+    return f"decisions_{date_of(day)}"
+
+
+def date_of(day: int) -> str:
+    """Year, month and day of a day since 1970, in digits."""
+    return f"{datetime.fromtimestamp(day * DAY_MS // 1000, UTC):%Y%m%d}"
 
 
 def bounds(day: int) -> tuple[UUID, UUID]:

@@ -56,7 +56,9 @@ def _on(day: int) -> ColumnElement[bool]:
 
 
 def _old(cutoff_ns: int, now_ns: int) -> ColumnElement[bool]:
-    """Taken up before. The key finds them: their ids tell a time before, or, where those are a stream's, any; one that
-    lies in the future is of none that was taken up since."""
+    """Taken up before; found by the key, because ids tell the same time, or, where they are a stream's, any.
+
+    Those of a time that is not yet are among the last.
+    """
     before, after = ((ns // 1_000_000 << 80).to_bytes(16, "big") for ns in (cutoff_ns, now_ns + 2 * DAY_MS * 1_000_000))
     return and_(or_(DECISIONS.c.id < before, DECISIONS.c.id > after), DECISIONS.c.time_ns < cutoff_ns)

@@ -119,7 +119,8 @@ HOLDS: Final = Table(
     Column("released_by", Text),
     Column("released_ns", BigInteger),
 )
-# Files of days that were moved out of the database; until `done`, some of their rows may be in it still.
+# Files of days that were moved out of the database, with decisions taken up from one time until another, both included;
+# until `done`, some of their rows may be in the database still.
 ARCHIVES: Final = Table(
     "archives",
     METADATA,
@@ -127,6 +128,8 @@ ARCHIVES: Final = Table(
     Column("day", Integer, nullable=False),
     Column("name", Text, nullable=False, unique=True),
     Column("rows", BigInteger, nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
     Column("done", Boolean, nullable=False, server_default=false()),
     Column("at_ns", BigInteger, nullable=False),
 )

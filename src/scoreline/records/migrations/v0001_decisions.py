@@ -87,6 +87,8 @@ def make_holds_and_archives() -> None:
         sa.Column("day", sa.Integer, nullable=False),
         sa.Column("name", sa.Text, nullable=False, unique=True),
         sa.Column("rows", sa.BigInteger, nullable=False),
+        sa.Column("from_ns", sa.BigInteger, nullable=False),
+        sa.Column("until_ns", sa.BigInteger, nullable=False),
         sa.Column("done", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("at_ns", sa.BigInteger, nullable=False),
     )
