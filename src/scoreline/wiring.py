@@ -101,6 +101,11 @@ def spool_folder(settings: Settings) -> Path:
     return Path(settings.state_dir) / "spool"
 
 
+def database_file(settings: Settings) -> Path:
+    """Where decisions are kept unless `records.database` names another place."""
+    return Path(settings.state_dir) / "scoreline.db"
+
+
 def keyring(settings: Settings) -> Keyring:
     return Keyring.of(settings.access.admin_key, settings.access.anonymous, SCOPES)
 

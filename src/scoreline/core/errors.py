@@ -18,6 +18,8 @@ ScorelineError
         Unauthenticated     ... because it did not say who it is
     EngineFailed            an engine raised
     RecordRefused           the decision could not be recorded, so it is not answered
+    DatabaseDown            the database of decisions cannot be asked now
+    DatabaseRefused         the database cannot be used as it is, or refuses what it is given
     BatchRefused            a batch job cannot start or finish as asked
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
@@ -123,6 +125,14 @@ class RecordRefused(ScorelineError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class DatabaseDown(ScorelineError):
+    """The database of decisions cannot be asked now; what is recorded waits in the spool."""
+
+
+class DatabaseRefused(ScorelineError):
+    """The database cannot be used as it is: its schema, rights or encoding; or it refuses what it is given."""
 
 
 class BatchRefused(ScorelineError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from scoreline.core.errors import (
+    DatabaseDown,
     Denied,
     EngineFailed,
     InputError,
@@ -33,6 +34,7 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (Denied, 403, "denied", "The key does not open this route"),
     (NotFound, 404, "not-found", "There is no such model or route"),
     (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
+    (DatabaseDown, 503, "database-down", "The database cannot be asked now"),
     (EngineFailed, 500, "engine-failed", "The model failed"),
     (ScorelineError, 500, "internal", "Scoreline failed"),
 )
