@@ -78,7 +78,7 @@ def test_two_engines_do_not_disturb_one_another() -> None:
 
 def test_wrong_number_of_outputs_fails_rather_than_reads_beyond_the_answer() -> None:
     booster, _ = small_model()
-    with pytest.raises(EngineFailed, match="answered 5 margins for 5 rows of 3"):
+    with pytest.raises(EngineFailed, match="answered 5 numbers where 15 were asked for"):
         engine_of(booster, 3).predict(np.zeros((5, 3)))
 
 

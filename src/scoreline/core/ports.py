@@ -24,6 +24,14 @@ class Engine(Protocol):
         """Margins, float64 (n_rows, n_outputs), for values float64 (n_rows, n_fields); raises EngineFailed."""
         ...
 
+    def contributions(self, values: Floats, /) -> Floats | None:
+        """What each field adds to the margins, float64 (n_rows, n_outputs, n_fields + 1), the base value last.
+
+        They add up to the margins, but for the rounding of the library. None where the library has no way of its own.
+        Raises EngineFailed.
+        """
+        ...
+
 
 class Registry(Protocol):
     """Where versions of models are kept."""
