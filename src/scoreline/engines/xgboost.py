@@ -30,7 +30,7 @@ _SETTINGS: Final = {
 }
 _CONFIG: Final = json.dumps({"type": _MARGIN, **_SETTINGS}).encode()
 _CONTRIBUTIONS_CONFIG: Final = json.dumps({"type": _CONTRIBUTIONS, **_SETTINGS}).encode()
-_NOT_THERE: Final = "not yet implemented"  # what the library says of a tree whose leaves are vectors
+_VECTOR_LEAVES: Final = ("multi-target", "IsMultiTarget")  # what the library says of trees it cannot explain yet
 _LIBRARY_NAMES: Final = ("libxgboost.so", "libxgboost.dylib", "xgboost.dll")
 
 
@@ -79,7 +79,7 @@ class XGBoostEngine:
         try:
             self._predict_from_matrix(_array_interface(values), _CONTRIBUTIONS_CONFIG)
         except EngineFailed as error:
-            if _NOT_THERE in str(error):
+            if any(word in str(error) for word in _VECTOR_LEAVES):
                 return None
             raise
         return self._answer(n_rows, self._n_outputs, self._n_fields + 1)
