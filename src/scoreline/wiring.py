@@ -10,12 +10,13 @@ from scoreline.access.scopes import SCOPES
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
 from scoreline.core.manifest import Manifest
-from scoreline.core.ports import Registry, Score, Sink, Verifier
+from scoreline.core.ports import Record, Registry, Score, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.install import install
 from scoreline.operations.state import State
+from scoreline.records.lookup import SpoolRecord
 from scoreline.records.spool import SpoolWriter, recorded
 from scoreline.registries.folder import FolderRegistry
 from scoreline.registries.mlflow import MlflowRegistry
@@ -78,6 +79,11 @@ def spool_writer(settings: Settings) -> SpoolWriter:
 
 def spool_folder(settings: Settings) -> Path:
     return Path(settings.state_dir) / "spool"
+
+
+def record(settings: Settings) -> Record:
+    """Where recorded decisions are found again."""
+    return SpoolRecord(spool_folder(settings))
 
 
 def keyring(settings: Settings) -> Keyring:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.control.predictions import add_predictions
 from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
@@ -27,7 +28,7 @@ from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import keyring, registries, spool_folder, verifier
+from scoreline.wiring import keyring, record, registries, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
@@ -136,4 +137,5 @@ def make_control_app(steward: Steward) -> FastAPI:
         return steward.status()
 
     routes.add("GET", "/status", status, tags=["control"])
+    add_predictions(routes, record(steward.settings), Path(steward.settings.state_dir))
     return app

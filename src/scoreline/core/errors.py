@@ -19,6 +19,7 @@ ScorelineError
     EngineFailed            an engine raised, or answered something that is not finite
     RecordRefused           the decision could not be recorded, so it is not answered
     BatchRefused            a batch job cannot start or finish as asked
+    ReplayRefused           a recorded decision cannot be computed again, or explained, as it stands
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
@@ -122,3 +123,7 @@ class RecordRefused(ScorelineError):
 
 class BatchRefused(ScorelineError):
     """A batch job cannot start or finish as asked."""
+
+
+class ReplayRefused(ScorelineError):
+    """A recorded decision cannot be computed again, or explained, as it stands or as its bundle stands."""

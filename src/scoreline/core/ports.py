@@ -1,5 +1,6 @@
 """The plug points of the house, on one screen."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +51,18 @@ class Sink(Protocol):
 
     def write(self, decisions: Decisions, /) -> None:
         """Durable on return against the death of this process; raises RecordRefused."""
+        ...
+
+
+class Record(Protocol):
+    """Where decisions are found again."""
+
+    def get(self, decision_id: int, /) -> Decisions | None:
+        """The decision with this id, as decisions of one row; None where there is none."""
+        ...
+
+    def iterate(self, model: str = "", /) -> Iterator[Decisions]:
+        """Every decision of a model, or of all of them."""
         ...
 
 
