@@ -16,8 +16,9 @@ import realtime
 import registry
 
 import engines
+import replay
 
-PARTS = ("engines", "realtime", "batch", "registry")
+PARTS = ("engines", "realtime", "batch", "registry", "replay")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -35,6 +36,8 @@ def main() -> int:
             figures += batch.measure()
         if "registry" in which:
             figures += registry.measure()
+        if "replay" in which:
+            figures += replay.measure()
     written = write(figures, which, f"make bench ({' '.join(which)})")
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")
