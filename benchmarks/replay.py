@@ -16,7 +16,7 @@ from scoreline.core.rows import read_rows
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.install import install
-from scoreline.records.spool import SpoolWriter
+from scoreline.records.writer import SpoolWriter
 from scoreline.signing import TrustStore
 
 DECISIONS: Final = 100_000

@@ -13,7 +13,7 @@ from scoreline.core.decision import Decisions
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.install import install
-from scoreline.records.spool import SpoolWriter
+from scoreline.records.writer import SpoolWriter
 
 
 def kept(bundle: Path, state_dir: Path) -> str:

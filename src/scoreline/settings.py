@@ -17,6 +17,8 @@ from scoreline.core.errors import NotFound, SettingError
 
 PREFIX: Final = "SCORELINE_"
 DEFAULT_FILE: Final = "scoreline.toml"
+ON_FULL: Final = ("refuse", "answer")
+FSYNC: Final = ("never", "second", "always")
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
@@ -62,6 +64,10 @@ class Access:
 @dataclass(frozen=True, slots=True)
 class Records:
     segment_bytes: int = option(64 * 1024 * 1024, "A spool file is closed and a new one begun at this size.")
+    max_bytes: int = option(8 * 1024**3, "Most bytes of the spool, looked at once a second; 0: what the disk holds.")
+    on_full: str = option("refuse", "While nothing can be recorded: `refuse` (503), or `answer` and count.")
+    entity_key: str = option("", "Secret that entities are hashed with; hosts of one database share it.", secret=True)
+    fsync: str = option("never", "When the spool is put on the disk: `never` by us, each `second`, `always` first.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +106,19 @@ class Settings:
         for name in ("port", "admin_port"):
             if not 0 <= getattr(server, name) <= 65_535:
                 raise SettingError(f"server.{name}: between 0 and 65535")
-        if not 1 << 12 <= self.records.segment_bytes <= 1 << 32:
+        self._check_records()
+
+    def _check_records(self) -> None:
+        records = self.records
+        if not 1 << 12 <= records.segment_bytes <= 1 << 32:
             raise SettingError("records.segment_bytes: between 4 KiB and 4 GiB")
+        if records.max_bytes and records.max_bytes < 2 * records.segment_bytes:
+            raise SettingError("records.max_bytes: 0, or at least twice records.segment_bytes")
+        if records.entity_key and len(records.entity_key) < 32:
+            raise SettingError("records.entity_key: at least 32 characters; `openssl rand -hex 32` makes one")
+        for name, known in (("on_full", ON_FULL), ("fsync", FSYNC)):
+            if getattr(records, name) not in known:
+                raise SettingError(f"records.{name}: one of {', '.join(known)}")
 
 
 def load_settings(

@@ -13,7 +13,7 @@ from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.decision import Decisions
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.records.segments import segment_name, segments
-from scoreline.records.spool import SpoolWriter
+from scoreline.records.writer import SpoolWriter
 from scoreline.settings import Settings
 from service import CHURN_ROW, FRAUD_ROW, SealedModel, serving, wait_until
 

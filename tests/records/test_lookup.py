@@ -6,7 +6,7 @@ from somedecisions import author_of, decisions_of, exactly
 
 from scoreline.core.ids import ROW_BITS
 from scoreline.records.lookup import SpoolRecord, one_row
-from scoreline.records.spool import SpoolWriter
+from scoreline.records.writer import SpoolWriter
 
 
 def test_every_decision_of_every_segment_is_found(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from scoreline.core.decision import Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.records.frames import MAGIC
 from scoreline.records.segments import READ_BYTES, segment_name, segments
-from scoreline.records.spool import SpoolReader, SpoolWriter, read_spool, recorded
+from scoreline.records.spool import SpoolReader, read_spool, recorded
+from scoreline.records.writer import SpoolWriter
 
 SEGMENT = 1 << 20
 
@@ -159,8 +160,8 @@ def test_frames_larger_than_one_read_are_read(tmp_path: Path, n_rows: int) -> No
 def test_the_death_of_a_writer_loses_nothing_it_has_written(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from somedecisions import *;"
-        "from scoreline.records.spool import SpoolWriter; w = SpoolWriter(Path(sys.argv[1]), 1 << 20); a = author_of();"
-        "[w.write(decisions_of(a, base)) for base in range(50)]; os.kill(os.getpid(), signal.SIGKILL)"
+        "from scoreline.records.writer import SpoolWriter; w = SpoolWriter(Path(sys.argv[1]), 1 << 20);"
+        "a = author_of(); [w.write(decisions_of(a, base)) for base in range(50)]; os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parent, timeout=60)
     assert ended.returncode == -9

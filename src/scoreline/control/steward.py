@@ -112,7 +112,7 @@ class Steward:
         self._said[ref] = said
 
     def status(self) -> dict[str, Any]:
-        """Models as assigned, the spool, and the decisions counted in the segments that are there."""
+        """Models as assigned, the spool, and the decisions in its segments; `missed` are those without a record."""
         state = read_state(Path(self.settings.state_dir))
         return {
             "models": {
@@ -121,6 +121,7 @@ class Steward:
             },
             "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
             "decisions": self._tallies.to_json(),
+            "missed": self._tallies.missed,
         }
 
 

@@ -53,6 +53,10 @@ class Sink(Protocol):
         """Durable on return against the death of this process; raises RecordRefused."""
         ...
 
+    def unsent(self, decisions: Decisions, /) -> None:
+        """Marks written decisions whose answer never left."""
+        ...
+
 
 class Record(Protocol):
     """Where decisions are found again."""

@@ -1,13 +1,15 @@
 """The form of a spool segment: a magic word, then frames of length, CRC-32 and payload.
 
 A payload is a msgpack array. An author frame `[0, index, {...}]` names the model once per segment; a decisions frame
-`[1, author index, ...]` holds all rows of a request in columns. Integers are little-endian; columns are float64.
+`[1, author index, ...]` holds all rows of a request in columns; `[2, author index, base]` says that the answer to a
+request never left; `[3, n, from, until]` that so many decisions were answered without a record. Kinds unknown to this
+version are passed over. Integers are little-endian; columns are float64.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import msgspec
@@ -20,8 +22,30 @@ MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
 _AUTHOR: Final = 0
 _DECISIONS: Final = 1
+_UNSENT: Final = 2
+_MISSED: Final = 3
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _decode = msgspec.msgpack.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """The answer with the decisions of this base never left."""
+
+    author: Author
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """So many decisions were answered without a record; the times are nanoseconds since 1970."""
+
+    n_decisions: int
+    from_ns: int
+    until_ns: int
+
+    def plus(self, n_decisions: int, time_ns: int) -> "Missed":
+        return Missed(self.n_decisions + n_decisions, self.from_ns, time_ns)
 
 
 def frame_author(index: int, author: Author) -> bytearray:
@@ -53,8 +77,16 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
     )
 
 
-def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | None, int]]:
-    """The whole frames of a piece of a segment: decisions (None for an author frame) and the offset after each.
+def frame_unsent(author_index: int, base: int) -> bytearray:
+    return _frame((_UNSENT, author_index, base.to_bytes(16, "big")))
+
+
+def frame_missed(missed: Missed) -> bytearray:
+    return _frame((_MISSED, missed.n_decisions, missed.from_ns, missed.until_ns))
+
+
+def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | Unsent | Missed | None, int]]:
+    """The whole frames of a piece of a segment: what each says (None for an author frame) and the offset after it.
 
     Stops before the first frame that is incomplete, empty or whose CRC does not fit: a tail torn by a death, zeros that
     a file system left after a crash, or a frame still being written. `authors` is filled on the way and must be passed
@@ -68,11 +100,15 @@ def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisi
             return
         offset += _HEAD.size + length
         kind, *parts = _decode(payload)
-        if kind == _AUTHOR:
+        if kind == _DECISIONS:
+            yield _decisions(parts, authors), offset
+        elif kind == _AUTHOR:
             authors[parts[0]] = author_from(parts[1])
             yield None, offset
+        elif kind == _UNSENT:
+            yield Unsent(authors[parts[0]], int.from_bytes(parts[1], "big")), offset
         else:
-            yield _decisions(parts, authors), offset
+            yield Missed(*parts) if kind == _MISSED else None, offset
 
 
 def whole_frame(raw: bytes) -> bool:

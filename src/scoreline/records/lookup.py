@@ -44,6 +44,6 @@ def _find(segment: Segment, base: int) -> Decisions | None:
     if base.to_bytes(16, "big") not in raw:
         return None
     for found, _ in read_frames(raw[len(MAGIC) :], {}):
-        if found is not None and found.base == base:
+        if isinstance(found, Decisions) and found.base == base:
             return found
     return None

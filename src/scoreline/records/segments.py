@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from scoreline.core.decision import Author, Decisions
-from scoreline.records.frames import MAGIC, read_frames, whole_frame
+from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames, whole_frame
 
 SUFFIX: Final = ".seg"
 READ_BYTES: Final = 4 * 1024 * 1024
@@ -57,7 +57,13 @@ def segments(folder: Path) -> list[Segment]:
 
 
 def read_piece(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions], int]:
-    """The decisions of the whole frames after an offset, about 4 MiB of them, and the offset after these.
+    """The decisions among `read_items`."""
+    found, end = read_items(path, offset, authors)
+    return [item for item in found if isinstance(item, Decisions)], end
+
+
+def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
+    """What the whole frames after an offset say, about 4 MiB of them, and the offset after these.
 
     `authors` belongs to the segment and is filled on the way. Where it is empty and the offset is not the beginning,
     what stands before is read again for its authors.
@@ -68,14 +74,14 @@ def read_piece(path: Path, offset: int, authors: dict[int, Author]) -> tuple[lis
     return _read(path, offset, authors)
 
 
-def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions], int]:
+def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
     with path.open("rb") as file:
         file.seek(offset)
         raw = file.read(READ_BYTES)
         if len(raw) == READ_BYTES and not whole_frame(raw):
             raw += file.read()
     found, end = [], 0
-    for decisions, end in read_frames(raw, authors):  # noqa: B007
-        if decisions is not None:
-            found.append(decisions)
+    for item, end in read_frames(raw, authors):  # noqa: B007
+        if item is not None:
+            found.append(item)
     return found, offset + end

@@ -7,112 +7,27 @@ Delivery order of a decision:
 A write that does not go through whole is taken back, and the request refused.
 """
 
-import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
-from scoreline.core.errors import RecordRefused
+from scoreline.core.entities import entity_hash
 from scoreline.core.ports import Score, Sink
-from scoreline.records.frames import MAGIC, frame_author, frame_decisions, read_frames
-from scoreline.records.segments import BEGIN, Segment, new_writer, read_piece, segment_name, segments
-
-RETRY_AFTER_S: Final = 5
-LOOK_NS: Final = 1_000_000_000
+from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames
+from scoreline.records.segments import BEGIN, Segment, read_items, segments
 
 
-class SpoolWriter:
-    """Appends decisions to segments of its own; one per process and thread. A `core.ports.Sink`."""
+def recorded(score: Score, sink: Sink, entity_key: bytes = b"") -> Score:
+    """The same score, with every decision in the sink before it is answered.
 
-    def __init__(self, folder: Path, segment_bytes: int) -> None:
-        self._folder = folder
-        self._segment_bytes = segment_bytes
-        self._writer = new_writer(time.time_ns())
-        self._number = 0
-        self._fd = -1
-        self._size = 0
-        self._looked_ns = 0
-        self._authors: dict[int, int] = {}
-        self._kept: list[Author] = []  # keeps the ids in `_authors` from being used again
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, decisions: Decisions) -> None:
-        """One frame, one `write`; durable on return against the death of this process. Raises RecordRefused."""
-        if self._fd < 0 or self._size >= self._segment_bytes or self._is_removed(decisions.context.time_ns):
-            self._begin_segment()
-        author = decisions.author
-        index = self._authors.get(id(author))
-        if index is None:
-            index = len(self._kept)
-            self._append(frame_author(index, author))
-            self._kept.append(author)
-            self._authors[id(author)] = index
-        self._append(frame_decisions(index, decisions))
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _is_removed(self, time_ns: int) -> bool:
-        """Whether someone deleted the segment under us; looked at once a second."""
-        if time_ns - self._looked_ns < LOOK_NS:
-            return False
-        self._looked_ns = time_ns
-        return os.fstat(self._fd).st_nlink == 0
-
-    def _begin_segment(self) -> None:
-        """A file gets its name once it is locked and begun: nobody takes it for one that has ended."""
-        self.close()
-        name = segment_name(self._writer, self._number)
-        path = self._folder / f".{name}"
-        self._size = 0
-        self._authors, self._kept = {}, []
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._append(MAGIC)
-            path.rename(self._folder / name)
-        except OSError as error:
-            self._abandon(path)
-            raise RecordRefused(f"no spool segment can be begun: {error.strerror}", RETRY_AFTER_S) from None
-        except RecordRefused:
-            self._abandon(path)
-            raise
-        self._number += 1
-
-    def _abandon(self, path: Path) -> None:
-        self.close()
-        with suppress(OSError):
-            path.unlink()
-
-    def _append(self, frame: bytes | bytearray) -> None:
-        try:
-            written = os.write(self._fd, frame)
-        except OSError as error:
-            raise RecordRefused(f"the decision cannot be recorded: {error.strerror}", RETRY_AFTER_S) from None
-        if written != len(frame):
-            self._take_back()
-            raise RecordRefused("the decision cannot be recorded: the disk is full", RETRY_AFTER_S)
-        self._size += written
-
-    def _take_back(self) -> None:
-        try:
-            os.ftruncate(self._fd, self._size)
-        except OSError:
-            self.close()  # what is torn stays the end of its segment, where readers pass it over
-
-
-def recorded(score: Score, sink: Sink) -> Score:
-    """The same score, with every decision in the sink before it is answered."""
+    Whom a row is about is kept as a hash with `entity_key`: who has only the record cannot tell, nor try names.
+    """
 
     def score_and_record(batch: Batch) -> Decisions:
         decisions = score(batch)
+        if batch.entities:
+            decisions.entities = [entity_hash(entity, entity_key) for entity in batch.entities]
         sink.write(decisions)
         return decisions
 
@@ -127,19 +42,19 @@ class SpoolReader:
         self._offsets: dict[str, int] = {}
         self._authors: dict[str, dict[int, Author]] = {}
 
-    def read(self, take: Callable[[Decisions], None]) -> int:
+    def read(self, take: Callable[[Decisions | Unsent | Missed], None]) -> int:
         """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions."""
         return sum(self._read_segment(segment, take) for segment in segments(self._folder))
 
-    def _read_segment(self, segment: Segment, take: Callable[[Decisions], None]) -> int:
+    def _read_segment(self, segment: Segment, take: Callable[[Decisions | Unsent | Missed], None]) -> int:
         offset = self._offsets.get(segment.path.name, BEGIN)
         if segment.path.stat().st_size <= offset:
             return 0
-        found, end = read_piece(segment.path, offset, self._authors.setdefault(segment.path.name, {}))
-        for decisions in found:
-            take(decisions)
+        found, end = read_items(segment.path, offset, self._authors.setdefault(segment.path.name, {}))
+        for item in found:
+            take(item)
         self._offsets[segment.path.name] = end
-        return sum(map(len, found))
+        return sum(len(item) for item in found if isinstance(item, Decisions))
 
     @property
     def lag_bytes(self) -> int:
@@ -154,6 +69,6 @@ def read_spool(folder: Path) -> Iterator[Decisions]:
     """Every decision recorded in a spool, in the order each segment was written."""
     for segment in segments(folder):
         raw = segment.path.read_bytes()
-        for decisions, _ in read_frames(raw[len(MAGIC) :], {}):
-            if decisions is not None:
-                yield decisions
+        for item, _ in read_frames(raw[len(MAGIC) :], {}):
+            if isinstance(item, Decisions):
+                yield item

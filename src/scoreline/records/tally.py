@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scoreline.core.decision import Decisions
+from scoreline.records.frames import Missed, Unsent
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of the decisions of one model, version and role."""
+    """Counts of the decisions of one model, version and role; `unsent` requests' answers never left."""
 
     requests: int = 0
     decisions: int = 0
     defaulted: int = 0
+    unsent: int = 0
     score_sum: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -34,20 +36,29 @@ class Tally:
             "requests": self.requests,
             "decisions": self.decisions,
             "defaulted": self.defaulted,
+            "unsent": self.unsent,
             "mean_score": means,
             "outcomes": dict(self.outcomes),
         }
 
 
 class Tallies:
-    """One Tally per (model, version, role)."""
+    """One Tally per (model, version, role); `missed` decisions were answered without a record."""
 
     def __init__(self) -> None:
+        self.missed = 0
         self._found: dict[tuple[str, str, str], Tally] = {}
 
-    def add(self, decisions: Decisions) -> None:
-        author = decisions.author
-        self._found.setdefault((author.model, author.version, author.role), Tally()).add(decisions)
+    def add(self, item: Decisions | Unsent | Missed) -> None:
+        if isinstance(item, Missed):
+            self.missed += item.n_decisions
+            return
+        author = item.author
+        tally = self._found.setdefault((author.model, author.version, author.role), Tally())
+        if isinstance(item, Unsent):
+            tally.unsent += 1
+        else:
+            tally.add(item)
 
     def to_json(self) -> list[dict[str, Any]]:
         return [

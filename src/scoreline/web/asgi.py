@@ -20,6 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
 CLOSE: Final = (b"connection", b"close")
+EXPECT: Final = "scoreline.expect"  # in a scope: takes what to call where the answer, about to be sent, never leaves
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 LINGER_S: Final = 30.0
 LINGER_IDLE_S: Final = 1.0

@@ -30,6 +30,9 @@ class Kept:
             raise RecordRefused("the decision cannot be recorded: no space left on device", 5)
         self.decisions.append(decisions)
 
+    def unsent(self, decisions: Decisions) -> None:
+        raise AssertionError("nothing is lost without a connection")
+
 
 def open_door(
     *models: SealedModel,

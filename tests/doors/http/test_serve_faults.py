@@ -1,10 +1,13 @@
 """`scoreline serve` when something dies, ends or is full: real processes, killed, and every answer counted."""
 
+import json
 import os
 import signal
 import socket
+import struct
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -193,6 +196,66 @@ def test_a_service_whose_disk_is_full_at_its_first_answer_recovers(sealed: Seale
         answer = service.post(FRAUD_ROW)
         assert answer.status_code == 200
         assert service.recorded_ids() == [answer.json()["prediction_id"]]
+
+
+def test_without_room_for_the_record_it_is_not_ready_until_there_is_room_again(
+    sealed: SealedModel, tmp_path: Path
+) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        assert service.post(FRAUD_ROW).status_code == 200
+        (worker,) = service.workers()
+        worker.rlimit(psutil.RLIMIT_FSIZE, (3, -1))
+        refused = service.post(FRAUD_ROW)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        wait_until(lambda: service.get("/healthz/ready").status_code == 503, "it is not ready")
+        assert service.get("/healthz/live").status_code == 200
+        worker.rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
+        wait_until(lambda: service.get("/healthz/ready").status_code == 200, "it is ready again, by itself")
+        assert service.post(FRAUD_ROW).status_code == 200
+        assert len(service.recorded_ids()) == 2
+
+
+def test_where_one_has_chosen_so_it_answers_without_a_record_and_counts(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path, SCORELINE_RECORDS__ON_FULL="answer") as service:
+        (worker,) = service.workers()
+        worker.rlimit(psutil.RLIMIT_FSIZE, (3, -1))
+        for _ in range(3):
+            assert service.post([FRAUD_ROW] * 2).status_code == 200
+        worker.rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
+        wait_until(lambda: service.get("/healthz/ready").status_code == 200, "there is room again")
+        wait_until(lambda: service.admin("/status").json()["missed"] == 6, "the steward counts what was not recorded")
+        assert service.recorded_ids() == []
+
+
+def test_an_answer_whose_client_is_gone_before_all_of_it_left_is_marked(sealed: SealedModel, tmp_path: Path) -> None:
+    body = json.dumps([FRAUD_ROW] * 5000).encode()
+    request = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+    def tally(service: Service) -> tuple[int, int]:
+        (found,) = service.admin("/status").json()["decisions"] or [{"requests": 0, "unsent": 0}]
+        return found["requests"], found["unsent"]
+
+    with serving(sealed, folder=tmp_path) as service:
+        with socket.socket() as leaving:  # reads nothing: at some answer the buffers of both sockets are full
+            leaving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            leaving.connect(("127.0.0.1", service.port))
+            leaving.settimeout(2)
+            with suppress(TimeoutError):
+                leaving.sendall(request * 40)
+            leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: tally(service)[1], "what never left is marked")
+        decided, unsent = tally(service)
+        assert 1 <= unsent < decided
+        with socket.create_connection(("127.0.0.1", service.port)) as slow:  # this one reads, late
+            slow.sendall(request)
+            time.sleep(0.5)
+            received = b""
+            while received.count(b'"prediction_id"') < 5000:
+                received += slow.recv(1 << 20)
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: tally(service)[0] == decided + 1, "it is counted")
+        time.sleep(0.5)
+        assert tally(service)[1] == unsent
 
 
 def _ids(response: httpx.Response) -> list[str]:

@@ -1,9 +1,10 @@
 """The app of a worker: the few hot prediction routes as plain ASGI, every other route by FastAPI behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from scoreline.access.keyring import Keyring, check_host, offered_key
+from scoreline.core.decision import Decisions
 from scoreline.core.errors import NotFound, ScorelineError
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.endpoint import Endpoint
@@ -11,6 +12,7 @@ from scoreline.doors.http.served import Served
 from scoreline.web.asgi import (
     ASGI,
     CLOSE,
+    EXPECT,
     Answer,
     Receive,
     Scope,
@@ -23,14 +25,19 @@ from scoreline.web.asgi import (
 
 
 class Door:
-    """Models and endpoints by path, replaced as a whole when a version changes; who may use them; whether open."""
+    """Models and endpoints by path, replaced as a whole when a version changes; who may use them; whether open.
 
-    def __init__(self, max_body_bytes: int) -> None:
+    `unsent` is told the decisions whose answer never left.
+    """
+
+    def __init__(self, max_body_bytes: int, unsent: Callable[[Decisions], None] = lambda _: None) -> None:
         self.max_body_bytes = max_body_bytes
+        self._unsent = unsent
         self.models: Mapping[str, Served] = {}
         self.default = ""
         self.keyring = Keyring()
         self.draining = False
+        self.recording = True
         self._hot: Mapping[str, Endpoint] = {}
 
     def open(self, models: Mapping[str, Served], default: str, keyring: Keyring) -> None:
@@ -43,7 +50,7 @@ class Door:
 
     @property
     def ready(self) -> bool:
-        return bool(self.models) and not self.draining
+        return bool(self.models) and self.recording and not self.draining
 
     def hot(self, path: str) -> Endpoint | None:
         return self._hot.get(path)
@@ -66,15 +73,20 @@ class Door:
         endpoint.dialect.check_type(headers)
         return caller
 
-    def predict(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: Body) -> Answer:
+    def predict(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:
         """The answer to one prediction request, errors included: it never raises."""
+        headers = dict(scope["headers"])
         try:
-            return endpoint.predict(headers, body, self.admit(endpoint, headers))
+            answer, decisions = endpoint.predict(headers, body, self.admit(endpoint, headers))
         except ScorelineError as error:
             return named(endpoint.dialect.refuse(error), headers)
         except Exception:
             log.exception("a prediction failed")
             return named(endpoint.dialect.refuse(ScorelineError("Scoreline failed")), headers)
+        expect = scope.get(EXPECT)
+        if expect is not None:
+            expect(partial(self._unsent, decisions))
+        return answer
 
 
 class App:
@@ -102,7 +114,7 @@ class App:
         endpoint = self._hot(scope)
         if endpoint is None or len(body) > self._door.max_body_bytes:
             return None
-        return self._closing(self._door.predict(endpoint, dict(scope["headers"]), body))
+        return self._closing(self._door.predict(endpoint, scope, body))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -124,7 +136,7 @@ class App:
         else:
             if body is None:
                 return
-            answer = self._door.predict(endpoint, headers, body)
+            answer = self._door.predict(endpoint, scope, body)
         status, sent, content = self._closing(answer)
         await send({"type": "http.response.start", "status": status, "headers": sent})
         if unread:

@@ -7,6 +7,7 @@ from typing import Final
 
 from scoreline.core import ids
 from scoreline.core.batch import Context
+from scoreline.core.decision import Decisions
 from scoreline.core.ports import Score
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.dialect import Dialect
@@ -22,7 +23,7 @@ class Endpoint:
         self.dialect = dialect
         self._score = score
 
-    def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> Answer:
+    def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> tuple[Answer, Decisions]:
         """Decode, score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
         start_ns = time.perf_counter_ns()
         request_id = given_id(headers)
@@ -39,7 +40,7 @@ class Endpoint:
         ]
         if context.trace:
             sent.append((b"traceparent", headers[b"traceparent"]))
-        return 200, sent, answer
+        return (200, sent, answer), decisions
 
 
 def _trace(headers: Mapping[bytes, bytes]) -> str:

@@ -55,7 +55,7 @@ async def predict_as_declared(
         answer = named(dialect.refuse(error), headers)
         answer[1].append(CLOSE)
         return as_response(answer)
-    return as_response(door.predict(endpoint, headers, body or b""))
+    return as_response(door.predict(endpoint, request.scope, body or b""))
 
 
 def add_protocols(routes: Routes, door: Door) -> None:

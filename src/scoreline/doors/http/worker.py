@@ -15,12 +15,14 @@ from scoreline.core.names import load
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.served import serve_model
 from scoreline.operations.state import FILE, State, read_state
+from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import Model, keyring_of, open_state, spool_writer, verifier
+from scoreline.wiring import Model, keyring_of, open_state, recorder, spool_writer, verifier
 
 WATCH_S: Final = 0.2
+SYNC_S: Final = 1.0
 LIVE: Final = "/healthz/live"
 HEALTH: Final = (LIVE, "/healthz/ready", "/healthz/startup")
 PAGES: Final = "scoreline.doors.http.pages:make_pages"
@@ -58,6 +60,7 @@ def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[
         on_drain=lambda: setattr(door, "draining", True),
     )
     run(draining, listener, worker.watch, on_ready)
+    worker.close()
 
 
 class Worker:
@@ -68,9 +71,11 @@ class Worker:
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
         self._sink = spool_writer(settings)
+        self._record = recorder(settings, self._sink)
         self._models: dict[str, Model] = {}
         self._seen: Any = None
-        self.door = Door(settings.server.max_body_bytes)
+        self._synced_s = 0.0
+        self.door = Door(settings.server.max_body_bytes, self._sink.unsent)
 
     def load(self) -> None:
         """Opens the door for the state as it is; raises what reading or loading raises, and then changes nothing."""
@@ -82,6 +87,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(WATCH_S)
+            self._look_at_the_spool(loop)
             stamp = self._stamp()
             if stamp == self._seen:
                 continue
@@ -95,9 +101,23 @@ class Worker:
             except Exception:
                 log.exception("the new state is not taken, the last one goes on")
 
+    def _look_at_the_spool(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Without room for the record this worker is not ready; what is to be on the disk each second goes there."""
+        self._sink.look()
+        self.door.recording = self._sink.has_room
+        if loop.time() - self._synced_s >= SYNC_S:
+            self._synced_s = loop.time()
+            if fds := self._sink.unsynced():
+                loop.run_in_executor(None, sync_and_close, fds)
+
+    def close(self) -> None:
+        """Ends the record."""
+        self._sink.close()
+        sync_and_close(self._sink.unsynced())
+
     def _prepare(self) -> tuple[State, dict[str, Model]]:
         state = read_state(self._state_dir)
-        return state, open_state(state, self._state_dir, self._verifier, self._sink, self._models)
+        return state, open_state(state, self._state_dir, self._verifier, self._record, self._models)
 
     def _open(self, state: State, models: dict[str, Model]) -> None:
         server = self._settings.server
