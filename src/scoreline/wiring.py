@@ -29,7 +29,7 @@ from scoreline.settings import Settings
 from scoreline.signing import TrustStore
 
 ENTITY_KEY: Final = "entity.key"
-Record = Callable[[Score], Score]
+Recording = Callable[[Score], Score]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def open_model(ref: str, settings: Settings) -> Model:
 
 
 def open_state(
-    state: State, state_dir: Path, trust: Verifier, record: Record, running: Mapping[str, Model] | None = None
+    state: State, state_dir: Path, trust: Verifier, record: Recording, running: Mapping[str, Model] | None = None
 ) -> dict[str, Model]:
     """Every model of a state by name, its score as `record` makes it; those already running as wanted are kept.
 
@@ -97,7 +97,7 @@ def spool_folder(settings: Settings) -> Path:
     return Path(settings.state_dir) / "spool"
 
 
-def record(settings: Settings) -> Record:
+def record_of(settings: Settings) -> Record:
     """Where recorded decisions are found again."""
     return SpoolRecord(spool_folder(settings))
 
@@ -118,11 +118,11 @@ def entity_key(settings: Settings) -> bytes:
     return kept_key(Path(settings.state_dir) / ENTITY_KEY)
 
 
-def recorder(settings: Settings, sink: Sink) -> Record:
+def recorder(settings: Settings, sink: Sink) -> Recording:
     """What makes a score one that records to `sink`."""
     return partial(recorded, sink=sink, entity_key=entity_key(settings))
 
 
-def _open(path: Path, trust: Verifier, record: Record, epoch: int) -> Model:
+def _open(path: Path, trust: Verifier, record: Recording, epoch: int) -> Model:
     bundle = read_bundle(path, trust)
     return Model(bundle.manifest, record(Scorer(bundle.manifest, load_engine(bundle), epoch=epoch)), epoch)

@@ -12,7 +12,7 @@ from scoreline.core.errors import SettingError
 from scoreline.operations.predictions import find
 from scoreline.operations.replay import explain_one
 from scoreline.settings import load_settings
-from scoreline.wiring import record
+from scoreline.wiring import record_of
 
 
 def explain(
@@ -30,7 +30,7 @@ def explain(
         if adverse not in ("higher", "lower"):
             raise SettingError("--adverse: higher or lower")
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
-        found = find(record(settings), decision_id)
+        found = find(record_of(settings), decision_id)
         side: Any = adverse
         explained = explain_one(found, Path(settings.state_dir), adverse=side, values=values)
     if as_json:

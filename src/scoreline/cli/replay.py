@@ -17,7 +17,7 @@ from scoreline.operations.replay import backtest_many, replay_many, replay_one
 from scoreline.replay.backtest import Backtest, Changes
 from scoreline.replay.recompute import Summary, Verdict
 from scoreline.settings import Settings, load_settings
-from scoreline.wiring import record, registries, verifier
+from scoreline.wiring import record_of, registries, verifier
 
 NOT_ALL_EQUAL: Final = 3
 
@@ -41,7 +41,7 @@ def replay(
         if bool(ids) == every:
             raise SettingError("say which decisions: their ids, or --all")
         settings = load_settings(config, os.environ, {"trust.keys": trust or None, "state_dir": state_dir})
-        folder, kept = Path(settings.state_dir), record(settings)
+        folder, kept = Path(settings.state_dir), record_of(settings)
         found = [find(kept, given) for given in ids] if ids else kept.iterate(model)
         if other:
             tell_changes(backtest_many(found, folder, _digest(other, settings)), as_json=as_json)

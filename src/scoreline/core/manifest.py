@@ -106,8 +106,9 @@ class Manifest:
         for spec in self.engines:
             if not isinstance(spec.kind, str) or type(spec.max_rows) is not int or spec.max_rows < 0:
                 yield "an engine has a kind, a file, and max_rows of 0 or more"
-            if not all(type(at) is int and 0 <= at < len(self.schema.fields) for at in spec.sources):
-                yield "an engine's sources are positions of fields"
+            known = len(self.schema.fields) if spec.prepare else 0
+            if not all(type(at) is int and 0 <= at < known for at in spec.sources):
+                yield "an engine's sources are positions of fields, for the columns of its prepare"
             for file in (spec.file, spec.prepare or spec.file):
                 if file not in self.files:
                     yield f"engine file {file!r} is not among the bundle's files"
