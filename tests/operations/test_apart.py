@@ -38,6 +38,15 @@ def act():
         open("left-behind", "wb").write(b"x" * 10)
     if what == "flood":
         return bytes(64 << 20)
+    if what == "escape":
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            try:
+                os.set_inheritable(fd, True)
+            except OSError:
+                pass
+        program = [sys.executable, "-c", "import time; time.sleep(8)"]
+        subprocess.Popen(program, start_new_session=True, close_fds=False)
+        return b"done"
     if what == "orphan":
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         return b"done"
@@ -100,6 +109,16 @@ def test_what_it_started_ends_with_it() -> None:
         child for child in psutil.process_iter(["cmdline"]) if "time.sleep(60)" in " ".join(child.info["cmdline"] or ())
     ]
     assert [child for child in mine if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_what_escapes_holds_nobody_up() -> None:
+    start_s = time.monotonic()
+    assert run_apart("acts", "escape", patience_s=2.0) == Ended(None)
+    assert time.monotonic() - start_s < 7
+
+
+def test_what_reads_nothing_holds_nobody_up() -> None:
+    assert run_apart("this", given=bytes(4 << 20)).code == 0
 
 
 def test_memory_grows_with_the_bundle(tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_what_takes_too_long_is_said_so(tmp_path: Path, made: Decisions, monkeyp
         explain_one(made, tmp_path)
 
 
+@pytest.mark.parametrize("answer", (b"", b"no json", b"[]", b"{}", b'{"id": 1}', b"\xff"))
+def test_what_a_model_file_may_have_said_is_not_taken_for_a_verdict(
+    tmp_path: Path, made: Decisions, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(replay, "run_apart", lambda *_, **__: Ended(0, answer=answer))
+    assert replay_one(made, tmp_path).result == "refused"
+
+
 def test_many_are_replayed_and_backtested_from_the_record(tmp_path: Path) -> None:
     digest = kept(FRAUD, tmp_path)
     made = spooled(tmp_path, decided(FRAUD, golden_rows(FRAUD)[:32], at_once=3))

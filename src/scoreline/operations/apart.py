@@ -5,15 +5,17 @@ A signature says who made a file, not that a library survives reading it.
 
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from scoreline.core.bundle import SIGNATURE
 from scoreline.core.errors import ScorelineError
@@ -24,6 +26,7 @@ LEAST_BYTES: Final = 4 << 30
 BYTES_PER_BYTE: Final = 16
 MAX_ANSWER_BYTES: Final = 16 << 20
 MAX_REFUSAL_BYTES: Final = 2000
+PIECE_BYTES: Final = 1 << 20
 _DONE: Final = 0
 _REFUSED: Final = 1
 
@@ -45,34 +48,25 @@ def run_apart(module: str, *arguments: str, given: bytes = b"", patience_s: floa
 
     The module's own part is `answer_apart`.
     """
-    with subprocess.Popen(
+    deadline_s = time.monotonic() + patience_s
+    process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a library in trouble may write whatever it likes, for as long as it likes
         start_new_session=True,  # what it starts itself ends with it
-    ) as process:
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            _end(process)
-
-        timer = threading.Timer(patience_s, give_up)
-        timer.start()
-        try:
-            assert process.stdin is not None and process.stdout is not None
-            with suppress(BrokenPipeError), process.stdin as to_it:
-                to_it.write(given)
-            said = process.stdout.read(MAX_ANSWER_BYTES + 1)
-            if len(said) > MAX_ANSWER_BYTES:
-                give_up()
-            code = process.wait()
-        finally:
-            timer.cancel()
-            _end(process)
-    if late.is_set():
+    )
+    try:
+        threading.Thread(target=_write, args=(process.stdin, given), daemon=True).start()
+        said = _read(process.stdout, deadline_s)
+        code = process.wait(max(0.0, deadline_s - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired):
         return Ended(None)
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
     return Ended(code, answer=said) if code != _REFUSED else Ended(code, refusal=_one_line(said))
 
 
@@ -102,9 +96,26 @@ def memory_for(bundle: Path, least_bytes: int = LEAST_BYTES) -> int:
     return max(least_bytes, BYTES_PER_BYTE * size)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+def _write(to_it: IO[bytes] | None, given: bytes) -> None:
+    """In a thread: a process that does not read what it is given holds nobody up."""
+    if to_it is not None:
+        with suppress(OSError), to_it:
+            to_it.write(given)
+
+
+def _read(from_it: IO[bytes] | None, deadline_s: float) -> bytes:
+    """All it says until nobody can say more; raises TimeoutError, for too much of it too."""
+    assert from_it is not None
+    poll, said = select.poll(), b""
+    poll.register(from_it, select.POLLIN)
+    while len(said) <= MAX_ANSWER_BYTES:
+        if not poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
+            break
+        piece = os.read(from_it.fileno(), PIECE_BYTES)
+        if not piece:
+            return said
+        said += piece
+    raise TimeoutError
 
 
 def _one_line(raw: bytes) -> str:

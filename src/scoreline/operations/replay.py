@@ -24,6 +24,7 @@ from scoreline.replay.explain import Adverse, explain
 from scoreline.replay.recompute import Verdict, recompute
 
 MODULE: Final = "scoreline.operations.replay"
+UNREADABLE: Final = "the process apart answered what cannot be read: ask who signed this bundle"
 
 
 def replay_many(found: Iterable[Decisions], state_dir: Path) -> Iterator[Verdict]:
@@ -42,9 +43,10 @@ def replay_one(found: Decisions, state_dir: Path) -> Verdict:
     try:
         return Verdict(**_apart(found, state_dir, "replay"))
     except NotFound:
-        return _verdict_without(found, state_dir)
-    except ReplayRefused as refused:
-        return replace(_verdict_without(found, state_dir), result="refused", note=str(refused))
+        return _missing(found)
+    except (ReplayRefused, TypeError) as refused:  # TypeError: what was answered is no verdict
+        note = str(refused) if isinstance(refused, ReplayRefused) else UNREADABLE
+        return replace(_missing(found), result="refused", note=note)
 
 
 def explain_one(
@@ -60,9 +62,9 @@ def explain_one(
         raise ReplayRefused(str(missing)) from None
 
 
-def _verdict_without(found: Decisions, state_dir: Path) -> Verdict:
+def _missing(found: Decisions) -> Verdict:
     def nothing(digest: str) -> Any:
-        raise NotFound(str(state_dir / digest))
+        raise NotFound(digest)
 
     (verdict,) = recompute([found], nothing)
     return verdict
@@ -76,12 +78,22 @@ def _apart(found: Decisions, state_dir: Path, *what: str) -> dict[str, Any]:
     limits = str(CPU_S), str(memory_for(bundle, LEAST_BYTES))
     ended = run_apart(MODULE, str(bundle), *limits, *what, given=frames)
     if ended.code == 0:
-        answer: dict[str, Any] = json.loads(ended.answer)
-        return answer
+        return _read(ended.answer)
     if ended.code is None:
         raise ReplayRefused(f"bundle {digest[:12]}: this was not over in time; try again while less is going on")
     died = f"its model file ended the process that loaded it (code {ended.code}): ask who signed it"
     raise ReplayRefused(f"bundle {digest[:12]}: {ended.refusal or died}")
+
+
+def _read(answer: bytes) -> dict[str, Any]:
+    """The process apart has read a model file, and may say anything."""
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ReplayRefused(UNREADABLE)
+    return found
 
 
 def _answer(found: Decisions, bundle_folder: Path, what: str, adverse: Adverse = "higher", values: str = "") -> bytes:
