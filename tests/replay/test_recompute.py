@@ -140,7 +140,15 @@ def other_fields(found: Decisions) -> Decisions:
     return altered(found, author=replace(found.author, fields=("b", "a", "c", "k")))
 
 
-@pytest.mark.parametrize("alter", [wider, two_margins, unknown_category, other_fields])
+def other_version(found: Decisions) -> Decisions:
+    return altered(found, author=replace(found.author, version="2"))
+
+
+def other_words(found: Decisions) -> Decisions:
+    return altered(found, author=replace(found.author, outcomes=("decline", "review", "approve")))
+
+
+@pytest.mark.parametrize("alter", [wider, two_margins, unknown_category, other_fields, other_version, other_words])
 def test_what_no_engine_can_take_is_refused_and_spoils_nothing(
     bundle: Path, made: list[Decisions], alter: Callable[[Decisions], Decisions]
 ) -> None:

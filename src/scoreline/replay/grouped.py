@@ -36,7 +36,10 @@ def by_author(decisions: Iterable[Decisions]) -> Iterator[tuple[Author, list[Dec
 def mismatch(decisions: Decisions, manifest: Manifest) -> str:
     """Why decisions cannot be of this bundle, in words without values; empty where they can."""
     author, schema = decisions.author, manifest.schema
-    if author.fields != schema.names or (author.classes or ("",)) != (manifest.classes or ("",)):
+    named = (author.model, author.version, author.output, author.outcomes)
+    if named != (manifest.name, manifest.version, manifest.output, manifest.policy.outcomes):
+        return "the record names another model, version, output or outcomes than the bundle"
+    if author.fields != schema.names or author.classes != manifest.classes:
         return "the record names other fields or classes than the bundle"
     n_rows = len(decisions)
     if decisions.values.shape != (n_rows, len(schema.fields)) or any(
