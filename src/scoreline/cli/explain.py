@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -11,6 +11,7 @@ from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.errors import SettingError
 from scoreline.operations.predictions import find
 from scoreline.operations.replay import explain_one
+from scoreline.replay.explain import Adverse
 from scoreline.settings import load_settings
 from scoreline.wiring import record_of
 
@@ -27,12 +28,11 @@ def explain(
 ) -> None:
     """Says why a decision came out as it did: what each field added, and the principal reasons."""
     with errors_as_exit():
-        if adverse not in ("higher", "lower"):
-            raise SettingError("--adverse: higher or lower")
+        if adverse not in get_args(Adverse):
+            raise SettingError(f"--adverse: {' or '.join(get_args(Adverse))}")
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
         found = find(record_of(settings), decision_id)
-        side: Any = adverse
-        explained = explain_one(found, Path(settings.state_dir), adverse=side, values=values)
+        explained = explain_one(found, Path(settings.state_dir), adverse=cast(Adverse, adverse), values=values)
     if as_json:
         say(json.dumps(explained, ensure_ascii=False, indent=2))
         return
