@@ -17,8 +17,9 @@ import registry
 import shipping
 
 import engines
+import replay
 
-PARTS = ("engines", "realtime", "batch", "registry", "shipping")
+PARTS = ("engines", "realtime", "batch", "registry", "shipping", "replay")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -38,6 +39,8 @@ def main() -> int:
             figures += registry.measure()
         if "shipping" in which:
             figures += shipping.measure(Path(folder) / "shipping")
+        if "replay" in which:
+            figures += replay.measure()
     written = write(figures, which, f"make bench ({' '.join(which)})")
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")

@@ -17,6 +17,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "pull": "scoreline.cli.pull:pull",
     "serve": "scoreline.cli.serve:serve",
     "batch": "scoreline.cli.batch:batch",
+    "replay": "scoreline.cli.replay:replay",
+    "explain": "scoreline.cli.explain:explain",
 }
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

@@ -1,0 +1,75 @@
+"""Looking decisions up wherever they are by now: in the database, or still in the spool.
+
+In the spool one decision costs a search for the bytes of its id through every segment, the newest writer's first.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from scoreline.core.decision import Decisions
+from scoreline.core.ids import MAX_ROWS
+from scoreline.records.database import Database
+from scoreline.records.frames import MAGIC, read_frames
+from scoreline.records.read import find_decision, read_record
+from scoreline.records.rows import decisions_of, rows_of
+from scoreline.records.segments import Segment, segments
+from scoreline.records.spool import read_spool
+
+
+class WholeRecord:
+    """The database and the spool that is shipped into it. A `core.ports.Record`; raises DatabaseDown."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self._spool = SpoolRecord(folder)
+        self._folder = folder
+        self._database = database
+        self._is_prepared = False
+
+    def get(self, decision_id: int) -> Decisions | None:
+        id_ = decision_id.to_bytes(16, "big")
+        database = self._prepared()  # it may be shipped while it is looked for in the spool
+        return find_decision(database, id_) or self._spool.get(decision_id) or find_decision(database, id_)
+
+    def iterate(self, model: str = "") -> Iterator[Decisions]:
+        found = read_record(self._folder, self._prepared())
+        return (decisions for decisions in found if not model or decisions.author.model == model)
+
+    def _prepared(self) -> Database:
+        if not self._is_prepared:
+            self._database.prepare()
+            self._is_prepared = True
+        return self._database
+
+
+class SpoolRecord:
+    """The decisions in a folder of segments."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, decision_id: int) -> Decisions | None:
+        base, row = decision_id & -MAX_ROWS, decision_id % MAX_ROWS
+        for segment in reversed(segments(self._folder)):
+            found = _find(segment, base)
+            if found is not None and row < len(found):
+                return one_row(found, row)
+        return None
+
+    def iterate(self, model: str = "") -> Iterator[Decisions]:
+        return (found for found in read_spool(self._folder) if not model or found.author.model == model)
+
+
+def one_row(decisions: Decisions, row: int) -> Decisions:
+    """One of some decisions as decisions of one row; its id is the base."""
+    return decisions_of(next(islice(rows_of(decisions), row, None)), decisions.author)
+
+
+def _find(segment: Segment, base: int) -> Decisions | None:
+    raw = segment.path.read_bytes()
+    if base.to_bytes(16, "big") not in raw:
+        return None
+    for found, _ in read_frames(raw[len(MAGIC) :], {}):
+        if isinstance(found, Decisions) and found.base == base:
+            return found
+    return None
