@@ -17,9 +17,10 @@ from scoreline.core.ports import Record, Registry, Score, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
-from scoreline.operations.install import install
+from scoreline.operations.install import install_tried
 from scoreline.operations.keys import kept_key
 from scoreline.operations.state import State
+from scoreline.operations.tried import try_once
 from scoreline.records.lookup import SpoolRecord
 from scoreline.records.spool import recorded
 from scoreline.records.writer import SpoolWriter
@@ -42,9 +43,13 @@ class Model:
 
 
 def open_model(ref: str, settings: Settings) -> Model:
-    """A REF as a model that scores and keeps no record: what batch jobs use. Raises as `install`."""
-    trust = verifier(settings)
-    path = Path(ref) if is_path(ref) else install(ref, registries(settings), trust, Path(settings.state_dir)).path
+    """A REF as a model that scores and keeps no record: what batch jobs use; tried out before. Raises as `install`."""
+    trust, state_dir = verifier(settings), Path(settings.state_dir)
+    if is_path(ref):
+        path = Path(ref)
+        try_once(path, read_bundle(path, trust).manifest.digest, state_dir)
+    else:
+        path = install_tried(ref, registries(settings), trust, state_dir).path
     return _open(path, trust, lambda score: score, 0)
 
 

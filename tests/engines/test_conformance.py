@@ -149,5 +149,5 @@ def test_text_of_lightgbm_that_is_cut_anywhere_is_refused() -> None:
     """The library itself reads beyond the end of such a text, or ends the process."""
     raw = read_lightgbm(small_lightgbm("binary")[0]).raw
     for end in range(0, raw.index(b"end of trees"), 7):
-        with pytest.raises(EngineFailed, match="not LightGBM's text, or cut"):
+        with pytest.raises(EngineFailed, match="not its text, cut"):
             LightGBMEngine(raw[:end], 3, 1)

@@ -7,13 +7,13 @@ https://lightgbm.readthedocs.io/en/stable/C-API.html. Contributions are its Tree
 import ctypes
 import functools
 import importlib.metadata
-import re
 from typing import Final
 
 import numpy as np
 
 from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
+from scoreline.engines.lightgbm_file import is_sound_text
 from scoreline.engines.packaged import load_packaged
 
 _RAW_SCORE: Final = ctypes.c_int(1)
@@ -41,17 +41,16 @@ class LightGBMEngine:
         self._n_fields = n_fields
         self._n_outputs = n_outputs
         self.name = f"lightgbm {library_version()}"
-        if not is_whole_text(model):  # the library would read beyond its end, or end the process
-            raise EngineFailed(f"{self.name}: the model file is not LightGBM's text, or cut")
+        if not is_sound_text(model, n_fields, n_outputs):  # the library would read beyond it, or end the process
+            raise EngineFailed(
+                f"{self.name}: the model file is not its text, cut, of other sizes, or points beyond what it holds"
+            )
         n_iterations = ctypes.c_int()
         self._check(
             self._library.LGBM_BoosterLoadModelFromString(
                 model, ctypes.byref(n_iterations), ctypes.byref(self._booster)
             )
         )
-        widths = self._count("LGBM_BoosterGetNumFeature"), self._count("LGBM_BoosterGetNumClasses")
-        if widths != (n_fields, n_outputs):
-            raise EngineFailed(f"{self.name}: the model takes {widths[0]} fields and gives {widths[1]} margins")
         self._linear_trees = b"\nis_linear=1\n" in model
         self._row = np.zeros((1, n_fields))
         self._margins = np.zeros((1, n_outputs))
@@ -112,11 +111,6 @@ class LightGBMEngine:
         )
         return found
 
-    def _count(self, function: str) -> int:
-        found = ctypes.c_int()
-        self._check(getattr(self._library, function)(self._booster, ctypes.byref(found)))
-        return found.value
-
     def _check(self, status: int) -> None:
         if status != 0:
             lines = (self._library.LGBM_GetLastError() or b"").decode(errors="replace").splitlines()
@@ -127,20 +121,6 @@ class LightGBMEngine:
             self._library.LGBM_FastConfigFree(self._fast)
         if getattr(self, "_booster", None):
             self._library.LGBM_BoosterFree(self._booster)
-
-
-def is_whole_text(model: bytes) -> bool:
-    """Whether bytes are a model in LightGBM's text form, every tree as long as its head tells, with the end mark."""
-    head, mark, _ = model.partition(b"\nTree=0\n")
-    sizes = re.search(rb"^tree_sizes=([0-9 ]+)$", head, re.MULTILINE)
-    if not head.startswith(b"tree\n") or not mark or sizes is None or b"\0" in model:
-        return False
-    at = len(head) + 1
-    for number, size in enumerate(sizes[1].split()):
-        if not model.startswith(b"Tree=%d\n" % number, at):
-            return False
-        at += int(size)
-    return model.startswith(b"end of trees\n", at)
 
 
 @functools.cache

@@ -15,8 +15,8 @@ import numpy as np
 
 from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
-from scoreline.core.ubjson import is_whole_ubjson
 from scoreline.engines.packaged import load_packaged
+from scoreline.engines.xgboost_file import is_sound_booster
 
 _MARGIN: Final = 1
 _CONTRIBUTIONS: Final = 2
@@ -43,8 +43,8 @@ class XGBoostEngine:
         self._n_fields = n_fields
         self._n_outputs = n_outputs
         self.name = f"xgboost {library_version()}"
-        if not is_whole_ubjson(model):  # the library would read beyond its end, or end the process
-            raise EngineFailed(f"{self.name}: the model file is empty or cut")
+        if not is_sound_booster(model, n_fields, n_outputs):  # the library would read beyond it, or end the process
+            raise EngineFailed(f"{self.name}: the model file is cut, of other sizes, or points beyond what it holds")
         self._check(self._library.XGBoosterCreate(None, ctypes.c_uint64(0), ctypes.byref(self._handle)))
         self._check(self._library.XGBoosterSetParam(self._handle, b"nthread", b"1"))
         self._check(self._library.XGBoosterLoadModelFromBuffer(self._handle, model, ctypes.c_uint64(len(model))))

@@ -30,7 +30,8 @@ class TrainedModel:
     None where the trainer's library has none of its own: then scores may lie
     apart by `tolerance` (of a score, or of 1 if that is more). `unseen` says of a category what a word never seen is to
     the trainer, empty where the trainer leaves that open; `refuses_missing` are positions where a missing value is an
-    error to it.
+    error to it. `as_given` are the trainer's scores of rows, given as values and as the frame they were read
+    from, in whose types it computes; None where the library computes in the same type whatever it is given.
     """
 
     kind: str
@@ -56,3 +57,4 @@ class TrainedModel:
     tolerance: float = 0.0
     unseen: Mapping[int, Unseen] = field(default_factory=dict)
     refuses_missing: frozenset[int] = frozenset()
+    as_given: Callable[[Floats, Any], Floats] | None = None
