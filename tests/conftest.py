@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,31 @@ def sealed_next(sealed: SealedModel) -> SealedModel:
 def churn(sealed: SealedModel) -> SealedModel:
     """churn 1: numbers only, no thresholds, no defaults, twin engines; the same key."""
     return seal_churn(sealed.folder.parent)
+
+
+# What a machine lacks is declared, not detected.
+WITHOUT_POSTGRES = "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+DATABASES = ("sqlite",) if WITHOUT_POSTGRES else ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A real PostgreSQL server: `postgres_server.Postgres`."""
+    from postgres_server import postgres_server
+
+    if WITHOUT_POSTGRES:
+        pytest.skip("SCORELINE_WITHOUT says that there is no PostgreSQL")
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a file of SQLite's, and one of a real PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'decisions.db'}"
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -25,7 +25,8 @@ from scoreline.core.manifest import Manifest
 from scoreline.core.rows import read_rows
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
-from scoreline.records.spool import read_spool
+from scoreline.records.database import open_database
+from scoreline.records.read import read_record
 from scoreline.sealing import seal
 from scoreline.signing import TrustStore, generate_keys
 
@@ -145,10 +146,11 @@ def wait_until(condition: Callable[[], Any], what: str, patience_s: float = 20) 
 
 
 class Service:
-    """A running `scoreline serve`: where it answers, its processes, its spool and its log."""
+    """A running `scoreline serve`: where it answers, its processes, its record and its log."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", folder: Path, state_dir: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", folder: Path, state_dir: Path, database: str) -> None:
         self.process = process
+        self.database = database
         self.state_dir = state_dir
         self._out, self._log = folder / "serve.out", folder / "serve.log"
         self.url = self.admin_url = ""
@@ -186,7 +188,13 @@ class Service:
         return found[0] if found else None
 
     def recorded(self) -> list[Decisions]:
-        return list(read_spool(self.state_dir / "spool"))
+        """Every decision, wherever it is by now: in the spool or in the database."""
+        database = open_database(self.database, self.state_dir / "scoreline.db")
+        database.prepare()
+        try:
+            return list(read_record(self.state_dir / "spool", database))
+        finally:
+            database.close()
 
     def recorded_ids(self) -> list[str]:
         return [decision.id for decisions in self.recorded() for decision in decisions]
@@ -272,7 +280,7 @@ def start_serving(
             stderr=log,
             start_new_session=True,
         )
-    return Service(process, folder, state_dir)
+    return Service(process, folder, state_dir, environment.get("SCORELINE_RECORDS__DATABASE", ""))
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from scoreline.access.scopes import SCOPES
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
 from scoreline.core.manifest import Manifest
+from scoreline.core.names import load
 from scoreline.core.ports import Record, Registry, Score, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
@@ -21,7 +22,6 @@ from scoreline.operations.install import install_tried
 from scoreline.operations.keys import kept_key
 from scoreline.operations.state import State
 from scoreline.operations.tried import try_once
-from scoreline.records.lookup import SpoolRecord
 from scoreline.records.spool import recorded
 from scoreline.records.writer import SpoolWriter
 from scoreline.registries.folder import FolderRegistry
@@ -102,9 +102,17 @@ def spool_folder(settings: Settings) -> Path:
     return Path(settings.state_dir) / "spool"
 
 
+def database_file(settings: Settings) -> Path:
+    """Where decisions are kept unless `records.database` names another place."""
+    return Path(settings.state_dir) / "scoreline.db"
+
+
 def record_of(settings: Settings) -> Record:
-    """Where recorded decisions are found again."""
-    return SpoolRecord(spool_folder(settings))
+    """Where recorded decisions are found again. SQLAlchemy is loaded by whoever asks: no worker does."""
+    kept: Record = load("scoreline.records.kept:KeptRecord")(
+        spool_folder(settings), settings.records.database, database_file(settings), settings.records.archive
+    )
+    return kept
 
 
 def keyring(settings: Settings) -> Keyring:

@@ -10,8 +10,9 @@ import pytest
 from service import REPOSITORY
 
 SOURCES = sorted((REPOSITORY / "src" / "scoreline").rglob("*.py"))
-# Libraries that come as one: the framework with its own base, the parser of commands with its own printer.
-FAMILIES = {"starlette": "fastapi", "rich": "typer"}
+# Libraries that come as one: the framework with its own base, the parser of commands with its own printer, SQL with its
+# own migrations.
+FAMILIES = {"starlette": "fastapi", "rich": "typer", "alembic": "sqlalchemy"}
 # numpy is the language of the house, like the standard library.
 EVERYWHERE = {"numpy", "scoreline"}
 

@@ -1,7 +1,4 @@
-"""The steward: tails this host's spool into tallies, follows moving REFs, and serves the control plane.
-
-Until a database takes decisions over, it keeps every segment.
-"""
+"""The steward: tails this host's spool into tallies, ships it, follows moving REFs, and serves the control plane."""
 
 import asyncio
 import gc
@@ -18,6 +15,7 @@ from fastapi import FastAPI
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
 from scoreline.control.predictions import add_predictions
+from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
@@ -36,7 +34,7 @@ log = logging.getLogger("scoreline.steward")
 
 
 def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Runs the steward until it is told to end; the spool is read to its end before it does."""
+    """Runs the steward until it is told to end; the spool is read and shipped to its end before it does."""
     steward = Steward(settings, refs)
     server = DrainingServer(
         make_control_app(steward),
@@ -46,10 +44,12 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
         on_drain=steward.drain,
     )
     threading.Thread(target=steward.follow, daemon=True).start()
+    steward.shipping.start()
     run(server, listener, steward.run, on_ready)
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
         pass
+    steward.shipping.finish(deadline_s - time.monotonic())
 
 
 class Steward:
@@ -64,6 +64,7 @@ class Steward:
         self._folder = spool_folder(settings)
         self._reader = SpoolReader(self._folder)
         self._tallies = Tallies()
+        self.shipping = Shipping(settings, self._reader.is_past)
         self._registries = registries(settings)
 
     def drain(self) -> None:
@@ -112,7 +113,11 @@ class Steward:
         self._said[ref] = said
 
     def status(self) -> dict[str, Any]:
-        """Models as assigned, the spool, and the decisions in its segments; `missed` are those without a record."""
+        """Models as assigned, the spool, the database, and decisions as counted since this steward began.
+
+        It began with the segments that were there then; what was shipped and deleted before is in the database only.
+        `missed` are decisions without a record.
+        """
         state = read_state(Path(self.settings.state_dir))
         return {
             "models": {
@@ -120,6 +125,7 @@ class Steward:
                 for name, assignment in state.models.items()
             },
             "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
+            "database": self.shipping.status(),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
         }
@@ -134,7 +140,7 @@ def make_control_app(steward: Steward) -> FastAPI:
     add_docs(routes, app)
 
     async def status() -> dict[str, Any]:
-        """Models as assigned, the spool's lag, and decisions by model, version and role."""
+        """Models as assigned, the lag of the spool and the database, and decisions by model, version and role."""
         return steward.status()
 
     routes.add("GET", "/status", status, tags=["control"])

@@ -18,6 +18,8 @@ ScorelineError
         Unauthenticated     ... because it did not say who it is
     EngineFailed            an engine raised
     RecordRefused           the decision could not be recorded, so it is not answered
+    DatabaseDown            the database of decisions cannot be asked now
+    DatabaseRefused         the database cannot be used as it is, or refuses what it is given
     BatchRefused            a batch job cannot start or finish as asked
     ReplayRefused           a recorded decision cannot be computed again, or explained, as it stands
 
@@ -124,6 +126,14 @@ class RecordRefused(ScorelineError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class DatabaseDown(ScorelineError):
+    """The database of decisions cannot be asked now; what is recorded waits in the spool."""
+
+
+class DatabaseRefused(ScorelineError):
+    """The database cannot be used as it is: its schema, rights or encoding; or it refuses what it is given."""
 
 
 class BatchRefused(ScorelineError):

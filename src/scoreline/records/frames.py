@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -20,10 +20,10 @@ from scoreline.core.decision import Author, Decisions, author_from
 
 MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
-_AUTHOR: Final = 0
-_DECISIONS: Final = 1
-_UNSENT: Final = 2
-_MISSED: Final = 3
+AUTHOR: Final = 0
+DECISIONS: Final = 1
+UNSENT: Final = 2
+MISSED: Final = 3
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -49,7 +49,7 @@ class Missed:
 
 
 def frame_author(index: int, author: Author) -> bytearray:
-    return _frame((_AUTHOR, index, asdict(author)))
+    return _frame((AUTHOR, index, asdict(author)))
 
 
 def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
@@ -57,7 +57,7 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
     context = decisions.context
     return _frame(
         (
-            _DECISIONS,
+            DECISIONS,
             author_index,
             decisions.base.to_bytes(16, "big"),
             len(decisions.values),
@@ -78,19 +78,35 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
 
 
 def frame_unsent(author_index: int, base: int) -> bytearray:
-    return _frame((_UNSENT, author_index, base.to_bytes(16, "big")))
+    return _frame((UNSENT, author_index, base.to_bytes(16, "big")))
 
 
 def frame_missed(missed: Missed) -> bytearray:
-    return _frame((_MISSED, missed.n_decisions, missed.from_ns, missed.until_ns))
+    return _frame((MISSED, missed.n_decisions, missed.from_ns, missed.until_ns))
 
 
 def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | Unsent | Missed | None, int]]:
     """The whole frames of a piece of a segment: what each says (None for an author frame) and the offset after it.
 
+    `authors` is filled on the way and must be passed again for the next piece of the same segment.
+    """
+    for (kind, *parts), offset in read_parts(raw):
+        if kind == DECISIONS:
+            yield _decisions(parts, authors), offset
+        elif kind == AUTHOR:
+            authors[parts[0]] = author_from(parts[1])
+            yield None, offset
+        elif kind == UNSENT:
+            yield Unsent(authors[parts[0]], int.from_bytes(parts[1], "big")), offset
+        else:
+            yield Missed(*parts) if kind == MISSED else None, offset
+
+
+def read_parts(raw: bytes) -> Iterator[tuple[list[Any], int]]:
+    """The whole frames of a piece of a segment as they were encoded, the kind first, and the offset after each.
+
     Stops before the first frame that is incomplete, empty or whose CRC does not fit: a tail torn by a death, zeros that
-    a file system left after a crash, or a frame still being written. `authors` is filled on the way and must be passed
-    again for the next piece of the same segment.
+    a file system left after a crash, or a frame still being written.
     """
     offset = 0
     while len(raw) - offset >= _HEAD.size:
@@ -99,16 +115,7 @@ def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisi
         if not payload or len(payload) < length or zlib.crc32(payload) != crc:
             return
         offset += _HEAD.size + length
-        kind, *parts = _decode(payload)
-        if kind == _DECISIONS:
-            yield _decisions(parts, authors), offset
-        elif kind == _AUTHOR:
-            authors[parts[0]] = author_from(parts[1])
-            yield None, offset
-        elif kind == _UNSENT:
-            yield Unsent(authors[parts[0]], int.from_bytes(parts[1], "big")), offset
-        else:
-            yield Missed(*parts) if kind == _MISSED else None, offset
+        yield _decode(payload), offset
 
 
 def whole_frame(raw: bytes) -> bool:
@@ -125,7 +132,7 @@ def _frame(payload: tuple[object, ...]) -> bytearray:
     return frame
 
 
-def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:
+def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
     index, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
     outcomes, defaulted, degraded, model_ns, entities = rest
 
@@ -133,15 +140,15 @@ def _decisions(parts: list[object], authors: dict[int, Author]) -> Decisions:
         return np.frombuffer(raw, dtype="<f8").reshape(n_rows, -1)  # type: ignore[call-overload, no-any-return]
 
     return Decisions(
-        base=int.from_bytes(base, "big"),  # type: ignore[arg-type]
-        author=authors[index],  # type: ignore[index]
-        context=Context(time_ns, request_id, caller, trace),  # type: ignore[arg-type]
+        base=int.from_bytes(base, "big"),
+        author=authors[index],
+        context=Context(time_ns, request_id, caller, trace),
         values=column(values),
         margins=column(margins),
         scores=column(scores),
-        outcomes=outcomes,  # type: ignore[arg-type]
-        defaulted=defaulted,  # type: ignore[arg-type]
-        degraded=degraded,  # type: ignore[arg-type]
-        model_ns=model_ns,  # type: ignore[arg-type]
-        entities=entities,  # type: ignore[arg-type]
+        outcomes=outcomes,
+        defaulted=defaulted,
+        degraded=degraded,
+        model_ns=model_ns,
+        entities=entities,
     )

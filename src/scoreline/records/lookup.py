@@ -1,4 +1,4 @@
-"""Looking decisions up in a spool. A `core.ports.Record`, until a database takes them over.
+"""Looking decisions up in a spool, before they are shipped. A `core.ports.Record`.
 
 One decision costs a search for the bytes of its id through every segment, the newest writer's first: a second for some
 gigabytes.

@@ -6,10 +6,10 @@ of fields. What is the same for all decisions of a version stands in its `Author
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,15 +41,19 @@ class Row(NamedTuple):
     model_ns: int
 
 
+Cells = tuple[Any, ...]  # what a Row is made of, in its order
+
+
 def rows_of(decisions: Decisions) -> Iterator[Row]:
     """The rows of a request's decisions, in their order."""
     context, n_rows = decisions.context, len(decisions)
-    time_ns, caller, request_id, trace = context.time_ns, context.caller, context.request_id, context.trace
+    time_ns, texts = context.time_ns, (context.caller, context.request_id, context.trace)
+    caller, request_id, trace = map(plain, texts)
     columns = decisions.values, decisions.margins, decisions.scores
     values, margins, scores = (_cells(column) for column in columns)
     entities = decisions.entities or (b"",) * n_rows
     outcomes = decisions.outcomes or (-1,) * n_rows
-    degraded, model_ns, base = _positions(tuple(decisions.degraded)), decisions.model_ns, decisions.base
+    degraded, model_ns, base = positions(decisions.degraded), decisions.model_ns, decisions.base
     for row in range(n_rows):
         yield Row(
             (base | row).to_bytes(16, "big"),
@@ -62,27 +66,53 @@ def rows_of(decisions: Decisions) -> Iterator[Row]:
             margins[row],
             scores[row],
             outcomes[row],
-            _positions(tuple(decisions.defaulted.get(row, ()))),
+            positions(decisions.defaulted.get(row, ())),
             degraded,
             model_ns,
         )
 
 
+def plain(text: str) -> str:
+    """A text that every database keeps as it is: without NUL and lone surrogates, which PostgreSQL refuses.
+
+    It is done before the leaf is made, so that what is proven is what is kept.
+    """
+    if is_plain(text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def is_plain(text: str) -> bool:
+    """Whether `plain` leaves a text, seen at a glance; it may leave others too."""
+    return text.isascii() and "\0" not in text
+
+
+def positions(found: Sequence[int]) -> bytes:
+    """Positions of fields as their column keeps them."""
+    return _packed(tuple(found)) if found else b""
+
+
 def decisions_of(row: Row, author: Author) -> Decisions:
     """One row as the decisions of one row; its id is the base."""
-    defaulted = _unpack(row.defaulted)
+    return request_of([row], author)
+
+
+def request_of(rows: Sequence[Row], author: Author) -> Decisions:
+    """Rows of one request, from its first on and without a gap, as its decisions."""
+    first = rows[0]
+    defaulted = {place: _unpack(row.defaulted) for place, row in enumerate(rows) if row.defaulted}
     return Decisions(
-        base=int.from_bytes(row.id, "big"),
+        base=int.from_bytes(first.id, "big"),
         author=author,
-        context=Context(row.time_ns, row.request_id, row.caller, row.trace),
-        values=_column(row.values),
-        margins=_column(row.margins),
-        scores=_column(row.scores),
-        outcomes=(row.outcome,) if row.outcome >= 0 else (),
-        defaulted={0: defaulted} if defaulted else {},
-        degraded=_unpack(row.degraded),
-        model_ns=row.model_ns,
-        entities=(row.entity,) if row.entity else (),
+        context=Context(first.time_ns, first.request_id, first.caller, first.trace),
+        values=_column([row.values for row in rows]),
+        margins=_column([row.margins for row in rows]),
+        scores=_column([row.scores for row in rows]),
+        outcomes=tuple(row.outcome for row in rows) if first.outcome >= 0 else (),
+        defaulted=defaulted,
+        degraded=_unpack(first.degraded),
+        model_ns=first.model_ns,
+        entities=tuple(row.entity for row in rows) if any(row.entity for row in rows) else (),
     )
 
 
@@ -101,7 +131,7 @@ def author_key(author: Author) -> bytes:
     return hashlib.sha256(author_json(author).encode()).digest()
 
 
-def leaf(salt: bytes, author: bytes, row: Row) -> bytes:
+def leaf(salt: bytes, author: bytes, row: Cells) -> bytes:
     """SHA-256 over zero byte, salt, and author key and row in msgpack. Without the salt nobody can guess the row."""
     return hashlib.sha256(_LEAF + salt + _encode((author, *row))).digest()
 
@@ -112,12 +142,12 @@ def _cells(column: Floats) -> list[bytes]:
     return [raw[start : start + width] for start in range(0, len(raw), width)] if width else [b""] * len(column)
 
 
-def _column(raw: bytes) -> Floats:
-    return np.frombuffer(raw, dtype="<f8").reshape(1, -1)
+def _column(cells: list[bytes]) -> Floats:
+    return np.frombuffer(b"".join(cells), dtype="<f8").reshape(len(cells), -1)
 
 
 @lru_cache(maxsize=1024)
-def _positions(found: tuple[int, ...]) -> bytes:
+def _packed(found: tuple[int, ...]) -> bytes:
     return np.array(found, dtype="<u2").tobytes()
 
 

@@ -74,14 +74,27 @@ def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[lis
     return _read(path, offset, authors)
 
 
-def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
+def read_raw(path: Path, offset: int) -> bytes:
+    """About 4 MiB after an offset; more where one frame is larger."""
     with path.open("rb") as file:
         file.seek(offset)
         raw = file.read(READ_BYTES)
         if len(raw) == READ_BYTES and not whole_frame(raw):
             raw += file.read()
+    return raw
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a segment; 0 of one that is deleted."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
     found, end = [], 0
-    for item, end in read_frames(raw, authors):  # noqa: B007
+    for item, end in read_frames(read_raw(path, offset), authors):  # noqa: B007
         if item is not None:
             found.append(item)
     return found, offset + end

@@ -8,6 +8,7 @@ A write that does not go through whole is taken back, and the request refused.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from scoreline.core.batch import Batch
@@ -15,7 +16,7 @@ from scoreline.core.decision import Author, Decisions
 from scoreline.core.entities import entity_hash
 from scoreline.core.ports import Score, Sink
 from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames
-from scoreline.records.segments import BEGIN, Segment, read_items, segments
+from scoreline.records.segments import BEGIN, Segment, read_items, segments, size_of
 
 
 def recorded(score: Score, sink: Sink, entity_key: bytes = b"") -> Score:
@@ -43,12 +44,23 @@ class SpoolReader:
         self._authors: dict[str, dict[int, Author]] = {}
 
     def read(self, take: Callable[[Decisions | Unsent | Missed], None]) -> int:
-        """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions."""
-        return sum(self._read_segment(segment, take) for segment in segments(self._folder))
+        """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions.
+
+        Segments that are gone are forgotten.
+        """
+        found = segments(self._folder)
+        for name in self._authors.keys() - {segment.path.name for segment in found}:
+            del self._authors[name]
+            self._offsets.pop(name, None)
+        return sum(self._read_segment(segment, take) for segment in found)
+
+    def is_past(self, segment: Segment, offset: int) -> bool:
+        """Whether it has handed on all of a segment up to an offset."""
+        return self._offsets.get(segment.path.name, BEGIN) >= offset
 
     def _read_segment(self, segment: Segment, take: Callable[[Decisions | Unsent | Missed], None]) -> int:
         offset = self._offsets.get(segment.path.name, BEGIN)
-        if segment.path.stat().st_size <= offset:
+        if size_of(segment.path) <= offset:
             return 0
         found, end = read_items(segment.path, offset, self._authors.setdefault(segment.path.name, {}))
         for item in found:
@@ -60,15 +72,14 @@ class SpoolReader:
     def lag_bytes(self) -> int:
         """Bytes appended and not yet read."""
         return sum(
-            max(0, segment.path.stat().st_size - self._offsets.get(segment.path.name, BEGIN))
+            max(0, size_of(segment.path) - self._offsets.get(segment.path.name, BEGIN))
             for segment in segments(self._folder)
         )
 
 
 def read_spool(folder: Path) -> Iterator[Decisions]:
-    """Every decision recorded in a spool, in the order each segment was written."""
+    """Every decision in a spool, in the order each segment was written; what is deleted meanwhile is passed over."""
     for segment in segments(folder):
-        raw = segment.path.read_bytes()
-        for item, _ in read_frames(raw[len(MAGIC) :], {}):
-            if isinstance(item, Decisions):
-                yield item
+        with suppress(FileNotFoundError):
+            raw = segment.path.read_bytes()
+            yield from (item for item, _ in read_frames(raw[len(MAGIC) :], {}) if isinstance(item, Decisions))

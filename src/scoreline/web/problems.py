@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from scoreline.core.errors import (
+    DatabaseDown,
     Denied,
     EngineFailed,
     InputError,
@@ -35,6 +36,7 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (NotFound, 404, "not-found", "There is no such model or route"),
     (ReplayRefused, 409, "not-replayable", "The decision cannot be computed again here"),
     (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
+    (DatabaseDown, 503, "database-down", "The database cannot be asked now"),
     (EngineFailed, 500, "engine-failed", "The model failed"),
     (ScorelineError, 500, "internal", "Scoreline failed"),
 )

@@ -1,0 +1,137 @@
+"""The tables of the decision database, as this version reads and writes them; `migrations/` makes them.
+
+A row of `decisions` is a `rows.Row`, and where it stands: its author, its segment, its place in it (the position of its
+leaf) and the salt of its leaf. What erasure takes away may be NULL; a row without a salt is erased. An `entity` that
+was not told is NULL too.
+"""
+
+import uuid
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+)
+from sqlalchemy.dialects import postgresql
+
+METADATA: Final = MetaData()
+
+
+class Id(TypeDecorator[bytes]):
+    """The 16 bytes of a UUID: PostgreSQL's own type, a BLOB in SQLite. Both sort as the bytes do."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(postgresql.UUID() if dialect.name == "postgresql" else LargeBinary())
+
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
+        return uuid.UUID(bytes=value) if value is not None and dialect.name == "postgresql" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:  # noqa: ARG002
+        return value.bytes if isinstance(value, uuid.UUID) else value
+
+
+AUTHORS: Final = Table(
+    "authors",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("key", LargeBinary, nullable=False, unique=True),
+    Column("json", Text, nullable=False),
+)
+# `offset` is where shipping goes on, `tree` the Merkle tree so far, `missed` counts what was answered without a record,
+# `repeated` what had been shipped under the same id before; `root` and `final` come when its writer has ended.
+SEGMENTS: Final = Table(
+    "segments",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("writer", String(24), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("missed", BigInteger, nullable=False),
+    Column("repeated", BigInteger, nullable=False),
+    Column("tree", LargeBinary, nullable=False),
+    Column("root", LargeBinary),
+    Column("final", Boolean, nullable=False, server_default=false()),
+    Column("shipped_ns", BigInteger, nullable=False),
+    UniqueConstraint("writer", "number"),
+)
+DECISIONS: Final = Table(
+    "decisions",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("entity", LargeBinary),
+    Column("caller", Text),
+    Column("request_id", Text),
+    Column("trace", Text),
+    Column("values", LargeBinary),
+    Column("margins", LargeBinary),
+    Column("scores", LargeBinary),
+    Column("outcome", SmallInteger),
+    Column("defaulted", LargeBinary),
+    Column("degraded", LargeBinary),
+    Column("model_ns", BigInteger),
+    Column("author", Integer, nullable=False),
+    Column("score", Double),
+    Column("segment", Integer, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("salt", LargeBinary),
+    Column("unsent", Boolean, nullable=False, server_default=false()),
+    postgresql_partition_by="RANGE (id)",
+    sqlite_with_rowid=False,
+)
+Index(
+    "decisions_entity",
+    DECISIONS.c.entity,
+    sqlite_where=DECISIONS.c.entity.is_not(None),
+    postgresql_where=DECISIONS.c.entity.is_not(None),
+)
+# What must not be removed: decisions of a model, about an entity, taken up from one time until another; NULL is any.
+HOLDS: Final = Table(
+    "holds",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("model", Text),
+    Column("entity", LargeBinary),
+    Column("from_ns", BigInteger),
+    Column("until_ns", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("released_by", Text),
+    Column("released_ns", BigInteger),
+)
+# Files of days that were moved out of the database, with decisions taken up from one time until another, both included;
+# until `done`, some of their rows may be in the database still.
+ARCHIVES: Final = Table(
+    "archives",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("day", Integer, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False, server_default=false()),
+    Column("at_ns", BigInteger, nullable=False),
+)
+# One row: the oldest schema a steward must know to use this database. Contracting steps raise it.
+COMPATIBLE: Final = Table("schema_compatible", METADATA, Column("since", Integer, nullable=False))

@@ -1,0 +1,109 @@
+"""A real PostgreSQL on a free loopback port, in a folder of its own: stopped, killed and started as a test likes."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from service import clean_environment, wait_until
+
+USER = "scoreline"
+PASSWORD = "only-for-tests"
+
+
+@dataclass
+class Postgres:
+    """A server by its port; each test takes a database of its own."""
+
+    port: int
+    data: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    databases: int = 0
+
+    def new_database(self, encoding: str = "UTF8") -> str:
+        """The URL of an empty database."""
+        self.databases += 1
+        name = f"test_{self.databases}"
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
+        return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def start(self) -> None:
+        options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        command = [program("postgres"), "-D", str(self.data), "-p", str(self.port), *settings]
+        with (self.data / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **unprivileged())
+        wait_until(self._is_up, "PostgreSQL answers", 60)
+
+    def stop(self) -> None:
+        """Ends every session, and the server in order."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+            self.process = None
+
+    def kill(self) -> None:
+        """The server and its sessions die at once."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+            self.process = None
+
+    def _conninfo(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user={USER} password={PASSWORD} dbname={database} connect_timeout=5"
+
+    def _is_up(self) -> bool:
+        try:
+            psycopg.connect(self._conninfo("postgres")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """PostgreSQL, started anew and removed at the end; root runs it as `nobody`, because it refuses to be root's."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="scoreline-postgres-"))
+    try:
+        (folder / "password").write_text(PASSWORD)
+        if os.getuid() == 0:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, "nobody")
+        data = folder / "data"
+        command = [program("initdb"), "-D", str(data), "-U", USER, "--pwfile", str(folder / "password")]
+        command += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
+        subprocess.run(command, check=True, capture_output=True, **unprivileged())
+        server = Postgres(port, data)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+    finally:
+        shutil.rmtree(folder)
+
+
+def unprivileged() -> dict[str, Any]:
+    """What makes a process of root's one of `nobody`'s."""
+    user = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
+    return {"cwd": "/", "env": clean_environment(), **user}
+
+
+def program(name: str) -> str:
+    """A program of PostgreSQL's, from the path or where Debian keeps it."""
+    found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None)
+    assert found, f"{name} is not installed: scripts/apt postgresql, or declare SCORELINE_WITHOUT=postgres"
+    return found
