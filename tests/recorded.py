@@ -41,3 +41,11 @@ def spooled(state_dir: Path, decisions: Sequence[Decisions]) -> list[Decisions]:
 def golden_rows(bundle: Path) -> Array:
     """Rows of a bundle that its schema takes, usual ones and probes."""
     return read_bundle(bundle, AnyVerifier()).golden.values
+
+
+def program_that_dies(folder: Path) -> Path:
+    """What may stand in for the interpreter of a process apart: a program that ends by SIGSEGV."""
+    program = folder / "python"
+    program.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    program.chmod(0o755)
+    return program

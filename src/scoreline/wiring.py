@@ -108,14 +108,11 @@ def database_file(settings: Settings) -> Path:
 
 
 def record_of(settings: Settings) -> Record:
-    """Where recorded decisions are found again, the database and the spool; raises DatabaseDown or DatabaseRefused."""
-    record: Record = load("scoreline.records.lookup:WholeRecord")(spool_folder(settings), database_of(settings))
-    return record
-
-
-def database_of(settings: Settings) -> Any:
-    """The decision database; nothing is asked yet. Workers never load what it needs. Raises SettingError."""
-    return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
+    """Where recorded decisions are found again. SQLAlchemy is loaded by whoever asks: no worker does."""
+    kept: Record = load("scoreline.records.kept:KeptRecord")(
+        spool_folder(settings), settings.records.database, database_file(settings), settings.records.archive
+    )
+    return kept
 
 
 def keyring(settings: Settings) -> Keyring:

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from dataclasses import replace
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from models import misdirect, sealed_bundle
-from recorded import decided, golden_rows, kept, spooled
+from recorded import decided, kept, program_that_dies, spooled
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.control import steward as steward_module
 from scoreline.control.steward import Steward, make_control_app
@@ -112,13 +111,11 @@ def test_a_missing_bundle_is_a_verdict_and_no_explanation(tmp_path: Path, made: 
     assert "scoreline pull" in explained.json()["detail"]
 
 
-def test_a_malformed_bundle_is_refused_with_its_reason_and_the_steward_goes_on(tmp_path: Path) -> None:
-    path = sealed_bundle(tmp_path)
-    (good,) = decided(path, golden_rows(path)[:1])
-    misdirect(path)
-    found = replace(good, author=replace(good.author, digest=kept(path, tmp_path)))
-    spooled(tmp_path, [found])
-    at = f"/predictions/{found[0].id}"
+def test_a_bundle_that_ends_its_process_does_not_end_the_steward(
+    tmp_path: Path, made: Decisions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(program_that_dies(tmp_path)))
+    at = f"/predictions/{made[0].id}"
     replayed, explained, health = get(tmp_path, f"{at}/replay", f"{at}/explanation", "/healthz/live")
     assert replayed.json()["result"] == "refused"
     assert explained.status_code == 409

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from models import AnyVerifier, misdirect, sealed_bundle
-from recorded import decided, golden_rows, kept, spooled
+from recorded import decided, golden_rows, kept, program_that_dies, spooled
 from scoreline.core.bundle import read_bundle
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import ReplayRefused
@@ -55,15 +56,24 @@ def test_without_the_bundle_the_verdict_is_missing_and_there_is_no_explanation(t
         explain_one(made, tmp_path)
 
 
-def test_a_malformed_bundle_is_refused_with_its_reason(tmp_path: Path) -> None:
-    """A model file that leads XGBoost outside of its memory, signed and installed all the same."""
+def test_a_bundle_that_ends_its_process_ends_nothing_else(
+    tmp_path: Path, made: Decisions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends it is put in place of the interpreter: no model file that still does is known."""
+    monkeypatch.setattr(sys, "executable", str(program_that_dies(tmp_path)))
+    verdict = replay_one(made, tmp_path)
+    assert verdict.result == "refused" and "ended the process that loaded it (code -11)" in verdict.note
+    with pytest.raises(ReplayRefused, match=r"ended the process that loaded it \(code -11\)"):
+        explain_one(made, tmp_path)
+
+
+def test_a_model_file_that_leads_astray_is_refused(tmp_path: Path) -> None:
     path = sealed_bundle(tmp_path)
     (good,) = decided(path, golden_rows(path)[:1])
     misdirect(path)
     found = replace(good, author=replace(good.author, digest=kept(path, tmp_path)))
-    verdict = replay_one(found, tmp_path)
-    assert verdict.result == "refused" and "points beyond what it holds" in verdict.note
-    with pytest.raises(ReplayRefused, match=r"ended the process that loaded it \(code -11\)"):
+    assert "points beyond what it holds" in replay_one(found, tmp_path).note
+    with pytest.raises(ReplayRefused, match="points beyond what it holds"):
         explain_one(found, tmp_path)
 
 

@@ -48,7 +48,7 @@ def add_predictions(routes: Routes, record: Record, state_dir: Path) -> None:
         with room:
             return explain_one(found, state_dir, adverse=adverse, values=values)
 
-    refusals = (404, 422)
+    refusals = (404, 422, 503)
     routes.add("GET", "/predictions/{id}", show, refusals=refusals, response_model=Prediction, tags=TAGS)
     routes.add("GET", "/predictions/{id}/replay", replay, refusals=refusals, response_model=Verdict, tags=TAGS)
     routes.add(

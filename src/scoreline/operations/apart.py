@@ -52,7 +52,7 @@ def run_apart(module: str, *arguments: str, given: bytes = b"", patience_s: floa
     """
     deadline_s = time.monotonic() + patience_s
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],  # -P: no module of the working directory
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # a library in trouble may write whatever it likes, for as long as it likes

@@ -1,4 +1,4 @@
-"""Looking decisions up wherever they are by now: in the database, or still in the spool.
+"""Looking decisions up in a spool, before they are shipped. A `core.ports.Record`.
 
 In the spool one decision costs a search for the bytes of its id through every segment, the newest writer's first.
 """
