@@ -231,3 +231,11 @@ def test_variables_of_others_with_our_prefix_are_no_settings(tmp_path: Path) -> 
     environment = {"SCORELINE_DATA": "x", "SCORELINE_WITHOUT": "docker", "SCORELINE_PORT_8000_TCP": "tcp://10.0.0.1"}
     environment |= {"SCORELINE_PORT": "tcp://10.0.0.1:8000", "SCORELINE_SERVICE_HOST": "10.0.0.1"}
     assert load_settings(written(tmp_path, ""), environment) == Settings()
+
+
+def test_a_callers_defaults_go_before_the_settings_own_and_behind_everything_given(tmp_path: Path) -> None:
+    file = tmp_path / "scoreline.toml"
+    file.write_text('[server]\nhost = "127.0.0.1"\n')
+    defaults = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
+    server = load_settings(file, {"SCORELINE_SERVER__PORT": "9000"}, {}, defaults).server
+    assert (server.host, server.port, server.csv_header) == ("127.0.0.1", 9000, False)

@@ -136,16 +136,21 @@ class Settings:
 
 
 def load_settings(
-    file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None
+    file: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings from a file (None: `SCORELINE_CONFIG`, else ./scoreline.toml if there is one), environment and flags.
 
-    `flags` are dotted names, as `server.port`; None means not given. Of the environment only names of a setting or
-    with `__` in them are ours: Kubernetes puts others with this prefix there. Raises SettingError or NotFound.
+    `flags` are dotted names, as `server.port`; None means not given. `defaults` go before those of the settings.
+    Of the environment only names of a setting or with `__` in them are ours: Kubernetes puts others with this prefix
+    there. Raises SettingError or NotFound.
     """
     path = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
     known = dict(options())
-    given: dict[str, Any] = dict(_from_file(path or Path(DEFAULT_FILE), required=path is not None))
+    given: dict[str, Any] = dict(defaults or {})
+    given |= _from_file(path or Path(DEFAULT_FILE), required=path is not None)
     for name, text in environment.items():
         dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
         if name.startswith(PREFIX) and ("." in dotted or dotted in known):

@@ -19,7 +19,7 @@ def ubj(found: dict[str, Any]) -> bytes:
     """UBJSON as XGBoost writes it: arrays of one type where XGBoost has them."""
     kinds = dict.fromkeys(("split_type", "default_left"), "U")
     kinds |= dict.fromkeys(("categories_segments", "categories_sizes"), "L")
-    kinds |= dict.fromkeys(("split_conditions", "base_weights", "loss_changes", "sum_hessian"), "d")
+    kinds |= dict.fromkeys(("split_conditions", "base_weights", "leaf_weights", "loss_changes", "sum_hessian"), "d")
     kinds |= dict.fromkeys(("left_children", "right_children", "parents", "split_indices", "categories"), "l")
     kinds |= dict.fromkeys(("categories_nodes", "offsets", "feature_segments", "sorted_idx"), "l") | {"values": "i"}
     formats = {"i": ">i1", "U": ">u1", "l": ">i4", "L": ">i8", "d": ">f4"}
@@ -142,3 +142,15 @@ def test_what_xgboost_reads_of_our_writing_is_the_same_model() -> None:
     again = xgboost.Booster(model_file=bytearray(changed(lambda learner: None)))
     matrix = xgboost.DMatrix(rows, enable_categorical=True)
     assert again.predict(matrix).tobytes() == booster.predict(matrix).tobytes()
+
+
+def test_a_leaf_that_gives_each_output_a_weight_points_to_weights_there_are() -> None:
+    parameters = {"multi_strategy": "multi_output_tree", "tree_method": "hist"}
+    booster, _ = small_model("multi:softprob", **parameters)
+    found = json.loads(bytes(booster.save_raw("json")))
+    n_fields, n_outputs = booster.num_features(), int(found["learner"]["learner_model_param"]["num_class"])
+    assert is_sound_booster(ubj(found), n_fields, n_outputs)
+    last = tree(found["learner"])
+    leaf = last["left_children"].index(-1)
+    last["right_children"][leaf] = len(last["leaf_weights"]) // n_outputs
+    assert not is_sound_booster(ubj(found), n_fields, n_outputs)

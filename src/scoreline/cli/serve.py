@@ -24,12 +24,8 @@ from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
 from scoreline.wiring import keyring, registries, verifier
 
-# What SageMaker expects of a container that it starts with `serve`.
-SAGEMAKER: Final = {
-    "SCORELINE_SERVER__HOST": "0.0.0.0",
-    "SCORELINE_SERVER__PORT": "8080",
-    "SCORELINE_SERVER__CSV_HEADER": "false",
-}
+# What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
+SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
 
 
 def serve(
@@ -62,7 +58,7 @@ def serve(
             "server.workers": workers,
             "state_dir": state_dir,
         }
-        settings = load_settings(config, os.environ if refs else {**SAGEMAKER, **os.environ}, flags)
+        settings = load_settings(config, os.environ, flags, None if refs else SAGEMAKER)
         refs = refs or sagemaker_refs(Path(settings.registry.sagemaker_folder))
         check_exposure(settings)
         with held(Path(settings.state_dir)):

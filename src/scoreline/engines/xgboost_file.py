@@ -14,7 +14,7 @@ _LEAF: Final = -1
 _MAX_CATEGORY: Final = 1 << 24
 _OF_NODES: Final = (
     b"left_children", b"right_children", b"split_indices", b"split_type", b"split_conditions", b"default_left",
-    b"parents", b"base_weights", b"loss_changes", b"sum_hessian",
+    b"parents", b"loss_changes", b"sum_hessian",
 )  # fmt: skip
 
 
@@ -52,19 +52,28 @@ def _is_sound(booster: Any, n_fields: int, n_outputs: int) -> bool:
         and (ends[0], ends[-1]) == (0, n_trees)
         and within(np.diff(ends), 0, n_trees)
         and (kind == b"gbtree" or len(booster[b"weight_drop"]) == n_trees)
-        and all(map(_is_whole, trees))
+        and all(_is_whole(tree, n_outputs) for tree in trees)
         and (n_trees == 0 or _leads_within(trees, n_fields))
         and all(_has_categories(tree) for tree in trees if len(tree[b"categories_nodes"]) or any(tree[b"split_type"]))
     )
 
 
-def _is_whole(tree: Any) -> bool:
+def _is_whole(tree: Any, n_outputs: int) -> bool:
     n_nodes = int(tree[b"tree_param"][b"num_nodes"])
+    width = max(1, int(tree[b"tree_param"][b"size_leaf_vector"]))
     return (
         n_nodes > 0
-        and int(tree[b"tree_param"][b"size_leaf_vector"]) <= 1
+        and width in (1, n_outputs)
         and all(isinstance(tree[name], np.ndarray) and len(tree[name]) == n_nodes for name in _OF_NODES)
+        and len(tree[b"base_weights"]) == n_nodes * width
+        and (width == 1 or _has_vectors(tree, width))
     )
+
+
+def _has_vectors(tree: Any, width: int) -> bool:
+    """Where a leaf gives every output its own weight, its right child is the place of these weights."""
+    places = _ints(tree[b"right_children"])[_ints(tree[b"left_children"]) == _LEAF]
+    return within(places, 0, len(tree[b"leaf_weights"]) // width - 1)
 
 
 def _leads_within(trees: list[Any], n_fields: int) -> bool:

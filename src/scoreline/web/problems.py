@@ -25,7 +25,7 @@ PROBLEM_TYPE: Final = b"application/problem+json"
 
 # (error, status, type, title); the first class that matches counts.
 PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
-    (RowsRefused, 422, "rows-refused", "The row breaks the model's schema"),
+    (RowsRefused, 422, "rows-refused", "A row is refused"),
     (Malformed, 400, "malformed", "The body is not what this route takes"),
     (TooLarge, 413, "too-large", "The request is too large"),
     (WrongType, 415, "wrong-type", "The content type is not one this route takes"),

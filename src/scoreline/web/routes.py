@@ -23,6 +23,7 @@ ASSETS: Final = {
 }
 Handler = Callable[..., Any]
 Responses = dict[int | str, dict[str, Any]]
+Words = Callable[[str, Answer], Answer]
 
 
 class Routes:
@@ -62,8 +63,12 @@ class Routes:
         )
 
 
-def new_app(title: str, description: str, version: str) -> FastAPI:
-    """An app without routes of its own, whose every error is a problem+json."""
+def _as_problem(_: str, answer: Answer) -> Answer:
+    return answer
+
+
+def new_app(title: str, description: str, version: str, words: Words = _as_problem) -> FastAPI:
+    """An app without routes of its own, whose every error is a problem+json, or what `words` makes of one by path."""
     app = FastAPI(
         title=title,
         description=description,
@@ -74,20 +79,23 @@ def new_app(title: str, description: str, version: str) -> FastAPI:
         redirect_slashes=False,
     )
 
+    def worded(request: Request, answer: Answer) -> Answer:
+        return named(words(request.scope["path"], answer), dict(request.headers.raw))
+
     @app.exception_handler(ScorelineError)
     async def scoreline_error(request: Request, error: ScorelineError) -> Response:
-        return as_response(named(refusal(error), dict(request.headers.raw)))
+        return as_response(worded(request, refusal(error)))
 
     @app.exception_handler(Exception)
     async def bug(request: Request, _: Exception) -> Response:
-        return as_response(named(problem(500, "Scoreline failed", "Scoreline failed"), dict(request.headers.raw)))
+        return as_response(worded(request, problem(500, "Scoreline failed", "Scoreline failed")))
 
     @app.exception_handler(StarletteHTTPException)
     async def http_error(request: Request, error: StarletteHTTPException) -> Response:
         title = {404: "There is no such route", 405: "This route does not take this method"}.get(
             error.status_code, "Refused"
         )
-        status, headers, body = named(problem(error.status_code, title, title), dict(request.headers.raw))
+        status, headers, body = worded(request, problem(error.status_code, title, title))
         headers += [(name.encode(), text.encode()) for name, text in (error.headers or {}).items()]
         return as_response((status, headers, body))
 
