@@ -36,7 +36,7 @@ def measure(folder: Path) -> Iterator[dict[str, Any]]:
     folder.mkdir()
     fill(folder / "spool")
     with postgres_server() as server:
-        for url in (f"sqlite:///{folder / 'decisions.db'}", server.new_database()):
+        for url in (f"sqlite:///{folder / 'decisions.db'}", server.new_schema()):
             database = open_database(url, folder)
             database.prepare()
             yield compared(folder, database)

@@ -55,7 +55,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database: a file of SQLite's, and one of a real PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'decisions.db'}"
-    url: str = request.getfixturevalue("postgres").new_database()
+    url: str = request.getfixturevalue("postgres").new_schema()
     return url
 
 

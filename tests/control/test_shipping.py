@@ -111,7 +111,7 @@ def test_what_a_service_answered_is_in_the_database_when_it_has_ended(
 
 
 def test_a_server_that_is_down_for_a_while_costs_lag(churn: SealedModel, postgres: Any, tmp_path: Path) -> None:
-    with serving(churn, folder=tmp_path, SCORELINE_RECORDS__DATABASE=postgres.new_database()) as service:
+    with serving(churn, folder=tmp_path, SCORELINE_RECORDS__DATABASE=postgres.new_schema()) as service:
 
         def database() -> dict[str, Any]:
             found: dict[str, Any] = service.admin("/status").json()["database"]

@@ -191,7 +191,7 @@ def test_reading_finds_everything_once_wherever_it_is(database: Database, tmp_pa
 
 
 def test_days_have_partitions_and_ids_without_a_day_a_place(postgres: Any, tmp_path: Path) -> None:
-    with opened(postgres.new_database()) as database:
+    with opened(postgres.new_schema()) as database:
         derived = decided(time_ns=NOON_NS - 2 * DAY_NS)
         derived.base = (NOON_NS + DAY_NS) // 1_000_000 << 80  # days after its decision
         writer = write(tmp_path, decided(time_ns=NOON_NS), derived)
@@ -213,7 +213,7 @@ def test_days_have_partitions_and_ids_without_a_day_a_place(postgres: Any, tmp_p
 
 
 def test_what_waited_without_a_day_moves_to_it(postgres: Any, tmp_path: Path) -> None:
-    with opened(postgres.new_database()) as database:
+    with opened(postgres.new_schema()) as database:
         early = decided(time_ns=NOON_NS - 3 * DAY_NS)
         early.base = NOON_NS // 1_000_000 << 80
         writer = write(tmp_path, early)
@@ -281,7 +281,7 @@ def test_two_shippers_of_one_spool_ship_each_decision_once(database_url: str, tm
 
 def test_a_server_that_dies_and_comes_back_costs_lag_only(postgres: Any, tmp_path: Path) -> None:
     written = filled(tmp_path, 3000)
-    with opened(postgres.new_database()) as database:
+    with opened(postgres.new_schema()) as database:
         shipper, outages, done = Shipper(tmp_path, database, "here"), 0, threading.Event()
 
         def ship() -> None:
