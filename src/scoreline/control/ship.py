@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from scoreline.core.errors import DatabaseDown, ScorelineError
-from scoreline.records.database import Database
+from scoreline.records.database import Database, open_database
 from scoreline.records.segments import Segment
 from scoreline.records.ship import Shipper
 from scoreline.records.upkeep import Upkeep
 from scoreline.settings import Settings
-from scoreline.wiring import database_of, spool_folder
+from scoreline.wiring import database_file, spool_folder
 
 PACE_S: Final = 0.5
 LAST_PACE_S: Final = 0.05
@@ -96,7 +96,7 @@ class Shipping:
 
     def _open(self) -> Shipper:
         if self._database is None:
-            self._database = database_of(self._settings)
+            self._database = open_database(self._settings.records.database, database_file(self._settings))
         self._database.prepare()
         self._shipper = Shipper(spool_folder(self._settings), self._database, socket.gethostname(), self._may_delete)
         return self._shipper

@@ -44,9 +44,7 @@ class Ended:
 
 
 def run_apart(module: str, *arguments: str, given: bytes = b"", patience_s: float = PATIENCE_S) -> Ended:
-    """Runs `python -P -m module` to its end, `given` on its standard input; whatever it does, this process goes on.
-
-    With -P nothing of the working directory is taken for a module of a library.
+    """Runs `python -m module` to its end, `given` on its standard input; whatever it does, this process goes on.
 
     The module's own part is `answer_apart`.
     """

@@ -1,4 +1,4 @@
-"""A trial: a verified bundle is loaded and self-tested in a limited process of its own before anyone answers with it.
+"""A trial: a verified bundle is loaded, self-tested and asked in a limited process of its own before it answers anyone.
 
 A signature says who made a file, not that a library survives reading it. `python -m scoreline.operations.trial` is that
 process.

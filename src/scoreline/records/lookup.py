@@ -1,6 +1,7 @@
 """Looking decisions up in a spool, before they are shipped. A `core.ports.Record`.
 
-In the spool one decision costs a search for the bytes of its id through every segment, the newest writer's first.
+One decision costs a search for the bytes of its id through every segment, the newest writer's first: a second for some
+gigabytes.
 """
 
 from collections.abc import Iterator
@@ -9,37 +10,10 @@ from pathlib import Path
 
 from scoreline.core.decision import Decisions
 from scoreline.core.ids import MAX_ROWS
-from scoreline.records.database import Database
 from scoreline.records.frames import MAGIC, read_frames
-from scoreline.records.read import find_decision, read_record
 from scoreline.records.rows import decisions_of, rows_of
 from scoreline.records.segments import Segment, segments
 from scoreline.records.spool import read_spool
-
-
-class WholeRecord:
-    """The database and the spool that is shipped into it. A `core.ports.Record`; raises DatabaseDown."""
-
-    def __init__(self, folder: Path, database: Database) -> None:
-        self._spool = SpoolRecord(folder)
-        self._folder = folder
-        self._database = database
-        self._is_prepared = False
-
-    def get(self, decision_id: int) -> Decisions | None:
-        id_ = decision_id.to_bytes(16, "big")
-        database = self._prepared()  # it may be shipped while it is looked for in the spool
-        return find_decision(database, id_) or self._spool.get(decision_id) or find_decision(database, id_)
-
-    def iterate(self, model: str = "") -> Iterator[Decisions]:
-        found = read_record(self._folder, self._prepared())
-        return (decisions for decisions in found if not model or decisions.author.model == model)
-
-    def _prepared(self) -> Database:
-        if not self._is_prepared:
-            self._database.prepare()
-            self._is_prepared = True
-        return self._database
 
 
 class SpoolRecord:
