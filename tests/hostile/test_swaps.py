@@ -41,7 +41,7 @@ SWAPS = """
         write_state(Path(folder), state)
         worker.load()
         for body in bodies:
-            worker.door.predict(worker.door.hot("/predict"), {b"content-type": b"application/json"}, body)
+            worker.door.predict(worker.door.hot("/predict"), {"headers": [(b"content-type", b"application/json")]}, body)
         asyncio.run(ask_for_a_page())
 
     for number in range(6):
