@@ -1,7 +1,9 @@
 """Endurance: a million requests and a hundred swaps of bundles, and memory stays flat. `make soak` calls it.
 
-One-row, 100-row and bad requests by keep-alive clients of their own processes, every answer checked; the alias of a
-folder registry swaps the bundle under load. SOAK_REQUESTS and SOAK_SWAPS shorten it.
+One-row, 100-row and bad requests by keep-alive clients of their own processes, in Scoreline's own form, as v2 tensors
+(JSON and binary), for MLflow's and KServe's routes, to XGBoost, LightGBM and a scikit-learn pipeline on words; every
+answer is checked. The alias of a folder registry swaps the XGBoost bundle under load. SOAK_REQUESTS and SOAK_SWAPS
+shorten it.
 
 Memory is each process's private part, in MB: `Private_Clean + Private_Dirty + Swap` of /proc/PID/smaps_rollup. What
 is shared with the parent or mapped from files by others (PSS counts shares of it) changes when another process ends, so
@@ -12,6 +14,7 @@ of 40 swaps goes before and does not count: by then caches are filled, and the a
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,17 +22,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import psutil
 import xgboost
 from realtime import answer_when_up, figure, free_port
 from run import write
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from scoreline.sealing import seal
 from scoreline.signing import generate_keys
@@ -42,6 +50,8 @@ WARM_UP: Final = 0.1
 WARM_UP_SWAPS: Final = 40
 QUARTERS: Final = 4
 COLUMNS: Final = [f"f{number}" for number in range(20)]
+WORDS: Final = {"channel": "broker", "region": "north", "cover": "full"}
+ID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _fork = multiprocessing.get_context("fork")
 
 
@@ -79,8 +89,10 @@ def soak(
     yield held("processes that died", len(died), "0", not died)
     for pid, name in roles(family):
         growth = readings[-1][pid] / readings[0][pid] - 1
+        last = readings[-1][pid] / readings[-2][pid] - 1
         note = f"private MB after warm-up and each quarter: {', '.join(f'{found[pid]:.2f}' for found in readings)}"
         yield held(f"growth of memory, {name}, %", 100 * growth, "<= 2", growth <= 0.02, note=note)
+        yield held(f"... of it in the last quarter, {name}, %", 100 * last, "<= .5", last <= 0.005)
 
 
 def held(name: str, value: float, target: str, kept: bool, **more: Any) -> dict[str, Any]:
@@ -112,15 +124,17 @@ def under_load(folder: Path, port: int, row: dict[str, float], requests: int, sw
 def ask(port: int, row: dict[str, float], requests: int, seed: int, done: Any, results: Any) -> None:
     """One client: of a hundred requests ten have 100 rows and five are bad; it retries nothing."""
     rng = np.random.default_rng(seed)
-    one, many = json.dumps(row).encode(), json.dumps([row] * 100).encode()
+    sent = {kind: forms(row, n_rows) for kind, n_rows in (("one", 1), ("many", 100))}
+    many = sent["many"][0].body
     bad = [b"", b"{", b"[]", b"{}", json.dumps({**row, "f0": "abc"}).encode(), b"[" * 10_000, many[:-1], b"\xff"]
+    sent["bad"] = [Form(form.path, form.headers, body) for form in sent["one"] for body in bad]
     outcomes: Counter[str] = Counter()
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     for number, draw in enumerate(rng.random(requests)):
         kind = "bad" if draw < 0.05 else "many" if draw < 0.15 else "one"
-        body = bad[number % len(bad)] if kind == "bad" else many if kind == "many" else one
+        form = sent[kind][number % len(sent[kind])]
         try:
-            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            connection.request("POST", form.path, form.body, form.headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, HTTPException) as error:
@@ -128,14 +142,57 @@ def ask(port: int, row: dict[str, float], requests: int, seed: int, done: Any, r
             connection.close()
             continue
         good = response.status in (400, 422) if kind == "bad" else response.status == 200
-        good = good and content.count(b'"prediction_id"') == {"bad": 0, "one": 1, "many": 100}[kind]
-        outcomes[kind if good else f"{kind}: {response.status}"] += 1
+        good = good and (kind == "bad" or form.n_ids(content) == {"one": 1, "many": 100}[kind])
+        outcomes[kind if good else f"{kind} {form.path}: {response.status}"] += 1
         if number % 100 == 99:
             with done.get_lock():
                 done.value += 100
     with done.get_lock():
         done.value += requests % 100
     results.put(outcomes)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A request in one protocol."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    def n_ids(self, content: bytes) -> int:
+        """How many predictions an answer names by their ids."""
+        return len(ID.findall(content))
+
+
+def forms(row: dict[str, float], n_rows: int) -> list[Form]:
+    """The same rows in every protocol and for every model."""
+    rows, words = [row] * n_rows, [WORDS] * n_rows
+    columns = [
+        {"name": name, "datatype": "FP64", "shape": [n_rows], "data": [value] * n_rows} for name, value in row.items()
+    ]
+    tensors, binary = binary_tensors(row, n_rows)
+    own = rows if n_rows > 1 else row
+    return [
+        as_json("/models/fraud/predict", own),
+        as_json("/models/risk/predict", own),
+        as_json("/models/claims/predict", words if n_rows > 1 else WORDS),
+        as_json("/v1/models/risk:predict", {"instances": rows}),
+        as_json("/invocations", {"dataframe_records": rows}),
+        as_json("/v2/models/fraud/infer", {"inputs": columns}),
+        Form("/v2/models/risk/infer", {"Inference-Header-Content-Length": str(len(tensors))}, tensors + binary),
+    ]
+
+
+def as_json(path: str, body: object) -> Form:
+    return Form(path, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+
+def binary_tensors(row: dict[str, float], n_rows: int) -> tuple[bytes, bytes]:
+    values = np.tile(np.array(list(row.values())), (n_rows, 1))
+    tensor = {"name": "all", "datatype": "FP64", "shape": [n_rows, len(row)]}
+    tensor["parameters"] = {"binary_data_size": values.nbytes}
+    return json.dumps({"inputs": [tensor]}).encode(), values.tobytes()
 
 
 def memory_mb(supervisor: int, family: dict[int, psutil.Process]) -> dict[int, float]:
@@ -166,7 +223,20 @@ def seal_two(folder: Path) -> dict[str, float]:
         settings: dict[str, Any] = {"output": "p", "reference": rows, "key": folder / "signing.key"}
         seal(booster, name="fraud", version=version, out=folder / "bundles" / f"fraud-{version}", **settings)
     assign(folder, "1")
+    seal_others(folder, rows)
     return dict(rows.iloc[0])
+
+
+def seal_others(folder: Path, rows: pd.DataFrame) -> None:
+    """LightGBM on the same fields, and a pipeline of scikit-learn on words."""
+    rng = np.random.default_rng(3)
+    label = (rows["f0"] + rng.normal(size=len(rows)) > 0).astype(int)
+    settings: dict[str, Any] = {"version": "1", "output": "p", "key": folder / "signing.key"}
+    booster = lightgbm.LGBMClassifier(n_estimators=100, n_jobs=1, verbosity=-1).fit(rows, label)
+    seal(booster, name="risk", reference=rows, out=folder / "bundles" / "risk-1", **settings)
+    words = pd.DataFrame({name: rng.choice([found, "other"], len(rows)) for name, found in WORDS.items()})
+    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(words, label)
+    seal(model, name="claims", reference=words, out=folder / "bundles" / "claims-1", **settings)
 
 
 def assign(folder: Path, version: str) -> None:
@@ -178,7 +248,8 @@ def assign(folder: Path, version: str) -> None:
 @contextmanager
 def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
     port = free_port()
-    command = [Path(sys.executable).with_name("scoreline"), "serve", "folder:/fraud@champion", "--port", port]
+    refs = ["folder:/fraud@champion", "folder:/risk/1", "folder:/claims/1"]
+    command = [Path(sys.executable).with_name("scoreline"), "serve", *refs, "--default", "fraud", "--port", port]
     command += ["--trust", folder / "signing.pub", "--admin-port", free_port(), "--state-dir", folder / "state"]
     command += ["--workers", WORKERS]
     environment = os.environ | {

@@ -88,7 +88,14 @@ def seal_fraud(folder: Path, version: str = "1") -> SealedModel:
     matrix = xgboost.DMatrix(rows, label, enable_categorical=True)
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3, "seed": seed, "nthread": 1}, matrix, 15)
     return _seal(
-        booster, rows, folder, "fraud", version, schema=FRAUD_FIELDS, thresholds={"review": 0.3, "decline": 0.7}
+        booster,
+        rows,
+        folder,
+        "fraud",
+        version,
+        schema=FRAUD_FIELDS,
+        thresholds={"review": 0.3, "decline": 0.7},
+        entity="customer",
     )
 
 

@@ -71,6 +71,7 @@ class Records:
     )
     max_bytes: int = option(8 * 1024**3, "Most bytes of the spool, looked at once a second; 0: what the disk holds.")
     on_full: str = option("refuse", "While nothing can be recorded: `refuse` (503), or `answer` and count.")
+    entity_key: str = option("", "Secret that entities are hashed with; hosts of one database share it.", secret=True)
     fsync: str = option("never", "When the spool is put on the disk: `never` by us, each `second`, `always` first.")
 
 
@@ -118,6 +119,8 @@ class Settings:
             raise SettingError("records.segment_bytes: between 4 KiB and 4 GiB")
         if records.max_bytes and records.max_bytes < 2 * records.segment_bytes:
             raise SettingError("records.max_bytes: 0, or at least twice records.segment_bytes")
+        if records.entity_key and len(records.entity_key) < 32:
+            raise SettingError("records.entity_key: at least 32 characters; `openssl rand -hex 32` makes one")
         for name, known in (("on_full", ON_FULL), ("fsync", FSYNC)):
             if getattr(records, name) not in known:
                 raise SettingError(f"records.{name}: one of {', '.join(known)}")

@@ -1,9 +1,12 @@
 """How the parts fit together: REF -> verified bundle -> engine -> stacked Score. The only file that knows them all."""
 
 import gc
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import SCOPES
@@ -15,6 +18,7 @@ from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.install import install
+from scoreline.operations.keys import kept_key
 from scoreline.operations.state import State
 from scoreline.records.spool import recorded
 from scoreline.records.writer import SpoolWriter
@@ -22,6 +26,9 @@ from scoreline.registries.folder import FolderRegistry
 from scoreline.registries.mlflow import MlflowRegistry
 from scoreline.settings import Settings
 from scoreline.signing import TrustStore
+
+ENTITY_KEY: Final = "entity.key"
+Record = Callable[[Score], Score]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +44,13 @@ def open_model(ref: str, settings: Settings) -> Model:
     """A REF as a model that scores and keeps no record: what batch jobs use. Raises as `install`."""
     trust = verifier(settings)
     path = Path(ref) if is_path(ref) else install(ref, registries(settings), trust, Path(settings.state_dir)).path
-    return _open(path, trust, None, 0)
+    return _open(path, trust, lambda score: score, 0)
 
 
 def open_state(
-    state: State, state_dir: Path, trust: Verifier, sink: Sink, running: Mapping[str, Model] | None = None
+    state: State, state_dir: Path, trust: Verifier, record: Record, running: Mapping[str, Model] | None = None
 ) -> dict[str, Model]:
-    """Every model of a state by name, each recording to `sink`; those already running as wanted are kept.
+    """Every model of a state by name, its score as `record` makes it; those already running as wanted are kept.
 
     A collector's pass over what has just been loaded would stop the process for tens of milliseconds: it is frozen.
     """
@@ -51,7 +58,7 @@ def open_state(
     for name, assignment in state.models.items():
         model = (running or {}).get(name)
         if model is None or (model.manifest.digest, model.epoch) != (assignment.digest, assignment.epoch):
-            model = _open(state_dir / "bundles" / assignment.digest, trust, sink, assignment.epoch)
+            model = _open(state_dir / "bundles" / assignment.digest, trust, record, assignment.epoch)
             if (model.manifest.name, model.manifest.digest) != (name, assignment.digest):
                 raise BundleError(f"bundles/{assignment.digest} holds another bundle than {name} as assigned")
         found[name] = model
@@ -103,7 +110,18 @@ def keyring_of(state: State) -> Keyring:
     return Keyring(keys, frozenset(state.anonymous))
 
 
-def _open(path: Path, trust: Verifier, sink: Sink | None, epoch: int) -> Model:
+def entity_key(settings: Settings) -> bytes:
+    """The key that entities are hashed with: the setting, else one made once for this state folder."""
+    if settings.records.entity_key:
+        return hashlib.sha256(settings.records.entity_key.encode()).digest()
+    return kept_key(Path(settings.state_dir) / ENTITY_KEY)
+
+
+def recorder(settings: Settings, sink: Sink) -> Record:
+    """What makes a score one that records to `sink`."""
+    return partial(recorded, sink=sink, entity_key=entity_key(settings))
+
+
+def _open(path: Path, trust: Verifier, record: Record, epoch: int) -> Model:
     bundle = read_bundle(path, trust)
-    score: Score = Scorer(bundle.manifest, load_engine(bundle), epoch=epoch)
-    return Model(bundle.manifest, recorded(score, sink) if sink else score, epoch)
+    return Model(bundle.manifest, record(Scorer(bundle.manifest, load_engine(bundle), epoch=epoch)), epoch)

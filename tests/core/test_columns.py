@@ -18,6 +18,7 @@ from .fields import some_fields
 EDGES = (0.0, -0.0, 0.5, 1.0, 2.0**53, 2.0**53 + 2, 3.5e38, -1e300, 5e-324)
 NUMBERS = st.sampled_from(EDGES) | st.floats(-1e4, 1e4) | st.integers(-(2**65), 2**65) | st.integers(-100, 100)
 VALUES = NUMBERS | st.none() | st.booleans() | st.text(max_size=3) | st.just([1]) | st.just({"a": 1})
+ENTITIES = st.sampled_from(("c-1", "c:2", 42, 42.0, None, "", "x" * 200, "x" * 201, "a\nb", "\ud800"))
 
 
 def values_of(field: Field) -> st.SearchStrategy[Any]:
@@ -38,7 +39,10 @@ def tables(draw: st.DrawFn) -> tuple[Schema, dict[str, list[Any]], int]:
             columns[field.name] = draw(st.lists(kinds, min_size=n_rows, max_size=n_rows))
     if not draw(st.integers(0, 9)):
         columns["no field"] = [1] * n_rows
-    return Schema(tuple(fields)), columns, n_rows
+    entity = draw(st.sampled_from(("", "about whom")))
+    if draw(st.booleans()):
+        columns["about whom"] = draw(st.lists(ENTITIES | VALUES, min_size=n_rows, max_size=n_rows))
+    return Schema(tuple(fields), entity), columns, n_rows
 
 
 def outcome(read: Any, *given_rows: Any) -> object:
@@ -48,7 +52,7 @@ def outcome(read: Any, *given_rows: Any) -> object:
     except RowsRefused as refused:
         return refused.problems
     defaulted = {row: tuple(taken) for row, taken in batch.defaulted.items()}
-    return np.where(np.isnan(batch.values), math.nan, batch.values).tobytes(), defaulted
+    return np.where(np.isnan(batch.values), math.nan, batch.values).tobytes(), defaulted, list(batch.entities)
 
 
 @settings(max_examples=600)

@@ -57,3 +57,21 @@ def test_ids_of_a_request_are_consecutive_and_in_row_order(n_rows: int) -> None:
     found = [shared + ending for ending in endings]
     assert found == [ids.text(base | row) for row in range(n_rows)]
     assert found == sorted(found)
+
+
+@given(
+    st.integers(0, 2**47).map(lambda ms: ms * 1_000_000), st.text(max_size=9), st.integers(0, 99), st.integers(0, 2**63)
+)
+def test_a_message_of_a_stream_has_the_same_id_whenever_it_is_read(
+    time_ns: int, topic: str, partition: int, offset: int
+) -> None:
+    found = uuid.UUID(int=ids.derived_base(time_ns, topic, partition, offset))
+    assert found.int == ids.derived_base(time_ns, topic, partition, offset)
+    assert (found.version, found.variant) == (8, uuid.RFC_4122)
+    assert found.int >> 80 == time_ns // 1_000_000
+    assert found.int & (ids.MAX_ROWS - 1) == 0
+
+
+def test_messages_of_other_places_have_other_ids() -> None:
+    places = [(topic, part, at) for topic in ("a", "b", "a:1") for part in range(20) for at in range(500)]
+    assert len({ids.derived_base(0, *place) for place in places}) == len(places)

@@ -38,7 +38,7 @@ IN_PROCESS = """
     worker.load()
     pages = LatePages(worker.door)
     headers = {b"content-type": b"application/json"}
-    status, _, body = worker.door.predict(worker.door.hot("/predict"), headers, row.encode())
+    status, _, body = worker.door.predict(worker.door.hot("/predict"), {"headers": list(headers.items())}, row.encode())
     print(json.dumps([status, sorted({name.split(".")[0] for name in sys.modules})]))
 """
 

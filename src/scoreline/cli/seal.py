@@ -39,6 +39,13 @@ def seal_command(
     ] = None,
     otherwise: Annotated[str, typer.Option(help="Outcome of scores below all thresholds.")] = "approve",
     classes: Annotated[str, typer.Option(help="Names of a multi-class model's classes, separated by commas.")] = "",
+    entity: Annotated[
+        str, typer.Option(help="Name by which a row may say whom it is about, as customer_id; kept as a keyed hash.")
+    ] = "",
+    maturity_days: Annotated[
+        float,
+        typer.Option(help="How long after a decision its outcome may still change."),
+    ] = 0.0,
     iterations: Annotated[
         str, typer.Option(help="best: up to early stopping's best iteration; all: all trees.")
     ] = "best",
@@ -67,6 +74,8 @@ def seal_command(
             "otherwise": otherwise,
             "classes": classes.split(",") if classes else None,
             "iterations": iterations,
+            "entity": entity,
+            "maturity_s": round(maturity_days * 86_400),
             "trust_pickle": trust_pickle,
         }
         if is_registered(source):

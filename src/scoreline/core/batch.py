@@ -29,13 +29,13 @@ class Batch:
 
     `values`: float64 (n_rows, n_fields), C order, schema order; categories as codes, missing as NaN.
     `defaulted`: for the rows that took a default, the positions of those fields.
-    `entities`: whom each row is about, as a keyed hash of 16 bytes (empty: not told); or nothing for all rows.
+    `entities`: whom each row is about (empty: it does not say), or nothing for all rows.
     """
 
     values: Floats
     context: Context
     defaulted: Mapping[int, Sequence[int]]
-    entities: Sequence[bytes] = ()
+    entities: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.values)

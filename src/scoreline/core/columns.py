@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreline.core.batch import NO_DEFAULTS, Batch, Context
+from scoreline.core.entities import entity_of
 from scoreline.core.errors import Problem, RowsRefused
 from scoreline.core.link import Floats
 from scoreline.core.rows import MAX_PROBLEMS
@@ -26,12 +27,12 @@ def read_table(schema: Schema, columns: Mapping[str, Column], n_rows: int, conte
 
     A column is a numpy array of numbers or booleans of length `n_rows`, or a sequence of values as JSON has them.
     """
-    unknown = [name for name in columns if _unknown(schema, name)]
+    unknown = [name for name in columns if schema.unknown(name)]
     absent = [at for at, field in enumerate(schema.fields) if field.source == "store" or field.name not in columns]
     if unknown or any(schema.fields[at].default is None for at in absent):
         raise RowsRefused(_row_by_row(schema, columns, range(n_rows))[1] or [_no_field(name) for name in unknown])
     values = np.empty((n_rows, len(schema.fields)))
-    doubtful: Mask | None = None
+    entities, doubtful = _entities(schema, columns)
     for position, field in enumerate(schema.fields):
         if field.source == "store" or field.name not in columns:
             values[:, position] = field.default_value
@@ -45,7 +46,19 @@ def read_table(schema: Schema, columns: Mapping[str, Column], n_rows: int, conte
         if problems:
             raise RowsRefused(problems)
         values[rows] = read
-    return Batch(values, context, dict.fromkeys(range(n_rows), tuple(absent)) if absent else NO_DEFAULTS)
+    defaulted = dict.fromkeys(range(n_rows), tuple(absent)) if absent else NO_DEFAULTS
+    return Batch(values, context, defaulted, entities)
+
+
+def _entities(schema: Schema, columns: Mapping[str, Column]) -> tuple[Sequence[str], Mask | None]:
+    """Whom the rows are about, and the rows in doubt (None: none)."""
+    if not schema.entity or schema.entity not in columns:
+        return (), None
+    column = columns[schema.entity]
+    cell = _cell_of(column)
+    found = [entity_of(cell(row)) for row in range(len(column))]
+    doubts = np.array([entity is None for entity in found], dtype=bool) if None in found else None
+    return [entity or "" for entity in found] if any(found) else (), doubts
 
 
 def within(field: Field, numbers: Floats) -> tuple[Floats, Mask | None]:
@@ -126,11 +139,6 @@ def _cell_of(column: Column) -> Callable[[int], object]:
         return None if value != value else value
 
     return cell
-
-
-def _unknown(schema: Schema, name: str) -> bool:
-    position = schema.index.get(name)
-    return position is None or schema.fields[position].source == "store"
 
 
 def _no_field(name: str) -> Problem:

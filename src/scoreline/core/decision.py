@@ -62,7 +62,8 @@ class Decisions:
     """The decisions of one batch, in columns; row i of every column is decision i.
 
     `values` float64 (n_rows, n_fields) as used; `margins` and `scores` float64 (n_rows, n_outputs);
-    `outcomes` positions in `author.outcomes`, or empty; `model_ns` the engine's time; `entities` as in `Batch`.
+    `outcomes` positions in `author.outcomes`, or empty; `model_ns` the engine's time; `entities` whom each row is
+    about, as a keyed hash of 16 bytes (empty: not told), or nothing for all rows.
     """
 
     base: int

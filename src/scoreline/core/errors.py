@@ -91,12 +91,12 @@ class Problem:
 
 
 class RowsRefused(InputError):
-    """Rows that break the schema; `problems` lists all of them, by row and field."""
+    """Rows that break the schema, or what else they must be; `problems` lists all of them, by row and field."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], what: str = "the model's schema") -> None:
         self.problems = tuple(problems)
         rows = len({problem.row for problem in self.problems})
-        super().__init__(f"{rows} {'row breaks' if rows == 1 else 'rows break'} the model's schema; see `errors`")
+        super().__init__(f"{rows} {'row breaks' if rows == 1 else 'rows break'} {what}; see `errors`")
 
     def to_json(self) -> list[dict[str, object]]:
         return [{"row": found.row, "field": found.field, "problem": found.problem} for found in self.problems]

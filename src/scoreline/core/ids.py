@@ -1,8 +1,9 @@
-"""Prediction ids: UUID version 7 (RFC 9562), one base per request, consecutive per row.
+"""Prediction ids: UUID version 7 (RFC 9562), derived ones version 8; one base per request, consecutive per row.
 
 The last 20 bits count the rows of the request, so ids of a thousand rows cost one draw and sort as the rows came.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,6 +15,7 @@ _DRAW_BYTES: Final = 7
 _BLOCK_BYTES: Final = 585 * _DRAW_BYTES
 _RAND_B_MASK: Final = (1 << 42) - 1
 _VERSION_7: Final = 0x7 << 76
+_VERSION_8: Final = 0x8 << 76
 _VARIANT: Final = 0b10 << 62
 
 
@@ -31,9 +33,23 @@ class IdSource:
             self._block = os.urandom(_BLOCK_BYTES)
             start = 0
         self._used = start + _DRAW_BYTES
-        random = int.from_bytes(self._block[start : self._used], "big")
-        rand_b = (random & _RAND_B_MASK) << ROW_BITS
-        return (time_ns // 1_000_000 << 80) | _VERSION_7 | (random >> 44 << 64) | _VARIANT | rand_b
+        return _assembled(time_ns, _VERSION_7, int.from_bytes(self._block[start : self._used], "big"))
+
+
+def derived_base(time_ns: int, topic: str, partition: int, offset: int) -> int:
+    """The 128-bit id for row 0 of a message of a stream: the same whenever the message is read again.
+
+    UUID version 8 (RFC 9562) laid out as version 7: 48 bits of the message's own time in milliseconds, then 54 bits of
+    SHA-256 over topic, partition and offset in the place of random ones.
+    """
+    source = f"{len(topic)}:{topic}:{partition}:{offset}".encode()
+    drawn = int.from_bytes(hashlib.sha256(source).digest()[:_DRAW_BYTES], "big")
+    return _assembled(time_ns, _VERSION_8, drawn)
+
+
+def _assembled(time_ns: int, version: int, random: int) -> int:
+    rand_b = (random & _RAND_B_MASK) << ROW_BITS
+    return (time_ns // 1_000_000 << 80) | version | (random >> 44 << 64) | _VARIANT | rand_b
 
 
 def text(base: int) -> str:

@@ -20,6 +20,7 @@ MANIFEST: Final = "manifest.json"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _FILE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+MAX_MATURITY_S: Final = 100 * 366 * 86_400
 _RESERVED: Final = {"prediction_id", "outcome", "model", "version", "defaulted", "degraded", "row"}
 
 
@@ -46,7 +47,8 @@ class Manifest:
     """What a bundle is. Frozen: its identity is the SHA-256 of its canonical JSON.
 
     `link` names the function from margin to score; `classes` is empty but for multi-class models; `files` maps every
-    other file of the bundle to its SHA-256; `lineage` says where the model came from and `measured` what it costs.
+    other file of the bundle to its SHA-256; `maturity_s` is how long after a decision its outcome may still change;
+    `lineage` says where the model came from and `measured` what it costs.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Manifest:
     files: Mapping[str, str]
     classes: tuple[str, ...] = ()
     policy: ThresholdPolicy = field(default_factory=ThresholdPolicy)
+    maturity_s: int = 0
     lineage: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,6 +75,8 @@ class Manifest:
                 yield f"{what}: letters, digits, '.', '_' and '-', at most 100"
         if self.output in _RESERVED:
             yield f"output: {self.output!r} is a word of every answer; choose another"
+        if type(self.maturity_s) is not int or not 0 <= self.maturity_s <= MAX_MATURITY_S:
+            yield "maturity_s: whole seconds, at most 100 years"
         if self.link not in LINKS:
             yield f"link must be one of {', '.join(LINKS)}"
 
@@ -128,6 +133,8 @@ class Manifest:
             },
             "lineage": dict(self.lineage),
             "measured": dict(self.measured),
+            **({"entity": self.schema.entity} if self.schema.entity else {}),
+            **({"maturity_s": self.maturity_s} if self.maturity_s else {}),
         }
 
     @classmethod
@@ -144,13 +151,14 @@ class Manifest:
                 output=found["output"],
                 link=found["link"],
                 outputs=found["outputs"],
-                schema=Schema.from_json(found["schema"]),
+                schema=Schema.from_json(found["schema"], found.get("entity", "")),
                 engines=tuple(EngineSpec(**spec) for spec in found["engines"]),
                 files=found["files"],
                 classes=tuple(found["classes"]),
                 policy=ThresholdPolicy(
                     tuple(policy["outcomes"]), tuple(policy["thresholds"]), likeliest=policy["likeliest"]
                 ),
+                maturity_s=found.get("maturity_s", 0),
                 lineage=found["lineage"],
                 measured=found["measured"],
             )

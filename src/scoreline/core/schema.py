@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any, Final, Literal
 
+from scoreline.core.entities import ENTITY_PROBLEM, entity_of
 from scoreline.core.errors import Problem, SchemaError
 
 type_names: Final = ("number", "integer", "boolean", "category")
@@ -21,6 +22,7 @@ Scalar = float | int | str | bool
 
 FLOAT32_MAX: Final = 3.4028234663852886e38
 EXACT_INTEGER_MAX: Final = 2**53
+MAX_NAME: Final = 200
 _BEYOND: Final = 1e300
 
 
@@ -51,7 +53,7 @@ class Field:
             raise SchemaError(f"field {self.name!r}: {problem}")
 
     def _wrong_words(self) -> Iterator[str]:
-        if not isinstance(self.name, str) or not 1 <= len(self.name) <= 200 or not self.name.isprintable():
+        if not isinstance(self.name, str) or not 1 <= len(self.name) <= MAX_NAME or not self.name.isprintable():
             yield "a name has 1 to 200 printable characters"
         if self.type not in type_names:
             yield f"type must be one of {', '.join(type_names)}"
@@ -213,9 +215,14 @@ def _closed(bound: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Schema:
-    """The fields of a model, in the order of its features."""
+    """The fields of a model, in the order of its features.
+
+    `entity` is the name under which a row may say whom it is about (a customer, a policy), beside its fields; empty:
+    rows of this model do not say.
+    """
 
     fields: tuple[Field, ...]
+    entity: str = ""
 
     def __post_init__(self) -> None:
         if not self.fields:
@@ -223,6 +230,10 @@ class Schema:
         names = [field.name for field in self.fields]
         if len(set(names)) != len(names):
             raise SchemaError("two fields have the same name")
+        if self.entity in names:
+            raise SchemaError(f"{self.entity!r} is a field of the model; the entity is told beside the fields")
+        if self.entity and (len(self.entity) > MAX_NAME or not self.entity.isprintable()):
+            raise SchemaError("the entity's name has 1 to 200 printable characters")
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -245,8 +256,10 @@ class Schema:
         if not isinstance(given, Mapping):
             return [], (), [Problem(number, "", "must be an object of fields")]
         problems = [
-            Problem(number, printable(name), "is not a field of this model") for name in given if self._unknown(name)
+            Problem(number, printable(name), "is not a field of this model") for name in given if self.unknown(name)
         ]
+        if self.entity in given and entity_of(given[self.entity]) is None:
+            problems.append(Problem(number, self.entity, ENTITY_PROBLEM))
         values: list[float] = []
         defaulted: list[int] = []
         for position, field in enumerate(self.fields):
@@ -264,16 +277,17 @@ class Schema:
             values.append(value)
         return values, tuple(defaulted), problems
 
-    def _unknown(self, name: str) -> bool:
+    def unknown(self, name: str) -> bool:
+        """Whether a row may not bring this name."""
         position = self.index.get(name)
-        return position is None or self.fields[position].source == "store"
+        return name != (self.entity or None) if position is None else self.fields[position].source == "store"
 
     def to_json(self) -> list[dict[str, Any]]:
         return [field.to_json() for field in self.fields]
 
     @classmethod
-    def from_json(cls, found: Sequence[Mapping[str, Any]]) -> "Schema":
-        return cls(tuple(Field.from_json(field) for field in found))
+    def from_json(cls, found: Sequence[Mapping[str, Any]], entity: str = "") -> "Schema":
+        return cls(tuple(Field.from_json(field) for field in found), entity)
 
 
 def printable(name: object) -> str:

@@ -53,5 +53,4 @@ class Scorer:
             defaulted=batch.defaulted,
             degraded=self._degraded,
             model_ns=model_ns,
-            entities=batch.entities,
         )

@@ -13,16 +13,22 @@ from pathlib import Path
 
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
+from scoreline.core.entities import entity_hash
 from scoreline.core.ports import Score, Sink
 from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames
 from scoreline.records.segments import BEGIN, Segment, read_items, segments, size_of
 
 
-def recorded(score: Score, sink: Sink) -> Score:
-    """The same score, with every decision in the sink before it is answered."""
+def recorded(score: Score, sink: Sink, entity_key: bytes = b"") -> Score:
+    """The same score, with every decision in the sink before it is answered.
+
+    Whom a row is about is kept as a hash with `entity_key`: who has only the record cannot tell, nor try names.
+    """
 
     def score_and_record(batch: Batch) -> Decisions:
         decisions = score(batch)
+        if batch.entities:
+            decisions.entities = [entity_hash(entity, entity_key) for entity in batch.entities]
         sink.write(decisions)
         return decisions
 

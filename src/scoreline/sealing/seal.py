@@ -75,6 +75,8 @@ def seal(
     otherwise: str = "approve",
     classes: Sequence[str] | None = None,
     iterations: Iterations = "best",
+    entity: str = "",
+    maturity_s: int = 0,
     origin: Mapping[str, str] | None = None,
     trust_pickle: bool = False,
 ) -> Sealed:
@@ -85,7 +87,8 @@ def seal(
     `reference`: training rows, as a .parquet or .csv file, an Arrow table or a pandas frame. `key`: the private key in
     PEM. `version`: else the end of `out` after `NAME-`, else "1". `schema`: a schema.toml or its [fields] as a mapping.
     `thresholds`: outcome to the score it starts at; scores below all of them have the outcome `otherwise`. `classes`:
-    names for a multi-class model. `iterations`: "best" keeps the trees up to early stopping's best iteration. `origin`:
+    names for a multi-class model. `iterations`: "best" keeps the trees up to early stopping's best iteration.
+    `entity`: the name by which a row may say whom it is about. `maturity_s`: how long an outcome may change. `origin`:
     what the lineage says of where the model came from, besides its library and file. `trust_pickle`: open a pickle
     (.pkl, .joblib), which may run anything, and a .skops file with types that skops does not trust.
 
@@ -101,7 +104,7 @@ def seal(
         trained = _with_classes(trained, tuple(classes))
     rows = read_reference(reference)
     declared = read_declared(Path(schema)) if isinstance(schema, str | Path) else dict(schema or {})
-    settled = declare_schema(trained, rows, declared)
+    settled = replace(declare_schema(trained, rows, declared), entity=entity)
     draft = Manifest(
         name=name,
         version=version or _version_of(target, name),
@@ -113,6 +116,7 @@ def seal(
         files={file: hashlib.sha256(raw).hexdigest() for file, raw in _model_files(trained).items()},
         classes=trained.classes,
         policy=_policy(trained, thresholds or {}, otherwise),
+        maturity_s=maturity_s,
     )
     values = _reference_values(settled, rows)
     built = build_engines(draft, _model_files(trained))

@@ -66,7 +66,9 @@ def field_of(draw: st.DrawFn, name: str) -> Field:
 
 @st.composite
 def schemas(draw: st.DrawFn) -> Schema:
-    return Schema(tuple(draw(field_of(name)) for name in draw(st.lists(names, min_size=1, max_size=5, unique=True))))
+    found = draw(st.lists(names, min_size=1, max_size=5, unique=True))
+    entity = draw(st.sampled_from(("", "", "about", "a:bout")))
+    return Schema(tuple(draw(field_of(name)) for name in found), "" if entity in found else entity)
 
 
 def accepted_text(field: Field) -> st.SearchStrategy[str]:
@@ -105,6 +107,9 @@ def row_texts(draw: st.DrawFn, schema: Schema, *, tidy: bool) -> str:
         pairs.append((_key(draw, field.name), value))
         if not tidy and draw(st.integers(0, 19)) == 0:
             pairs.append((_key(draw, field.name), draw(sent_text(field))))
+    if schema.entity and draw(st.booleans()):
+        about = ('"c-1"', '"c-2"', "42", "null")
+        pairs.append((_key(draw, schema.entity), draw(st.sampled_from(about if tidy else about + NUMBERS + OTHERS))))
     if not tidy and draw(st.integers(0, 9)) == 0:
         pairs.append((json.dumps(draw(names | st.just("\ud800"))), draw(st.sampled_from((*NUMBERS, *OTHERS)))))
     if not tidy and draw(st.integers(0, 29)) == 0:

@@ -64,7 +64,7 @@ def outcome(read: Any) -> object:
     except InputError as error:
         return type(error)
     defaulted = {row: tuple(positions) for row, positions in batch.defaulted.items()}
-    return batch.values.shape, batch.values.tobytes(), defaulted
+    return batch.values.shape, batch.values.tobytes(), defaulted, list(batch.entities)
 
 
 @settings(max_examples=1200)

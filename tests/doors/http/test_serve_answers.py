@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from scoreline.core.entities import entity_hash
 from service import CHURN_ROW, FRAUD_ROW, SealedModel, Service, serving
 
 LIMIT = 20_000
@@ -141,6 +142,29 @@ def test_a_chunked_body_within_the_limit_is_answered(service: Service) -> None:
     pieces = [b'{"amo', b'unt": 12', b"}"]
     answer = httpx.post(f"{service.url}/predict", content=iter(pieces), headers={"content-type": "application/json"})
     assert answer.status_code == 200
+
+
+def test_whom_a_row_is_about_is_kept_as_a_keyed_hash_whatever_the_client(service: Service) -> None:
+    def found() -> list[bytes]:
+        return [decision.entity for decisions in service.recorded()[before:] for decision in decisions]
+
+    before = len(service.recorded())
+    key = (service.state_dir / "entity.key").read_bytes()
+    assert (service.state_dir / "entity.key").stat().st_mode & 0o077 == 0
+    first, second = FRAUD_ROW | {"customer": "c-1"}, FRAUD_ROW | {"customer": 42}
+    plain = service.post(FRAUD_ROW).json()
+    assert service.post(first).json()["fraud_probability"] == plain["fraud_probability"]
+    service.post([first, FRAUD_ROW, second]).raise_for_status()
+    service.post({"instances": [second]}, "/v1/models/fraud:predict").raise_for_status()
+    service.post({"dataframe_records": [first]}, "/invocations").raise_for_status()
+    csv = "customer," + ",".join(FRAUD_ROW) + "\nc-1," + ",".join(map(str, FRAUD_ROW.values())).replace("True", "true")
+    service.post(csv.encode(), "/invocations", content_type="text/csv").raise_for_status()
+    one, two, nobody = entity_hash("c-1", key), entity_hash("42", key), b""
+    assert found() == [nobody, one, one, nobody, two, two, one, one]
+    refused = service.post(FRAUD_ROW | {"customer": 1.5})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "customer"
+    assert not any(b"c-1" in file.read_bytes() for file in (service.state_dir / "spool").iterdir())
 
 
 def test_requests_sent_at_once_are_answered_in_order(service: Service) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import starmap
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 import numpy as np
 
 from scoreline.core.batch import NO_DEFAULTS, Batch, Context
+from scoreline.core.entities import entity_of
 from scoreline.core.errors import Malformed, TooLarge
 from scoreline.core.link import Floats
 from scoreline.core.rows import read_rows
@@ -43,6 +44,8 @@ class RowReader:
             row_type = _row_type(schema, with_ranges=False)
             self._decode_many = msgspec.json.Decoder(list[row_type]).decode  # type: ignore[valid-type]
         self._special = _special_columns(schema)
+        self._entity = bool(schema.entity)
+        self._unset = self._special or self._entity  # whether a row may leave something out
         self._lows, self._highs = _number_ranges(schema)
         self._pack = struct.Struct(f"{self._width}d").pack
 
@@ -57,13 +60,19 @@ class RowReader:
 
     def _read_one(self, body: Body, context: Context) -> Batch | None:
         row: Values = _astuple(self._decode_one(body))
-        if body.count(b":") != self._width - (row.count(_UNSET) if self._special else 0):
+        if body.count(b":") != len(row) - (row.count(_UNSET) if self._unset else 0):
             return None  # a key stands twice, or a text holds a colon: the strict reader tells
+        entities: Sequence[str] = ()
+        if self._entity:
+            row, entity = row[:-1], _entity(row[-1])
+            if entity is None:
+                return None
+            entities = (entity,) if entity else ()
         if not self._special:
-            return Batch(np.frombuffer(self._pack(*row)).reshape(1, self._width), context, NO_DEFAULTS)
+            return Batch(np.frombuffer(self._pack(*row)).reshape(1, self._width), context, NO_DEFAULTS, entities)
         values, defaulted = self._complete(row)
         packed = np.frombuffer(self._pack(*values)).reshape(1, self._width)
-        return Batch(packed, context, {0: defaulted} if defaulted else NO_DEFAULTS)
+        return Batch(packed, context, {0: defaulted} if defaulted else NO_DEFAULTS, entities)
 
     def _read_many(self, body: Body, context: Context) -> Batch | None:
         decoded = self._decode_many(body)
@@ -71,20 +80,27 @@ class RowReader:
         n_colons = np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON)
         defaulted: dict[int, tuple[int, ...]] = {}
         rows: Iterable[Values] = map(_astuple, decoded)
-        n_expected = self._width * len(decoded)
-        if self._special:
+        n_expected = (self._width + self._entity) * len(decoded)
+        entities: list[str | None] = []
+        if self._unset:
             rows = list(rows)
             n_expected -= sum(row.count(_UNSET) for row in rows)
+        if self._entity:
+            entities = [_entity(row[-1]) for row in rows]
+            rows = [row[:-1] for row in rows]
+        if self._special:
+            rows = list(rows)
             for number, row in enumerate(rows):
                 rows[number], took_default = self._complete(row)
                 if took_default:
                     defaulted[number] = took_default
-        if not decoded or n_colons != n_expected:
+        if not decoded or n_colons != n_expected or None in entities:
             return None
         values = np.frombuffer(b"".join(starmap(self._pack, rows))).reshape(len(decoded), self._width)
         if (values < self._lows).any() or (values > self._highs).any():
             return None
-        return Batch(values, context, defaulted or NO_DEFAULTS)
+        told = cast("list[str]", entities) if any(entities) else ()
+        return Batch(values, context, defaulted or NO_DEFAULTS, told)
 
     def _complete(self, row: Values) -> tuple[list[float], tuple[int, ...]]:
         """A decoded row as numbers: defaults taken, nulls missing, categories as codes."""
@@ -117,6 +133,10 @@ class RowReader:
             raise TooLarge(f"one request has at most {self._max_rows} rows; send several, or use `scoreline batch`")
 
 
+def _entity(value: object) -> str | None:
+    return "" if value is _UNSET else entity_of(value)
+
+
 def _strict_only(_: Body) -> Any:
     raise msgspec.ValidationError
 
@@ -138,6 +158,9 @@ def _row_type(schema: Schema, *, with_ranges: bool) -> type[msgspec.Struct]:
             kind = kind | msgspec.UnsetType
             default = msgspec.field(name=field.name, default=_UNSET)
         attributes.append((f"f{position}", kind, default))
+    if schema.entity:
+        kind = str | int | msgspec.UnsetType | None
+        attributes.append(("entity", kind, msgspec.field(name=schema.entity, default=_UNSET)))
     return msgspec.defstruct("Row", attributes, forbid_unknown_fields=True, kw_only=True, gc=False)
 
 

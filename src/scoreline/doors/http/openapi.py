@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from scoreline.core.entities import MAX_INTEGER, MAX_LENGTH, PATTERN
 from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field
 
@@ -15,7 +16,7 @@ def row_schema(manifest: Manifest) -> dict[str, Any]:
     return {
         "title": f"{manifest.name} row",
         "type": "object",
-        "properties": {field.name: _property(field) for field in sent},
+        "properties": {field.name: _property(field) for field in sent} | _entity(manifest.schema.entity),
         "required": [field.name for field in sent if field.default is None],
         "additionalProperties": False,
     }
@@ -75,6 +76,18 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
         return found
     first = next((field for field in manifest.schema.fields if field.source == "request"), None)
     return {first.name: _example(first)} if first else {}
+
+
+def _entity(name: str) -> dict[str, Any]:
+    if not name:
+        return {}
+    text = "Whom the row is about. Kept as a keyed hash, so that outcomes find the decision."
+    kinds = (
+        {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": PATTERN},
+        {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
+        {"type": "null"},
+    )
+    return {name: {"anyOf": list(kinds), "description": text}}
 
 
 def _property(field: Field) -> dict[str, Any]:

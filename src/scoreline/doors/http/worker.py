@@ -19,7 +19,7 @@ from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import Model, keyring_of, open_state, spool_writer, verifier
+from scoreline.wiring import Model, keyring_of, open_state, recorder, spool_writer, verifier
 
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
@@ -71,6 +71,7 @@ class Worker:
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
         self._sink = spool_writer(settings)
+        self._record = recorder(settings, self._sink)
         self._models: dict[str, Model] = {}
         self._seen: Any = None
         self._synced_s = 0.0
@@ -116,7 +117,7 @@ class Worker:
 
     def _prepare(self) -> tuple[State, dict[str, Model]]:
         state = read_state(self._state_dir)
-        return state, open_state(state, self._state_dir, self._verifier, self._sink, self._models)
+        return state, open_state(state, self._state_dir, self._verifier, self._record, self._models)
 
     def _open(self, state: State, models: dict[str, Model]) -> None:
         server = self._settings.server
