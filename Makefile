@@ -15,6 +15,7 @@ demo: .venv/ready ## train, seal, sign, serve and ask; DEMO_SECONDS=30 ends by i
 	@$(VENV)/python examples/claims/demo.py
 
 test: check ## everything that must hold: style, types, layers, tests
+	@case ",$(SCORELINE_WITHOUT)," in *,postgres,*) ;; *) scripts/apt postgresql ;; esac
 	@$(VENV)/python -m pytest -q
 
 check: .venv/ready ## style, types and layers only
@@ -24,7 +25,7 @@ check: .venv/ready ## style, types and layers only
 	@$(VENV)/lint-imports --no-cache
 
 bench: .venv/ready ## measure, and write benchmarks/results/
-	@scripts/apt wrk util-linux
+	@scripts/apt wrk util-linux postgresql
 	@$(VENV)/python benchmarks/run.py
 
 soak: .venv/ready ## a million requests and 100 swaps: memory flat, none failed; SOAK_REQUESTS=50000 SOAK_SWAPS=10 is shorter

@@ -14,10 +14,12 @@ from typing import Any
 import batch
 import realtime
 import registry
+import shipping
 
 import engines
+import replay
 
-PARTS = ("engines", "realtime", "batch", "registry")
+PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -35,6 +37,10 @@ def main() -> int:
             figures += batch.measure()
         if "registry" in which:
             figures += registry.measure()
+        if "replay" in which:
+            figures += replay.measure()
+        if "shipping" in which:
+            figures += shipping.measure(Path(folder) / "shipping")
     written = write(figures, which, f"make bench ({' '.join(which)})")
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")

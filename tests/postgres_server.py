@@ -22,20 +22,25 @@ PASSWORD = "only-for-tests"
 
 @dataclass
 class Postgres:
-    """A server by its port; each test takes a database of its own."""
+    """A server by its port; each test takes a schema of its own."""
 
     port: int
     data: Path
     process: "subprocess.Popen[bytes] | None" = None
-    databases: int = 0
+    schemas: int = 0
 
-    def new_database(self, encoding: str = "UTF8") -> str:
+    def new_schema(self) -> str:
+        """The URL of an empty schema, which is what a test needs of a database; one of its own takes 300 files."""
+        self.schemas += 1
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA test_{self.schemas}")
+        return f"{self._url('postgres')}?options=-csearch_path%3Dtest_{self.schemas}"
+
+    def new_database(self, name: str, encoding: str) -> str:
         """The URL of an empty database."""
-        self.databases += 1
-        name = f"test_{self.databases}"
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
-        return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+        return self._url(name)
 
     def start(self) -> None:
         options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
@@ -58,6 +63,9 @@ class Postgres:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(30)
             self.process = None
+
+    def _url(self, database: str) -> str:
+        return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def _conninfo(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user={USER} password={PASSWORD} dbname={database} connect_timeout=5"

@@ -150,6 +150,8 @@ def test_bytes_that_are_no_text_and_a_folder_are_errors(tmp_path: Path) -> None:
         ("server.admin_port", "70000"),
         ("records.segment_bytes", "1"),
         ("records.segment_bytes", "99999999999"),
+        ("records.retention_days", "-1"),
+        ("records.archive_days", "0"),
     ),
 )
 def test_a_value_of_another_type_or_out_of_range_is_an_error_that_names_the_setting(
@@ -177,7 +179,7 @@ def test_every_option_has_a_help_a_default_of_its_type_and_a_unit_where_it_measu
         assert isinstance(field.default, int | str | tuple), name
         if type(field.default) is int:
             counts = ("port", "workers", "max_rows")
-            assert name.endswith(("_ms", "_s", "_bytes", *counts)), f"{name} does not say its unit"
+            assert name.endswith(("_ms", "_s", "_days", "_bytes", *counts)), f"{name} does not say its unit"
 
 
 def test_settings_never_change() -> None:
@@ -229,3 +231,11 @@ def test_variables_of_others_with_our_prefix_are_no_settings(tmp_path: Path) -> 
     environment = {"SCORELINE_DATA": "x", "SCORELINE_WITHOUT": "docker", "SCORELINE_PORT_8000_TCP": "tcp://10.0.0.1"}
     environment |= {"SCORELINE_PORT": "tcp://10.0.0.1:8000", "SCORELINE_SERVICE_HOST": "10.0.0.1"}
     assert load_settings(written(tmp_path, ""), environment) == Settings()
+
+
+def test_a_callers_defaults_go_before_the_settings_own_and_behind_everything_given(tmp_path: Path) -> None:
+    file = tmp_path / "scoreline.toml"
+    file.write_text('[server]\nhost = "127.0.0.1"\n')
+    defaults = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
+    server = load_settings(file, {"SCORELINE_SERVER__PORT": "9000"}, {}, defaults).server
+    assert (server.host, server.port, server.csv_header) == ("127.0.0.1", 9000, False)

@@ -69,6 +69,11 @@ class Records:
         "URL of the decision database, as postgresql+psycopg://USER:PASSWORD@HOST/NAME; else SQLite in `state_dir`.",
         secret=True,
     )
+    retention_days: int = option(0, "Decisions older than this are removed, unless a legal hold covers them; 0: never.")
+    archive: str = option(
+        "", "Folder, or URI as s3://BUCKET/PLACE, where decisions go as Parquet after `archive_days`."
+    )
+    archive_days: int = option(90, "Days that decisions stay in the database, where `archive` is set.")
     max_bytes: int = option(8 * 1024**3, "Most bytes of the spool, looked at once a second; 0: what the disk holds.")
     on_full: str = option("refuse", "While nothing can be recorded: `refuse` (503), or `answer` and count.")
     entity_key: str = option("", "Secret that entities are hashed with; hosts of one database share it.", secret=True)
@@ -119,6 +124,10 @@ class Settings:
             raise SettingError("records.segment_bytes: between 4 KiB and 4 GiB")
         if records.max_bytes and records.max_bytes < 2 * records.segment_bytes:
             raise SettingError("records.max_bytes: 0, or at least twice records.segment_bytes")
+        if records.retention_days < 0:
+            raise SettingError("records.retention_days: at least 0")
+        if records.archive_days < 1:
+            raise SettingError("records.archive_days: at least 1")
         if records.entity_key and len(records.entity_key) < 32:
             raise SettingError("records.entity_key: at least 32 characters; `openssl rand -hex 32` makes one")
         for name, known in (("on_full", ON_FULL), ("fsync", FSYNC)):
@@ -127,16 +136,21 @@ class Settings:
 
 
 def load_settings(
-    file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any] | None = None
+    file: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings from a file (None: `SCORELINE_CONFIG`, else ./scoreline.toml if there is one), environment and flags.
 
-    `flags` are dotted names, as `server.port`; None means not given. Of the environment only names of a setting or
-    with `__` in them are ours: Kubernetes puts others with this prefix there. Raises SettingError or NotFound.
+    `flags` are dotted names, as `server.port`; None means not given. `defaults` go before those of the settings.
+    Of the environment only names of a setting or with `__` in them are ours: Kubernetes puts others with this prefix
+    there. Raises SettingError or NotFound.
     """
     path = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
     known = dict(options())
-    given: dict[str, Any] = dict(_from_file(path or Path(DEFAULT_FILE), required=path is not None))
+    given: dict[str, Any] = dict(defaults or {})
+    given |= _from_file(path or Path(DEFAULT_FILE), required=path is not None)
     for name, text in environment.items():
         dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
         if name.startswith(PREFIX) and ("." in dotted or dotted in known):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,19 @@ def test_a_state_folder_belongs_to_one_service(sealed: SealedModel, tmp_path: Pa
         assert (second.returncode, second.stdout) == (1, "")
         assert "another service runs in" in second.stderr and "--state-dir" in second.stderr
         assert service.get("/healthz/ready").status_code == 200
+
+
+@pytest.mark.parametrize("command", ("verify", "pull", "batch"))
+def test_a_bundle_whose_model_ends_its_process_does_not_end_the_command(
+    sealed: SealedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\nkill -SEGV $$\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("SCORELINE_STATE_DIR", str(tmp_path / "state"))
+    files = ("in.csv", tmp_path / "out.csv") if command == "batch" else ()
+    refused = run(command, sealed.folder, *files, "--trust", sealed.public_key)
+    assert_refused(refused, "its model file ended the process that tried it (code -11)")
 
 
 def test_verify_trusts_what_the_settings_trust(sealed: SealedModel, tmp_path: Path) -> None:

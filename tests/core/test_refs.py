@@ -38,6 +38,12 @@ def test_what_is_no_ref_is_refused_with_the_forms_there_are(text: str) -> None:
         Ref.parse(text)
 
 
+def test_a_name_that_only_its_registry_allows_is_no_path_and_told_what_names_have() -> None:
+    assert not is_path("models:/My Churn/1")
+    with pytest.raises(NotFound, match="a name has letters, digits"):
+        Ref.parse("models:/My Churn/1")
+
+
 def test_what_has_the_form_of_a_registry_is_no_path_even_where_such_a_folder_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scoreline.core.batch import Context
-from scoreline.core.errors import RowsRefused
-from scoreline.core.rows import MAX_PROBLEMS, read_rows
+from scoreline.core.errors import MAX_PROBLEMS, RowsRefused
+from scoreline.core.rows import read_rows
 from scoreline.core.schema import Field, Schema
 
 SCHEMA = Schema(

@@ -7,7 +7,7 @@ import pytest
 
 from models import Array, SumEngine, plain_manifest
 from scoreline.core.batch import NO_DEFAULTS, Batch, Context
-from scoreline.core.errors import EngineFailed
+from scoreline.core.errors import Problem, RowsRefused
 from scoreline.core.policy import ThresholdPolicy
 from scoreline.core.rows import read_rows
 from scoreline.core.schema import Field, Schema
@@ -65,8 +65,9 @@ def test_row_scores_the_same_alone_and_in_a_batch() -> None:
 def test_margin_that_is_not_finite_is_never_an_answer(n_rows: int, bad: float) -> None:
     values = np.zeros((n_rows, 2))
     values[-1, 0] = bad
-    with pytest.raises(EngineFailed, match=r"sum 1\.0 answered a margin that is not finite"):
+    with pytest.raises(RowsRefused) as caught:
         Scorer(plain_manifest(), SumEngine())(Batch(values, CONTEXT, NO_DEFAULTS))
+    assert caught.value.problems == (Problem(n_rows - 1, "", "the model has no score for this row"),)
 
 
 def test_multi_class_model_has_a_score_per_class_and_the_likeliest_as_outcome() -> None:

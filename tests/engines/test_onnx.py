@@ -50,7 +50,7 @@ def test_answers_are_copies_that_later_rows_do_not_change() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"garbage"], ids=repr)
 def test_bytes_that_are_no_graph_fail_without_repeating_them(raw: bytes) -> None:
-    with pytest.raises(EngineFailed, match=r"cannot load this graph \(\w+\)"):
+    with pytest.raises(EngineFailed, match="this graph"):
         OnnxEngine(raw, 3, 1)
 
 

@@ -4,8 +4,12 @@ A case is what is wrong with one row, in JSON text, whatever the protocol around
 body is made of their texts, and how scores and problems are read from its answers.
 """
 
+import csv
+import io
 import json
+import struct
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +26,7 @@ ROW: dict[str, str] = {
 }
 NEVER = (*SECRETS, "Traceback", "/tmp", "/usr", "/root", ".py", "site-packages", "Error(", "line 1 in")
 Problems = Mapping[str, str]
+Row = Sequence[tuple[str, str]] | str
 
 
 @dataclass(frozen=True)
@@ -32,16 +37,15 @@ class Case:
     """
 
     name: str
-    members: Sequence[tuple[str, str]] | str
+    members: Row
     status: int
     problems: Problems | None = None
     means: Mapping[str, Any] | None = None
 
-    @property
-    def text(self) -> str:
-        if isinstance(self.members, str):
-            return self.members
-        return "{" + ",".join(f"{json.dumps(key)}:{value}" for key, value in self.members) + "}"
+
+def text_of(row: Row) -> str:
+    """A row as the text of a JSON object."""
+    return row if isinstance(row, str) else "{" + ",".join(f"{json.dumps(key)}:{value}" for key, value in row) + "}"
 
 
 def members(**changed: str | None) -> list[tuple[str, str]]:
@@ -167,27 +171,29 @@ class Target:
     name: str
     path: str
     rows: int
-    body: Callable[[Sequence[str]], bytes]
+    body: Callable[[Sequence[Row]], bytes]
     scores: Callable[[Any], list[float]]
     problems: Callable[[Any], set[tuple[int, str, str]]]
     content_type: str = "application/json"
     problem_type: str = "application/problem+json"
     skips: tuple[str, ...] = ()
+    takes: Callable[[Case], bool] = lambda _: True
+    headers: Callable[[bytes], Mapping[str, str]] = lambda _: {}
 
     @property
     def bad(self) -> int:
         """The place of the bad row."""
         return self.rows // 2
 
-    def send(self, url: str, text: str) -> httpx.Response:
+    def send(self, url: str, row: Row) -> httpx.Response:
         """The good row everywhere but in the bad one's place."""
-        good = "{" + ",".join(f'"{key}":{value}' for key, value in ROW.items()) + "}"
-        rows = [good] * self.rows
-        rows[self.bad] = text
+        rows: list[Row] = [members()] * self.rows
+        rows[self.bad] = row
         return self.post(url, self.body(rows))
 
     def post(self, url: str, body: bytes) -> httpx.Response:
-        return httpx.post(url + self.path, content=body, headers={"content-type": self.content_type}, timeout=30)
+        headers = {"content-type": self.content_type, **self.headers(body)}
+        return httpx.post(url + self.path, content=body, headers=headers, timeout=30)
 
 
 def _problems(answer: Any) -> set[tuple[int, str, str]]:
@@ -195,8 +201,9 @@ def _problems(answer: Any) -> set[tuple[int, str, str]]:
 
 
 def _target(name: str, path: str, *, rows: int) -> Target:
-    def body(texts: Sequence[str]) -> bytes:
-        joined = ",".join(texts) if rows == 1 else f"[{','.join(texts)}]"
+    def body(given: Sequence[Row]) -> bytes:
+        texts = ",".join(map(text_of, given))
+        joined = texts if rows == 1 else f"[{texts}]"
         return joined.encode("utf-8", "surrogatepass")
 
     def scores(answer: Any) -> list[float]:
@@ -209,13 +216,104 @@ def _target(name: str, path: str, *, rows: int) -> Target:
 def _instances(name: str, path: str, key: str, skips: tuple[str, ...] = ()) -> Target:
     """A protocol whose body is an object with an array of rows."""
 
-    def body(texts: Sequence[str]) -> bytes:
-        return f'{{"{key}":[{",".join(texts)}]}}'.encode("utf-8", "surrogatepass")
+    def body(given: Sequence[Row]) -> bytes:
+        return f'{{"{key}":[{",".join(map(text_of, given))}]}}'.encode("utf-8", "surrogatepass")
 
     json_type = "application/json"
-    return Target(name, path, 3, body, lambda answer: answer["predictions"], _problems, json_type, json_type, skips)
+    return Target(name, path, 3, body, _predictions, _problems, json_type, json_type, skips)
 
 
+def _predictions(answer: Any) -> list[float]:
+    found: list[float] = answer["predictions"]
+    return found
+
+
+def _first_output(answer: Any) -> list[float]:
+    found: list[float] = answer["outputs"][0]["data"]
+    return found
+
+
+def _columns(case: Case) -> bool:
+    """Whether a case is of single values, as a protocol of columns sends them."""
+    return not isinstance(case.members, str)
+
+
+def _split(rows: Sequence[Row]) -> bytes:
+    (row,) = rows
+    names, values = zip(*row, strict=True)
+    return f'{{"dataframe_split":{{"columns":{json.dumps(names)},"data":[[{",".join(values)}]]}}}}'.encode()
+
+
+DATATYPES = {"amount": "FP64", "age_days": "INT64", "country": "BYTES", "repeat": "BOOL", "distance": "FP64"}
+
+
+def _tensors(rows: Sequence[Row]) -> bytes:
+    (row,) = rows
+    inputs = [
+        f'{{"name":{json.dumps(key)},"shape":[1],"datatype":"{DATATYPES.get(key, "BYTES")}","data":[{value}]}}'
+        for key, value in row
+    ]
+    return f'{{"inputs":[{",".join(inputs)}]}}'.encode()
+
+
+def _packed(text: str) -> tuple[str, bytes]:
+    """Datatype and bytes of a value; raises where no datatype holds it."""
+    value = json.loads(text)
+    if isinstance(value, str):
+        raw = value.encode()
+        return "BYTES", struct.pack("<I", len(raw)) + raw
+    if isinstance(value, bool):
+        return "BOOL", struct.pack("?", value)
+    if isinstance(value, int):
+        return "INT64", struct.pack("<q", value)
+    return "FP64", struct.pack("<d", float("nan") if value is None else value)
+
+
+def _binary_parts(row: Row) -> tuple[bytes, bytes]:
+    inputs, tail = [], b""
+    for key, text in row:
+        datatype, raw = _packed(text)
+        inputs.append({"name": key, "shape": [1], "datatype": datatype, "parameters": {"binary_data_size": len(raw)}})
+        tail += raw
+    return json.dumps({"inputs": inputs}).encode(), tail
+
+
+def _has_binary(case: Case) -> bool:
+    with suppress(ValueError, struct.error, RecursionError):
+        return _columns(case) and bool(_binary_parts(case.members))
+    return False
+
+
+def _binary(rows: Sequence[Row]) -> bytes:
+    (row,) = rows
+    return b"".join(_binary_parts(row))
+
+
+def _json_length(body: bytes) -> Mapping[str, str]:
+    """How much of a body with bytes behind it is JSON, which is in ASCII."""
+    return {"inference-header-content-length": str(json.JSONDecoder().raw_decode(body.decode("latin-1"))[1])}
+
+
+def _csv(rows: Sequence[Row]) -> bytes:
+    (row,) = rows
+    text = io.StringIO()
+    csv.writer(text).writerows(([key for key, _ in row], [_cell(value) for _, value in row]))
+    return text.getvalue().encode()
+
+
+def _cell(text: str) -> str:
+    """A value as CSV has it: without quotes, and nothing where it is missing."""
+    if text[:1] == '"':
+        return str(json.loads(text))
+    return "" if text == "null" else text
+
+
+# In CSV there is one kind of value, a text; nothing is malformed; and an unknown column is told by its place.
+OF_JSON_ONLY = (
+    *("1.5 as a text", "a text for an integer", "a text for a boolean", "a list for a category"),
+    *("a number for a category", "an empty category", "a lone surrogate as value"),
+    *("a lone low surrogate for a number", "an unknown field", "a lone surrogate as key", "everything at once"),
+)
 TARGETS = (
     _target("/predict, one row", "/predict", rows=1),
     _target("/predict, many rows", "/predict", rows=3),
@@ -223,4 +321,49 @@ TARGETS = (
     _target("/models/{name}/predict, many rows", "/models/fraud/predict", rows=3),
     _instances("KServe v1", "/v1/models/fraud:predict", "instances"),
     _instances("MLflow", "/invocations", "dataframe_records", skips=("NaN",)),  # its own client writes NaN for null
+    Target(
+        "MLflow, split",
+        "/invocations",
+        1,
+        _split,
+        _predictions,
+        _problems,
+        problem_type="application/json",
+        skips=("NaN",),
+        takes=_columns,
+    ),
+    Target(
+        "MLflow, CSV",
+        "/invocations",
+        1,
+        _csv,
+        _predictions,
+        _problems,
+        "text/csv",
+        "application/json",
+        OF_JSON_ONLY,
+        lambda case: _columns(case) and case.status != 400,
+    ),
+    Target(
+        "Open Inference v2",
+        "/v2/models/fraud/infer",
+        1,
+        _tensors,
+        _first_output,
+        _problems,
+        problem_type="application/json",
+        takes=_columns,
+    ),
+    Target(
+        "Open Inference v2, binary",
+        "/v2/models/fraud/infer",
+        1,
+        _binary,
+        _first_output,
+        _problems,
+        "application/octet-stream",
+        "application/json",
+        takes=lambda case: case.status != 400 and _has_binary(case),
+        headers=_json_length,
+    ),
 )

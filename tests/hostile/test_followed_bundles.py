@@ -95,7 +95,7 @@ BREAKINGS: dict[str, tuple[Breaking, str]] = {
         lambda path: rewrite(path, "model.ubj", lambda raw: b"cos\nsystem\n(S'touch canary'\ntR."),
         "the bundle's model does not load",
     ),
-    "a model that ends its process": (misdirect, "ended the process that tried it"),
+    "a tree that leads astray": (misdirect, "points beyond what it holds"),
 }
 
 

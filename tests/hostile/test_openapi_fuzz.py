@@ -71,6 +71,8 @@ def fuzz(operation: Any, mode: GenerationMode, cases: int) -> Counter[int]:
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
+        if mode is GenerationMode.POSITIVE and operation.path.endswith("/infer"):
+            of_one_row(case.body)
         answer = case.call(session=session)
         statuses[answer.status_code] += 1
         assert [word for word in NEVER if word in answer.text] == []
@@ -78,6 +80,14 @@ def fuzz(operation: Any, mode: GenerationMode, cases: int) -> Counter[int]:
 
     ask()
     return statuses
+
+
+def of_one_row(body: Any) -> None:
+    """Makes every tensor one of a single value: JSON Schema cannot say that data are as many as their shape says."""
+    by_name = {tensor["name"]: tensor for tensor in body["inputs"]}
+    body["inputs"] = [{**tensor, "shape": [1], "data": tensor["data"][:1]} for tensor in by_name.values()]
+    body.pop("outputs", None)
+    body.pop("parameters", None)
 
 
 def test_every_route_is_declared(service: Service) -> None:
@@ -105,7 +115,12 @@ def test_pages(service: Service, label: str) -> None:
 @pytest.mark.parametrize("mode", (GenerationMode.POSITIVE, GenerationMode.NEGATIVE), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("label", PROTOCOLS)
 def test_other_protocols(service: Service, label: str, mode: GenerationMode) -> None:
-    assert fuzz(operations(service.url)[label], mode, SOME).total() >= SOME
+    statuses = fuzz(operations(service.url)[label], mode, SOME)
+    assert statuses.total() >= SOME
+    if mode is GenerationMode.POSITIVE:
+        assert statuses[200] >= SOME / 20, statuses
+    else:
+        assert statuses[400] + statuses[422] >= SOME / 8, statuses
 
 
 @pytest.mark.parametrize("label", PAGES)

@@ -75,6 +75,7 @@ def test_no_process_of_a_real_service_loads_anything_heavy(
 
         assert service.post(FRAUD_ROW).status_code == 200
         assert service.get("/healthz/ready").status_code == 200
+        assert service.admin("/healthz/live").status_code == 200
         (worker,) = service.workers()
         steward = service.steward()
         assert steward is not None

@@ -6,9 +6,9 @@ import pytest
 
 from models import misdirect, opened, sealed_bundle, trust
 from scoreline.core.errors import BundleError
-from scoreline.operations import follow as followed
-from scoreline.operations.follow import follow, moving
-from scoreline.operations.state import State, read_state, write_state
+from scoreline.operations import tried
+from scoreline.operations.follow import follow, install_or_keep, moving
+from scoreline.operations.state import Assignment, State, read_state, write_state
 from scoreline.registries.folder import FolderRegistry
 
 REF = "folder:/m@champion"
@@ -19,13 +19,13 @@ def test_what_fails_its_trial_is_tried_once(tmp_path: Path, monkeypatch: pytest.
     misdirect(bad)
     write_state(state_dir, State({}))
     trials: list[str] = []
-    real = followed.try_out
+    real = tried.try_out
 
     def counted(path: Path, digest: str) -> None:
         trials.append(digest)
         real(path, digest)
 
-    monkeypatch.setattr(followed, "try_out", counted)
+    monkeypatch.setattr(tried, "try_out", counted)
     known, failed = {"folder": FolderRegistry(tmp_path)}, dict[str, str]()
 
     def look() -> str:
@@ -36,7 +36,7 @@ def test_what_fails_its_trial_is_tried_once(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "m@champion").write_text("2")
     told = []
     for _ in range(3):
-        with pytest.raises(BundleError, match="ended the process that tried it") as caught:
+        with pytest.raises(BundleError, match="points beyond what it holds") as caught:
             look()
         told.append(caught.value)
     assert len({id(error) for error in told}) == 3, "one error raised again would grow by its trace each time"
@@ -52,3 +52,19 @@ def test_only_refs_that_may_move_are_followed() -> None:
         "folder:/m",
         "folder:/m@a",
     ]
+
+
+def test_a_restart_goes_on_with_the_last_good_version(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The alias names a version that fails its trial: what was assigned before answers, and the log says so."""
+    sealed_bundle(tmp_path)
+    misdirect(sealed_bundle(tmp_path, version="2"))
+    known, state_dir = {"folder": FolderRegistry(tmp_path)}, tmp_path / "state"
+    (tmp_path / "m@champion").write_text("2")
+    with pytest.raises(BundleError, match="points beyond what it holds"):
+        install_or_keep(REF, known, trust(tmp_path), state_dir)
+    good = install_or_keep("folder:/m/1", known, trust(tmp_path), state_dir).manifest
+    write_state(state_dir, State({"m": Assignment(good.version, good.digest)}))
+    assert install_or_keep(REF, known, trust(tmp_path), state_dir).manifest == good
+    assert "folder:/m@champion cannot be taken" in caplog.text and "version 1, assigned before, goes on" in caplog.text
+    with pytest.raises(BundleError, match="points beyond what it holds"):
+        install_or_keep("folder:/m/2", known, trust(tmp_path), state_dir)

@@ -11,6 +11,7 @@ from scoreline.core.bundle import read_bundle, read_files
 from scoreline.core.errors import BundleError, NotFound, ScorelineError, SignatureRefused
 from scoreline.core.ports import Registry
 from scoreline.core.refs import Ref, Version
+from scoreline.operations import install as installing
 from scoreline.operations.install import install
 from scoreline.registries.folder import FolderRegistry
 from scoreline.signing import TrustStore
@@ -147,3 +148,22 @@ def test_processes_that_install_at_once_do_not_disturb_one_another(bundles: Path
     assert problems == []
     (installed,) = (tmp_path / "bundles").iterdir()
     assert read_files(installed) == read_files(bundles / "m-1")
+
+
+def test_a_registry_that_hangs_is_not_waited_for_where_a_verified_copy_is(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = install("folder:/m", registries(bundles), trust(bundles), tmp_path)
+    asked, over = threading.Event(), threading.Event()
+
+    class Hangs(FolderRegistry):
+        def resolve(self, ref: str) -> Version:
+            asked.set()
+            over.wait(60)
+            raise AssertionError("nobody waits for this")
+
+    monkeypatch.setattr(installing, "PATIENCE_S", 0.05)
+    assert install("folder:/m", {"folder": Hangs(bundles)}, trust(bundles), tmp_path) == first
+    assert asked.is_set() and not over.is_set()
+    assert "did not answer for folder:/m within 0.05 s; going on with folder:/m as it was last named" in caplog.text
+    over.set()

@@ -179,5 +179,5 @@ def test_two_writers_to_sqlite_wait_for_each_other(tmp_path: Path) -> None:
 
 
 def test_a_database_that_does_not_keep_every_text_is_refused(postgres: Any) -> None:
-    with pytest.raises(DatabaseRefused, match="UTF8"), opened(postgres.new_database(encoding="SQL_ASCII")):
+    with pytest.raises(DatabaseRefused, match="UTF8"), opened(postgres.new_database("ascii", "SQL_ASCII")):
         pass

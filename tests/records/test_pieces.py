@@ -31,8 +31,9 @@ def test_its_rows_are_those_of_its_decisions(many: list[Decisions]) -> None:
         assert piece.rows == [tuple(row) for decisions in found for row in rows_of(decisions)]
         assert [piece.authors[by] for by in piece.by] == [each.author for each in found for _ in range(len(each))]
         assert piece.unsent == [many[0].base.to_bytes(16, "big")]
-        times = {(decisions.base >> 80, decisions.context.time_ns // 1_000_000) for decisions in found}
-        assert {(int.from_bytes(id_, "big"), time_ms) for id_, time_ms in piece.times} == times
+        times = {(each.base.to_bytes(16, "big")[:6], each.context.time_ns // 1_000_000) for each in found}
+        assert piece.times <= times
+        assert {id_[:4] for id_, _ in piece.times} == {id_[:4] for id_, _ in times}
 
 
 def test_it_goes_on_where_it_ended_though_nobody_remembers_the_authors(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,7 @@ from scoreline.core.errors import DatabaseDown
 from scoreline.records.database import Database
 from scoreline.records.partitions import existing_days
 from scoreline.records.read import find_decision, read_record
-from scoreline.records.segments import segments
+from scoreline.records.segments import segment_name, segments
 from scoreline.records.ship import Shipper
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
@@ -150,17 +151,30 @@ def test_damage_in_a_segment_is_kept_and_said(database: Database, tmp_path: Path
     assert Shipper(spool, database, "here").ship() == 0
 
 
-def test_a_segment_that_cannot_be_shipped_holds_up_no_other_writer(database: Database, tmp_path: Path) -> None:
-    again, good = decided(2), decided(3)
-    write(tmp_path, again).close()
+def test_what_comes_again_is_counted_and_not_kept_twice(database: Database, tmp_path: Path) -> None:
+    """A segment restored from a backup, a message of a stream that is read again."""
+    one, two, three = decided(2), decided(3), decided()
+    write(tmp_path, one, two).close()
     ship_all(Shipper(tmp_path, database, "here"))
-    write(tmp_path, again).close()  # a copy of a segment, as restoring from a backup may bring it
-    write(tmp_path, good).close()
+    write(tmp_path, two, three, three).close()
     shipper = Shipper(tmp_path, database, "here")
     ship_all(shipper)
-    assert ids_of(stored(database)) == ids_of([again, good])
-    assert len(shipper.refused) == len(segments(tmp_path)) == 1
-    assert shipper.lag_bytes > 0
+    assert ids_of(stored(database)) == ids_of([one, two, three])
+    assert (shipper.refused, segments(tmp_path)) == ({}, [])
+    with database.reading() as connection:
+        counted = connection.execute(select(SEGMENTS.c.rows, SEGMENTS.c.repeated).order_by(SEGMENTS.c.id)).all()
+    assert counted == [(5, 0), (1, 4)]
+    check_trees(database)
+
+
+def test_a_segment_that_cannot_be_shipped_holds_up_no_other_writer(database: Database, tmp_path: Path) -> None:
+    spool, good = tmp_path / "spool", decided(3)
+    (spool / segment_name("0" * 24, 0)).mkdir(parents=True)
+    write(spool, good).close()
+    shipper = Shipper(spool, database, "here")
+    ship_all(shipper)
+    assert ids_of(stored(database)) == ids_of([good])
+    assert list(shipper.refused) == [segment_name("0" * 24, 0)]
 
 
 def test_reading_finds_everything_once_wherever_it_is(database: Database, tmp_path: Path) -> None:
@@ -177,9 +191,9 @@ def test_reading_finds_everything_once_wherever_it_is(database: Database, tmp_pa
 
 
 def test_days_have_partitions_and_ids_without_a_day_a_place(postgres: Any, tmp_path: Path) -> None:
-    with opened(postgres.new_database()) as database:
-        derived = decided(time_ns=NOON_NS + 4 * DAY_NS)
-        derived.base = (NOON_NS + DAY_NS) // 1_000_000 << 80  # another day than its decision's
+    with opened(postgres.new_schema()) as database:
+        derived = decided(time_ns=NOON_NS - 2 * DAY_NS)
+        derived.base = (NOON_NS + DAY_NS) // 1_000_000 << 80  # days after its decision
         writer = write(tmp_path, decided(time_ns=NOON_NS), derived)
         shipper = Shipper(tmp_path, database, "here")
         ship_all(shipper)
@@ -199,8 +213,8 @@ def test_days_have_partitions_and_ids_without_a_day_a_place(postgres: Any, tmp_p
 
 
 def test_what_waited_without_a_day_moves_to_it(postgres: Any, tmp_path: Path) -> None:
-    with opened(postgres.new_database()) as database:
-        early = decided(time_ns=NOON_NS + 3 * DAY_NS)
+    with opened(postgres.new_schema()) as database:
+        early = decided(time_ns=NOON_NS - 3 * DAY_NS)
         early.base = NOON_NS // 1_000_000 << 80
         writer = write(tmp_path, early)
         shipper = Shipper(tmp_path, database, "here")
@@ -267,7 +281,7 @@ def test_two_shippers_of_one_spool_ship_each_decision_once(database_url: str, tm
 
 def test_a_server_that_dies_and_comes_back_costs_lag_only(postgres: Any, tmp_path: Path) -> None:
     written = filled(tmp_path, 3000)
-    with opened(postgres.new_database()) as database:
+    with opened(postgres.new_schema()) as database:
         shipper, outages, done = Shipper(tmp_path, database, "here"), 0, threading.Event()
 
         def ship() -> None:
@@ -299,8 +313,9 @@ class Crash(Exception):
     """The death of a shipper, as far as a test in one process can play it."""
 
 
+CRASHES = ("crash before commit 1", "crash before commit 2", "crash before commit 3", "crash before delete")
 STEPS = st.lists(
-    st.sampled_from(("write", "write", "ship", "ship", "rotate", "die", "crash before commit", "crash before delete")),
+    st.sampled_from(("write", "write", "ship", "ship", "rotate", "die", *CRASHES)),
     max_size=25,
 )
 
@@ -332,19 +347,21 @@ def test_whatever_the_order_of_writing_shipping_and_dying_the_record_is_whole(st
 
 
 def crash(database: Database, shipper: Shipper, when: str) -> None:
-    def die(*_: Any) -> None:
-        raise Crash
+    left = int(when[-1]) if when[-1].isdigit() else 1
 
-    engine = database._engine
-    with pytest.MonkeyPatch.context() as patched:
-        if when == "crash before commit":
-            event.listen(engine, "commit", die)
-        else:
+    def die(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Crash
+
+    with pytest.MonkeyPatch.context() as patched, suppress(Crash):
+        if when == "crash before delete":
             patched.setattr(Path, "unlink", die)
-        try:
             ship_all(shipper)
-        except Crash:
-            pass
-        finally:
-            if when == "crash before commit":
-                event.remove(engine, "commit", die)
+        else:
+            event.listen(database._engine, "commit", die)
+            try:
+                ship_all(shipper)
+            finally:
+                event.remove(database._engine, "commit", die)

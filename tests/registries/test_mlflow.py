@@ -1,8 +1,10 @@
 """MLflow's registry, real: versions in it are sealed, registered, found by alias and stage, brought here, refused."""
 
 import shlex
+import threading
 import warnings
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +215,30 @@ def test_registry_that_is_down_says_so_and_the_last_verified_copy_goes_on(tmp_pa
         (brought / "profile.json").write_text("{}")
         with pytest.raises(RegistryDown):
             bring(mlflow, f"models:/{NAME}@champion", tmp_path / "state")
+
+
+def answering(status: int) -> type[BaseHTTPRequestHandler]:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"no")
+
+        def log_message(self, *_: object) -> None: ...
+
+    return Answers
+
+
+@pytest.mark.parametrize("status", (401, 403, 503))
+def test_the_status_that_a_registry_answers_is_told_and_its_client_says_nothing(
+    status: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with HTTPServer(("127.0.0.1", 0), answering(status)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        registry = MlflowRegistry(f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(RegistryDown, match=rf"cannot be asked for models:/Churn/1 \(HTTP {status}\)"):
+            registry.resolve("models:/Churn/1")
+        server.shutdown()
+    assert [record for record in caplog.records if record.name.startswith("urllib3")] == []

@@ -195,3 +195,11 @@ def test_a_file_that_is_not_there_is_not_found_and_another_ending_is_refused(tmp
 def test_an_estimator_that_is_not_fitted_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SealRefused, match="not a fitted LightGBM model"):
         seal_here(tmp_path, lightgbm.LGBMClassifier(), frame())
+
+
+def test_a_column_with_a_space_keeps_its_name(tmp_path: Path) -> None:
+    """LightGBM keeps `my_col`; callers send what the training rows had."""
+    rows = frame().rename(columns={"a": "my col"})
+    model = lightgbm.LGBMClassifier(n_estimators=3, verbosity=-1).fit(rows, targets("binary:logistic", frame()))
+    sealed = seal(model, name="m", output="p", reference=rows, key=keys(tmp_path)[0], out=tmp_path / "m-1")
+    assert sealed.manifest.schema.names == ("my col", "b", "c")

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from models import frame, keys, opened, small_model
 from onnx_models import NAMES, model_of, network
@@ -107,6 +107,14 @@ def external() -> onnx.ModelProto:
     return model
 
 
+def sparse() -> onnx.ModelProto:
+    model = network()
+    values = numpy_helper.from_array(np.array([1, 2], np.float32), "s")
+    places = numpy_helper.from_array(np.array([0, 1], np.int64), "places")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2, 1]))
+    return model
+
+
 def two_scores() -> onnx.ModelProto:
     model = network()
     model.graph.output.append(helper.make_tensor_value_info("raw", TensorProto.FLOAT, [None, 1]))
@@ -127,6 +135,7 @@ def looping() -> onnx.ModelProto:
         (lambda: single("RandomNormalLike"), "draws random numbers"),
         (external, "keeps data outside its file"),
         (looping, "holds graphs within"),
+        (sparse, "holds sparse tensors"),
         (lambda: retyped(TensorProto.STRING, [None, 3]), "other inputs than floats"),
         (lambda: retyped(TensorProto.INT64, [None, 3]), "other inputs than floats"),
         (lambda: retyped(TensorProto.FLOAT, [None, None]), "neither one matrix of a fixed width"),

@@ -192,9 +192,9 @@ def test_distance_is_the_same_both_ways_and_nothing_only_for_equals(one: float, 
 
 def test_engine_that_fails_in_the_gate_says_so() -> None:
     booster, rows = small_model()
-    trained = read_xgboost(booster)
+    trained, wider = read_xgboost(booster), read_xgboost(small_model(categories=True)[0])
     with pytest.raises(EngineFailed, match="takes rows of 4 fields"):
-        check_parity(trained, [XGBoostEngine(trained.raw, 4, 1)], codes(rows))
+        check_parity(trained, [XGBoostEngine(wider.raw, 4, 1)], codes(rows))
 
 
 def test_trained_frame_and_codes_are_the_same_rows() -> None:

@@ -40,6 +40,15 @@ def test_probes_are_the_same_each_time_and_leave_the_reference_alone() -> None:
     assert same_bits(reference, before)
 
 
+def test_probes_stay_within_the_declared_ranges() -> None:
+    """A range is what a refusal asks for: beside it the model, a logarithm say, need not have an answer."""
+    schema = Schema((Field("a", "number", minimum=0.001, maximum=5.0), Field("b", "number", minimum=0.0)))
+    found = probe_rows(schema, np.ones((1, 2)), [(0, 7.0), (0, 2.0), (1, -1.0)], 5)
+    shown = found[~np.isnan(found[:, 0]), 0]
+    assert (shown.min(), shown.max()) == (0.001, 5.0) and 2.0 in shown
+    assert np.nanmin(found[:, 1]) == 0.0 and np.nanmax(found[:, 1]) > 1e38
+
+
 def test_probes_of_a_very_large_model_are_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "MAX_SPLITS", 10)
     schema = Schema((Field("a", "number"),))

@@ -336,3 +336,68 @@ def test_what_rounds_to_float32_behind_a_scaler_needs_ranges(tmp_path: Path, kin
     assert "declare a range in schema.toml" in refusal(tmp_path, model, rows)
     seal_here(tmp_path, model, rows, schema={"b": {"range": [0.0, 1e6]}})
     assert scores(tmp_path, rows) == pytest.approx(trainers(model, rows), abs=1e-6)
+
+
+def single_precision(kind: str) -> tuple[Any, pd.DataFrame]:
+    """A pipeline fitted on float32, where its scaler computes in float32 what a request has in float64."""
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame({"a": rng.gamma(2, 300, 1500).round(2), "b": rng.integers(18, 80, 1500)}).astype("float32")
+    labels = rng.random(1500) < 0.2 + 0.4 * (rows["a"] > 600)
+    return make_pipeline(StandardScaler(), ENDINGS[kind]()).fit(rows, labels), rows
+
+
+@pytest.mark.parametrize("names", (True, False), ids=("frame", "array"))
+@pytest.mark.parametrize("kind", ("XGBClassifier", "RandomForestClassifier"))
+def test_a_pipeline_that_computes_in_float32_is_refused(tmp_path: Path, kind: str, names: bool) -> None:
+    model, rows = single_precision(kind)
+    if not names:
+        model.fit(rows.to_numpy(), model.predict(rows))
+    rows.to_parquet(tmp_path / "rows.parquet")
+    for reference in (rows, tmp_path / "rows.parquet"):
+        with pytest.raises(
+            SealRefused, match=r"types of the reference \(float32\): \d+ of 1500 rows .* fit it on float64"
+        ):
+            seal_here(tmp_path, model, reference, schema={name: {"range": [0, 1e6]} for name in "ab"})
+    again = model.fit(rows.astype("float64"), model.predict(rows))
+    seal_here(tmp_path, again, rows.astype("float64"), schema={name: {"range": [0, 1e6]} for name in "ab"})
+    found = scores(tmp_path, rows)
+    assert np.abs(found - trainers(again, rows.astype("float64"))).max() <= 1e-6
+
+
+@pytest.mark.parametrize("kind", ("int32", "uint8", "Int64", "Int32", "UInt8", "boolean", "bool", "Float64"))
+def test_whole_numbers_of_any_type_have_the_pipelines_own_scores(tmp_path: Path, kind: str) -> None:
+    rows = single_precision("XGBClassifier")[1].round().clip(0, 1 if kind.startswith("bool") else 200)
+    model = make_pipeline(StandardScaler(), ENDINGS["XGBClassifier"]())
+    typed = rows.astype(dict.fromkeys(rows, kind))
+    model.fit(typed, rows["a"] > rows["a"].median() - (rows["b"] > 40))
+    seal_here(tmp_path, model, typed)
+    found, wanted = scores(tmp_path, typed), trainers(model, typed)
+    assert np.abs(found - wanted).max() <= 1e-6
+
+
+def test_a_float32_reference_is_taken_where_nothing_computes_with_it(tmp_path: Path) -> None:
+    _, rows = single_precision("XGBClassifier")
+    model = ENDINGS["RandomForestClassifier"]().fit(rows, rows["a"] > 600)
+    seal_here(tmp_path, model, rows)
+    assert np.abs(scores(tmp_path, rows) - trainers(model, rows)).max() <= 1e-6
+
+
+@pytest.mark.parametrize("end", ("RandomForestClassifier", "XGBClassifier", "LogisticRegression"))
+@pytest.mark.parametrize(
+    "encoder", (OneHotEncoder(), OneHotEncoder(drop="first"), OrdinalEncoder(), OneHotEncoder(handle_unknown="ignore"))
+)
+def test_booleans_in_an_encoder_stay_booleans(tmp_path: Path, encoder: Any, end: str) -> None:
+    rows = raw_rows(300).assign(flag=np.random.default_rng(3).random(300) < 0.3)[["b", "flag", "colour"]]
+    columns = ColumnTransformer([("words", encoder, ["flag", "colour"])], remainder="passthrough")
+    model = make_pipeline(columns, ENDINGS[end]()).fit(rows, (rows["b"] > 1) ^ rows["flag"])
+    sealed = seal_here(tmp_path, model, rows, schema={"b": RANGES["b"]})
+    assert sealed.manifest.schema.fields[1].type == "boolean"
+    assert np.abs(scores(tmp_path, rows) - trainers(model, rows)).max() <= 1e-6
+
+
+def test_booleans_of_which_only_one_was_seen_are_refused(tmp_path: Path) -> None:
+    rows = raw_rows(300).assign(flag=True)[["b", "flag"]]
+    columns = ColumnTransformer([("flags", OneHotEncoder(), ["flag"])], remainder="passthrough")
+    model = make_pipeline(columns, ENDINGS["XGBClassifier"]()).fit(rows, rows["b"] > 1)
+    with pytest.raises(SealRefused, match="cast them to text"):
+        seal_here(tmp_path, model, rows, schema={"b": RANGES["b"]})

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from scoreline.web.corked import Cork, CorkedProtocol, CorkedTransport
+from scoreline.web.corked import CorkedProtocol
+from scoreline.web.transport import Cork, CorkedTransport
 
 
 class Wire:
@@ -296,3 +297,88 @@ def test_nothing_is_decided_for_a_client_that_was_refused() -> None:
     app = AtOnce()
     found, closed = answers(app, ask(b"/a", b"1") + b"GARBAGE\r\n\r\n")
     assert (found, closed) == ([], True)
+
+
+CHUNKED = b"POST /wait HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+
+
+def test_trailers_change_no_header() -> None:
+    seen: list[Any] = []
+
+    class Seeing(AtOnce):
+        def at_once(self, scope: Any, body: bytes) -> Any:
+            seen.append(scope["headers"])
+            return super().at_once(scope, body)
+
+    for pieces in ((CHUNKED + b"host: evil\r\nx-request-id: b\r\n\r\n",), (CHUNKED, b"host: evil\r\n", b"\r\n")):
+        found, closed = answers(Seeing(), *pieces, ask(b"/a", b"2"))
+        assert (found[-1], closed) == (b"at once /a 2", False)
+    assert seen
+    assert all(dict(headers)[b"host"] == b"x" and b"x-request-id" not in dict(headers) for headers in seen)
+
+
+@pytest.mark.parametrize("piece", (b"x-a: b\r\n" * 1000, b"b" * 8000), ids=("many", "one that does not end"))
+@pytest.mark.parametrize("path", (b"/wait", b"/task"))
+def test_trailers_beyond_64_kib_are_answered_431_and_left(piece: bytes, path: bytes) -> None:
+    wire, bodies = received(CHUNKED.replace(b"/wait", path) + b"x: ", *[piece] * 9)
+    assert bodies == []
+    assert wire.done[0].startswith(b"HTTP/1.1 431")
+    assert wire.done[-1] == "closed"
+
+
+def test_trailers_of_a_request_that_was_answered_are_left_without_a_second_answer() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def go() -> list[Any]:
+        config = uvicorn.Config(app, http=CorkedProtocol, lifespan="off", log_config=None)
+        config.load()
+        wire = Wire()
+        protocol = CorkedProtocol(config, uvicorn.Server(config).server_state, {}, asyncio.get_running_loop())
+        protocol.connection_made(wire)  # type: ignore[arg-type]
+        for piece in (CHUNKED, *[b"x-a: b\r\n" * 1000] * 20):
+            if not wire.is_closing():
+                protocol.data_received(piece)
+            for _ in range(3):
+                await asyncio.sleep(0)
+        return wire.done
+
+    done = asyncio.run(go())
+    assert b"".join(done[:-1]).count(b"HTTP/1.1 ") == 1
+    assert done[-1] == "closed"
+
+
+@pytest.mark.parametrize("beyond", (0, 1))
+@pytest.mark.parametrize("before", (b"", post(b"z" * 100_000)), ids=("alone", "behind another request"))
+@pytest.mark.parametrize("cut", (None, 60_000, 64_000, -5))
+def test_64_kib_of_headers_are_counted_exactly_in_however_many_pieces(beyond: int, before: bytes, cut: int) -> None:
+    fixed = len(b"/") + len(b"host: x\r\n") + len(b"content-length: 1\r\n") + len(b"a: \r\n")
+    request = before + post(b"1", b"a: %s\r\n" % (b"b" * (65_536 - fixed + beyond)))
+    pieces = (request,) if cut is None else (request[:cut], request[cut:])
+    wire, bodies = received(*pieces)
+    sent = b"".join(found for found in wire.done if found != "closed")
+    assert (b"HTTP/1.1 431" in sent, bodies[-1:] == [b"1"]) == (bool(beyond), not beyond)
+
+
+@pytest.mark.parametrize(
+    "head",
+    (
+        b"Host: y\r\n",
+        b"host: x\r\n",
+        b"transfer-encoding: gzip, chunked\r\n",
+        b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+        b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+    ),
+)
+def test_two_hosts_and_other_encodings_than_chunks_are_no_http(head: bytes) -> None:
+    request = b"POST / HTTP/1.1\r\nhost: x\r\n%s\r\n1\r\na\r\n0\r\n\r\n" % head
+    wire, bodies = received(request)
+    assert bodies == []
+    assert wire.done[0].startswith(b"HTTP/1.1 400")
+    assert wire.done[-1] == "closed"
+
+
+def test_what_may_stand_twice_does() -> None:
+    assert received(post(b"1", b"cookie: a\r\ncookie: b\r\n"))[1] == [b"1"]
+    assert received(CHUNKED.replace(b"chunked", b"Chunked") + b"\r\n")[1] == [b"a"]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from scoreline.cli.output import errors_as_exit, say
-from scoreline.operations.install import install
+from scoreline.operations.install import install_tried
 from scoreline.settings import load_settings
 from scoreline.wiring import registries, verifier
 
@@ -23,10 +23,10 @@ def pull(
         Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
     ] = None,
 ) -> None:
-    """Brings bundles from their registry, verified, so that a service starts with them while the registry is down."""
+    """Brings bundles from their registry, verified and tried out, for a service to start while it is down."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"trust.keys": trust or None, "state_dir": state_dir})
         known, trusted = registries(settings), verifier(settings)
         for ref in refs:
-            found = install(ref, known, trusted, Path(settings.state_dir))
+            found = install_tried(ref, known, trusted, Path(settings.state_dir))
             say(f"{found.path}  {found.manifest.name} {found.manifest.version}")

@@ -18,18 +18,14 @@ from scoreline.cli.supervisor import Child, supervise
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.manifest import MANIFEST
 from scoreline.core.refs import Ref, is_path
-from scoreline.operations.install import install
+from scoreline.operations.follow import install_or_keep
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
 from scoreline.wiring import keyring, registries, verifier
 
-# What SageMaker expects of a container that it starts with `serve`.
-SAGEMAKER: Final = {
-    "SCORELINE_SERVER__HOST": "0.0.0.0",
-    "SCORELINE_SERVER__PORT": "8080",
-    "SCORELINE_SERVER__CSV_HEADER": "false",
-}
+# What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
+SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
 
 
 def serve(
@@ -62,7 +58,7 @@ def serve(
             "server.workers": workers,
             "state_dir": state_dir,
         }
-        settings = load_settings(config, os.environ if refs else {**SAGEMAKER, **os.environ}, flags)
+        settings = load_settings(config, os.environ, flags, None if refs else SAGEMAKER)
         refs = refs or sagemaker_refs(Path(settings.registry.sagemaker_folder))
         check_exposure(settings)
         with held(Path(settings.state_dir)):
@@ -124,11 +120,11 @@ def check_exposure(settings: Settings) -> None:
 
 
 def seed_state(refs: list[str], settings: Settings, default: str) -> State:
-    """Installs every REF and writes the state that assigns them; raises what installing raises."""
+    """Installs every REF, tried out, and writes the state that assigns them; raises what installing raises."""
     trust, known, state_dir = verifier(settings), registries(settings), Path(settings.state_dir)
     models: dict[str, Assignment] = {}
     for ref in refs:
-        manifest = install(ref, known, trust, state_dir).manifest
+        manifest = install_or_keep(ref, known, trust, state_dir).manifest
         if manifest.name in models:
             raise SettingError(f"two references are versions of {manifest.name!r}; serve one of them")
         models[manifest.name] = Assignment(manifest.version, manifest.digest)

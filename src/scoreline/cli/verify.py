@@ -9,6 +9,7 @@ import typer
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.bundle import read_bundle
 from scoreline.engines.load import load_engine
+from scoreline.operations.trial import try_out
 from scoreline.settings import load_settings
 from scoreline.wiring import verifier
 
@@ -24,6 +25,7 @@ def verify(
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"trust.keys": trust or None})
         found = read_bundle(bundle, verifier(settings))
+        try_out(bundle, found.manifest.digest)
         engine = load_engine(found)
     manifest = found.manifest
     say(f"{manifest.name} {manifest.version}  {manifest.digest}")

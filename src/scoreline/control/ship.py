@@ -12,12 +12,14 @@ from scoreline.core.errors import DatabaseDown, ScorelineError
 from scoreline.records.database import Database, open_database
 from scoreline.records.segments import Segment
 from scoreline.records.ship import Shipper
+from scoreline.records.upkeep import Upkeep
 from scoreline.settings import Settings
 from scoreline.wiring import database_file, spool_folder
 
 PACE_S: Final = 0.5
 LAST_PACE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
+UPKEEP_S: Final = 3600.0
 log = logging.getLogger("scoreline.steward.ship")
 
 
@@ -33,6 +35,9 @@ class Shipping:
         self._error = ""
         self._said: set[str] = set()
         self._succeeded_s = 0.0
+        records = settings.records
+        self._upkeep = Upkeep(records.retention_days, records.archive, records.archive_days)
+        self._upkeep_due_s = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
 
@@ -76,6 +81,19 @@ class Shipping:
         self._say(shipper)
         return steps
 
+    def keep_up(self) -> None:
+        """One step of the database's upkeep where it is due: each hour, until nothing is left. Never raises."""
+        if time.monotonic() < self._upkeep_due_s or self._database is None or self._error:
+            return
+        more = False
+        try:
+            more = self._upkeep.step(self._database, time.time_ns())
+        except (ScorelineError, OSError) as error:
+            log.error("upkeep of the database is put off for an hour: %s", error)
+        except Exception:
+            log.exception("upkeep of the database failed; it is tried again in an hour")
+        self._upkeep_due_s = 0.0 if more else time.monotonic() + UPKEEP_S
+
     def _open(self) -> Shipper:
         if self._database is None:
             self._database = open_database(self._settings.records.database, database_file(self._settings))
@@ -101,6 +119,8 @@ class Shipping:
     def _run(self) -> None:
         while True:
             steps = self.look()
+            if not self._ending.is_set():
+                self.keep_up()
             if steps:
                 continue
             if self._ending.is_set():

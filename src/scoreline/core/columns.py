@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from scoreline.core.batch import NO_DEFAULTS, Batch, Context
 from scoreline.core.entities import entity_of
-from scoreline.core.errors import Problem, RowsRefused
+from scoreline.core.errors import MAX_PROBLEMS, Problem, RowsRefused
 from scoreline.core.link import Floats
-from scoreline.core.rows import MAX_PROBLEMS
 from scoreline.core.schema import EXACT_INTEGER_MAX, Field, Schema, printable
 
 Mask = npt.NDArray[np.bool_]

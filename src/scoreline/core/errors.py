@@ -13,20 +13,24 @@ ScorelineError
         Malformed           it is not JSON, or not of the expected shape
         WrongType           its content type is not one this door takes
         TooLarge            it has more bytes or rows than allowed
-        RowsRefused         rows that break the schema; carries every problem
+        RowsRefused         rows that break the schema, or have no score; carries every problem
     Denied                  the caller may not do this
         Unauthenticated     ... because it did not say who it is
-    EngineFailed            an engine raised, or answered something that is not finite
+    EngineFailed            an engine raised
     RecordRefused           the decision could not be recorded, so it is not answered
     DatabaseDown            the database of decisions cannot be asked now
     DatabaseRefused         the database cannot be used as it is, or refuses what it is given
     BatchRefused            a batch job cannot start or finish as asked
+    ReplayRefused           a recorded decision cannot be computed again, or explained, as it stands
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+MAX_PROBLEMS: Final = 1000  # told of one request
 
 
 class ScorelineError(Exception):
@@ -91,7 +95,7 @@ class Problem:
 
 
 class RowsRefused(InputError):
-    """Rows that break the schema, or what else they must be; `problems` lists all of them, by row and field."""
+    """Rows that break the schema, have no score, or are not what else they must be; `problems` lists all of them."""
 
     def __init__(self, problems: Sequence[Problem], what: str = "the model's schema") -> None:
         self.problems = tuple(problems)
@@ -99,7 +103,9 @@ class RowsRefused(InputError):
         super().__init__(f"{rows} {'row breaks' if rows == 1 else 'rows break'} {what}; see `errors`")
 
     def to_json(self) -> list[dict[str, object]]:
-        return [{"row": found.row, "field": found.field, "problem": found.problem} for found in self.problems]
+        return [
+            {"row": found.row, "field": found.field, "problem": found.problem} for found in self.problems[:MAX_PROBLEMS]
+        ]
 
 
 class Denied(ScorelineError):
@@ -111,7 +117,7 @@ class Unauthenticated(Denied):
 
 
 class EngineFailed(ScorelineError):
-    """An engine raised, or answered something that is not finite."""
+    """An engine raised, or answered what is no margin per row."""
 
 
 class RecordRefused(ScorelineError):
@@ -132,3 +138,7 @@ class DatabaseRefused(ScorelineError):
 
 class BatchRefused(ScorelineError):
     """A batch job cannot start or finish as asked."""
+
+
+class ReplayRefused(ScorelineError):
+    """A recorded decision cannot be computed again, or explained, as it stands or as its bundle stands."""

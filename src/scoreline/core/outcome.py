@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from scoreline.core.entities import ENTITY_PROBLEM, MAX_LENGTH, entity_of
-from scoreline.core.errors import Problem, RowsRefused
+from scoreline.core.errors import MAX_PROBLEMS, Problem, RowsRefused
 from scoreline.core.manifest import NAME
-from scoreline.core.rows import MAX_PROBLEMS
 from scoreline.core.schema import FLOAT32_MAX, printable
 
 BY_ID: Final = frozenset(("prediction_id", "value", "observed_at"))

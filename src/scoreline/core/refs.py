@@ -6,6 +6,7 @@ from typing import Final
 
 from scoreline.core.errors import NotFound
 
+_SCHEME: Final = re.compile(r"[a-z]+:/")
 _REGISTERED: Final = re.compile(
     r"(?P<scheme>[a-z]+):/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<alias>[A-Za-z0-9._-]+)|/(?P<version>[A-Za-z0-9._-]+))?"
 )
@@ -30,7 +31,8 @@ class Ref:
         if match is None:
             raise NotFound(
                 f"{text!r} is not a model reference: use models:/NAME/VERSION, models:/NAME@ALIAS, "
-                "folder:/NAME[@ALIAS|/VERSION] or a path"
+                "folder:/NAME[@ALIAS|/VERSION] or a path; a name has letters, digits, '.', '_' and '-' (where a "
+                "registry allows more, rename the model there)"
             )
         return cls(match["scheme"], match["name"], match["version"] or "", match["alias"] or "")
 
@@ -53,5 +55,5 @@ class Version:
 
 
 def is_path(text: str) -> bool:
-    """Whether a text is a path: whatever is not of a registry's form."""
-    return _REGISTERED.fullmatch(text) is None
+    """Whether a text is a path: whatever does not begin as a registry's form does."""
+    return _SCHEME.match(text) is None

@@ -6,10 +6,8 @@ import numpy as np
 
 from scoreline.core.batch import Batch, Context
 from scoreline.core.entities import entity_of
-from scoreline.core.errors import Problem, RowsRefused
+from scoreline.core.errors import MAX_PROBLEMS, Problem, RowsRefused
 from scoreline.core.schema import Schema
-
-MAX_PROBLEMS = 1000
 
 
 def read_rows(schema: Schema, rows: Sequence[object], context: Context) -> Batch:

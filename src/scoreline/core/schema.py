@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, Literal
 
 from scoreline.core.entities import ENTITY_PROBLEM, entity_of
-from scoreline.core.errors import Problem, SchemaError
+from scoreline.core.errors import MAX_PROBLEMS, Problem, SchemaError
 
 type_names: Final = ("number", "integer", "boolean", "category")
 FieldType = Literal["number", "integer", "boolean", "category"]
@@ -255,9 +255,8 @@ class Schema:
         """
         if not isinstance(given, Mapping):
             return [], (), [Problem(number, "", "must be an object of fields")]
-        problems = [
-            Problem(number, printable(name), "is not a field of this model") for name in given if self.unknown(name)
-        ]
+        unknown = islice(filter(self.unknown, given), MAX_PROBLEMS)
+        problems = [Problem(number, printable(name), "is not a field of this model") for name in unknown]
         if self.entity in given and entity_of(given[self.entity]) is None:
             problems.append(Problem(number, self.entity, ENTITY_PROBLEM))
         values: list[float] = []

@@ -2,9 +2,11 @@
 
 import time
 
+import numpy as np
+
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions, same_author
-from scoreline.core.errors import EngineFailed
+from scoreline.core.errors import Problem, RowsRefused
 from scoreline.core.ids import IdSource
 from scoreline.core.link import LINKS, all_finite
 from scoreline.core.manifest import Manifest
@@ -35,12 +37,14 @@ class Scorer:
         self._degraded = manifest.schema.store_fields
 
     def __call__(self, batch: Batch) -> Decisions:
-        """Margins by the engine, scores by the link, outcomes by the thresholds; raises EngineFailed."""
+        """Margins by the engine, scores by the link, outcomes by the thresholds; raises EngineFailed or RowsRefused."""
         start_ns = time.perf_counter_ns()
         margins = self._engine.predict(batch.values)
         model_ns = time.perf_counter_ns() - start_ns
         if not all_finite(margins):
-            raise EngineFailed(f"{self._engine.name} answered a margin that is not finite")
+            unscored = np.flatnonzero(~np.isfinite(margins).all(axis=1)).tolist()
+            problems = [Problem(row, "", "the model has no score for this row") for row in unscored]
+            raise RowsRefused(problems, "the range in which the model has scores")
         scores = self._link(margins)
         return Decisions(
             base=self._new_base(batch.context.time_ns),

@@ -1,22 +1,23 @@
 """LightGBM through its C interface, without the half second and 100 MB that `import lightgbm` costs.
 
 Single rows go by `SingleRowFast`, which keeps what a call would otherwise set up. Reference:
-https://lightgbm.readthedocs.io/en/stable/C-API.html.
+https://lightgbm.readthedocs.io/en/stable/C-API.html. Contributions are its TreeSHAP (`predict_contrib`).
 """
 
 import ctypes
 import functools
 import importlib.metadata
-import re
 from typing import Final
 
 import numpy as np
 
 from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
+from scoreline.engines.lightgbm_file import is_sound_text
 from scoreline.engines.packaged import load_packaged
 
 _RAW_SCORE: Final = ctypes.c_int(1)
+_CONTRIBUTIONS: Final = ctypes.c_int(3)
 _FLOAT64: Final = ctypes.c_int(1)
 _ROW_MAJOR: Final = ctypes.c_int(1)
 _FIRST: Final = ctypes.c_int(0)
@@ -40,17 +41,17 @@ class LightGBMEngine:
         self._n_fields = n_fields
         self._n_outputs = n_outputs
         self.name = f"lightgbm {library_version()}"
-        if not is_whole_text(model):  # the library would read beyond its end, or end the process
-            raise EngineFailed(f"{self.name}: the model file is not LightGBM's text, or cut")
+        if not is_sound_text(model, n_fields, n_outputs):  # the library would read beyond it, or end the process
+            raise EngineFailed(
+                f"{self.name}: the model file is not its text, cut, of other sizes, or points beyond what it holds"
+            )
         n_iterations = ctypes.c_int()
         self._check(
             self._library.LGBM_BoosterLoadModelFromString(
                 model, ctypes.byref(n_iterations), ctypes.byref(self._booster)
             )
         )
-        widths = self._count("LGBM_BoosterGetNumFeature"), self._count("LGBM_BoosterGetNumClasses")
-        if widths != (n_fields, n_outputs):
-            raise EngineFailed(f"{self.name}: the model takes {widths[0]} fields and gives {widths[1]} margins")
+        self._linear_trees = b"\nis_linear=1\n" in model
         self._row = np.zeros((1, n_fields))
         self._margins = np.zeros((1, n_outputs))
         self._length = ctypes.c_int64()
@@ -75,10 +76,23 @@ class LightGBMEngine:
             self._row[...] = values
             self._check(self._library.LGBM_BoosterPredictForMatSingleRowFast(*self._fast_call))
             return self._margins.copy()
-        if n_rows == 0:
-            return np.empty((0, self._n_outputs))
+        return self._predict_many(values, _RAW_SCORE, self._n_outputs)
+
+    def contributions(self, values: Floats) -> Floats | None:
+        """Float64 (n_rows, n_outputs, n_fields + 1), base value last; None for linear trees, where it has none."""
+        if values.shape[1] != self._n_fields:
+            raise EngineFailed(f"{self.name} takes rows of {self._n_fields} fields")
+        if self._linear_trees:
+            return None
+        shape = (len(values), self._n_outputs, self._n_fields + 1)
+        return self._predict_many(values, _CONTRIBUTIONS, shape[1] * shape[2]).reshape(shape)
+
+    def _predict_many(self, values: Floats, what: ctypes.c_int, width: int) -> Floats:
+        n_rows = len(values)
         rows = np.ascontiguousarray(values)
-        found = np.empty((n_rows, self._n_outputs))
+        found = np.empty((n_rows, width))
+        if n_rows == 0:
+            return found
         self._check(
             self._library.LGBM_BoosterPredictForMat(
                 self._booster,
@@ -87,7 +101,7 @@ class LightGBMEngine:
                 ctypes.c_int32(n_rows),
                 ctypes.c_int32(self._n_fields),
                 _ROW_MAJOR,
-                _RAW_SCORE,
+                what,
                 _FIRST,
                 _ALL,
                 _PARAMETERS,
@@ -96,11 +110,6 @@ class LightGBMEngine:
             )
         )
         return found
-
-    def _count(self, function: str) -> int:
-        found = ctypes.c_int()
-        self._check(getattr(self._library, function)(self._booster, ctypes.byref(found)))
-        return found.value
 
     def _check(self, status: int) -> None:
         if status != 0:
@@ -112,20 +121,6 @@ class LightGBMEngine:
             self._library.LGBM_FastConfigFree(self._fast)
         if getattr(self, "_booster", None):
             self._library.LGBM_BoosterFree(self._booster)
-
-
-def is_whole_text(model: bytes) -> bool:
-    """Whether bytes are a model in LightGBM's text form, every tree as long as its head tells, with the end mark."""
-    head, mark, _ = model.partition(b"\nTree=0\n")
-    sizes = re.search(rb"^tree_sizes=([0-9 ]+)$", head, re.MULTILINE)
-    if not head.startswith(b"tree\n") or not mark or sizes is None or b"\0" in model:
-        return False
-    at = len(head) + 1
-    for number, size in enumerate(sizes[1].split()):
-        if not model.startswith(b"Tree=%d\n" % number, at):
-            return False
-        at += int(size)
-    return model.startswith(b"end of trees\n", at)
 
 
 @functools.cache

@@ -11,8 +11,14 @@ import onnxruntime
 
 from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
+from scoreline.engines.onnx_file import problems
 
 _TYPES: Final = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+# Bytes are an ONNX graph and no other format, and data outside of them is looked for where no file can be.
+_NOTHING_ELSE: Final = {
+    "session.load_model_format": "ONNX",
+    "session.model_external_initializers_file_folder_path": "/dev/null",
+}
 
 
 class OnnxEngine:
@@ -23,8 +29,8 @@ class OnnxEngine:
 
     def __init__(self, model: bytes, n_fields: int, n_outputs: int | None = None) -> None:
         self.name = f"onnxruntime {onnxruntime.__version__}"
+        self._session = _session(self.name, model)
         try:
-            self._session = _session(model)
             self._type = _TYPES[self._session.get_inputs()[0].type]
             self.n_outputs: int = n_outputs or self._session.get_outputs()[0].shape[1]
             self._row = np.zeros((1, n_fields), dtype=self._type)
@@ -50,6 +56,9 @@ class OnnxEngine:
             raise EngineFailed(f"{self.name} failed ({type(error).__name__})") from None
         return np.asarray(found, dtype=np.float64)
 
+    def contributions(self, _: Floats) -> None:
+        """None: a graph does not say which field its margin is from."""
+
 
 class OnnxRowsEngine(OnnxEngine):
     """A graph whose operators may round otherwise in a batch of another size: every row goes through it alone."""
@@ -65,10 +74,7 @@ class RawGraph:
     """Any graph with inputs of its own names, as ONNX Runtime itself answers it; raises EngineFailed."""
 
     def __init__(self, model: bytes) -> None:
-        try:
-            self._session = _session(model)
-        except Exception as error:  # the library raises many kinds, all of its own
-            raise EngineFailed(f"ONNX Runtime cannot load the graph ({type(error).__name__})") from None
+        self._session = _session("ONNX Runtime", model)
 
     def __call__(self, given: dict[str, npt.NDArray[Any]]) -> Floats:
         """The first output, in float64."""
@@ -78,10 +84,17 @@ class RawGraph:
             raise EngineFailed(f"ONNX Runtime cannot run the graph ({type(error).__name__})") from None
 
 
-def _session(model: bytes) -> onnxruntime.InferenceSession:
+def _session(name: str, model: bytes) -> onnxruntime.InferenceSession:
+    for problem in problems(model):
+        raise EngineFailed(f"{name} is not given this graph: it {problem}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    for setting, value in _NOTHING_ELSE.items():
+        options.add_session_config_entry(setting, value)
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library raises many kinds, all of its own
+        raise EngineFailed(f"{name} cannot load this graph ({type(error).__name__})") from None

@@ -6,9 +6,12 @@ What a REF named last stands in `state_dir/refs/`: while its registry is down, t
 import logging
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from typing import Final
 from urllib.parse import quote
 
 from scoreline.core.bundle import SIGNATURE, Bundle, read_bundle, read_files
@@ -16,7 +19,10 @@ from scoreline.core.errors import BundleError, NotFound, RegistryDown
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref, Version, is_path
+from scoreline.operations.files import replace_text
+from scoreline.operations.tried import try_once
 
+PATIENCE_S: Final = 8.0
 log = logging.getLogger("scoreline.install")
 
 
@@ -36,6 +42,13 @@ def registry_of(ref: str, registries: Mapping[str, Registry]) -> Registry:
     return registries[scheme]
 
 
+def install_tried(ref: str, registries: Mapping[str, Registry], verifier: Verifier, state_dir: Path) -> Installed:
+    """Installs what a REF points to and tries it out, if it was not before; raises as `install`."""
+    installed = install(ref, registries, verifier, state_dir)
+    try_once(installed.path, installed.manifest.digest, state_dir)
+    return installed
+
+
 def install(ref: str, registries: Mapping[str, Registry], verifier: Verifier, state_dir: Path) -> Installed:
     """Verifies what a REF points to and writes those bytes under its digest.
 
@@ -48,15 +61,35 @@ def install(ref: str, registries: Mapping[str, Registry], verifier: Verifier, st
         return _write(read_bundle(Path(ref), verifier), state_dir)
     registry = registry_of(ref, registries)
     try:
-        version = registry.resolve(ref)
-        installed = _copy(version.digest, verifier, state_dir)
+        version = _resolved(registry, ref) if _memory(ref, state_dir).exists() else registry.resolve(ref)
+        installed = installed_copy(version.digest, verifier, state_dir)
         if installed is None:
             installed = _fetch(registry, version, verifier, state_dir)
     except RegistryDown as down:
         return _last_known(ref, verifier, state_dir, down)
     _agree(version, installed.manifest)
-    _replace(_memory(ref, state_dir), version.digest)
+    replace_text(_memory(ref, state_dir), version.digest)
     return installed
+
+
+def _resolved(registry: Registry, ref: str) -> Version:
+    """What a registry says of a REF that can be answered without it: its own patience may be half a minute."""
+    answers: Queue[Version | Exception] = Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(registry.resolve(ref))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        found = answers.get(timeout=PATIENCE_S)
+    except Empty:
+        raise RegistryDown(f"the registry did not answer for {ref} within {PATIENCE_S:g} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _agree(version: Version, manifest: Manifest) -> None:
@@ -69,7 +102,8 @@ def _agree(version: Version, manifest: Manifest) -> None:
         )
 
 
-def _copy(digest: str, verifier: Verifier, state_dir: Path) -> Installed | None:
+def installed_copy(digest: str, verifier: Verifier, state_dir: Path) -> Installed | None:
+    """The bundle of a digest in the state folder; None where there is none, or none that is verified."""
     path = state_dir / "bundles" / digest
     try:
         manifest = read_bundle(path, verifier).manifest
@@ -90,7 +124,7 @@ def _last_known(ref: str, verifier: Verifier, state_dir: Path, down: RegistryDow
         digest = _memory(ref, state_dir).read_text()
     except OSError:
         raise down from None
-    installed = _copy(digest, verifier, state_dir)
+    installed = installed_copy(digest, verifier, state_dir)
     if installed is None:
         raise down
     log.warning("%s; going on with %s as it was last named: %s", down, ref, installed.manifest.version)
@@ -99,13 +133,6 @@ def _last_known(ref: str, verifier: Verifier, state_dir: Path, down: RegistryDow
 
 def _memory(ref: str, state_dir: Path) -> Path:
     return state_dir / "refs" / quote(ref, safe="")
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as temporary:
-        temporary.write(text)
-    Path(temporary.name).replace(path)
 
 
 def _write(bundle: Bundle, state_dir: Path) -> Installed:

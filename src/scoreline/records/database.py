@@ -64,6 +64,16 @@ class Database:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
     @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other steward is in here; SQLite has but one. It lasts as long as a connection is kept."""
+        if self.kind == SQLITE:
+            yield True
+            return
+        with self.reading() as connection:
+            taken = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK + 1})
+            yield bool(taken)
+
+    @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[Connection]:
         """A transaction that may write; raises DatabaseDown or DatabaseRefused, and then nothing is written.
 

@@ -1,17 +1,18 @@
 """How many rows go in at once: `executemany` on SQLite, a binary COPY on PostgreSQL, both as the rows are made."""
 
-import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Update, text
+from sqlalchemy import Connection, Update, select, text
 
 from scoreline.core.decision import Author
 from scoreline.core.ids import MAX_ROWS
+from scoreline.records.pieces import Piece
 from scoreline.records.rows import author_json, author_key
 from scoreline.records.tables import DECISIONS
 
 COLUMNS: Final = tuple(column.name for column in DECISIONS.columns if column.name != "unsent")
+_ASKED: Final = 500
 Values = Sequence[Any]
 
 
@@ -26,9 +27,26 @@ def insert_decisions(connection: Connection, rows: Iterable[Values]) -> None:
         cursor.executemany(f"INSERT INTO decisions ({', '.join(quoted)}) VALUES ({places})", rows)
         return
     with cursor.copy(f"COPY decisions ({', '.join(quoted)}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types([DECISIONS.c[name].type.compile(connection.dialect).lower() for name in COLUMNS])
-        for id_, *rest in rows:
-            copy.write_row((uuid.UUID(bytes=id_), *rest))
+        types = (DECISIONS.c[name].type.compile(connection.dialect).lower() for name in COLUMNS)
+        copy.set_types(["bytea" if name == "uuid" else name for name in types])  # a UUID goes as its 16 bytes
+        for row in rows:
+            copy.write_row(row)
+
+
+def drop_repeated(connection: Connection, piece: Piece) -> int:
+    """Takes rows out of a piece whose ids are in the database, or come twice in it; returns how many."""
+    seen: set[bytes] = set()
+    for start in range(0, len(piece.rows), _ASKED):
+        asked = [row[0] for row in piece.rows[start : start + _ASKED]]
+        seen.update(connection.scalars(select(DECISIONS.c.id).where(DECISIONS.c.id.in_(asked))))
+    kept = []
+    for row, by in zip(piece.rows, piece.by, strict=True):
+        if row[0] not in seen:
+            seen.add(row[0])
+            kept.append((row, by))
+    repeated = len(piece.rows) - len(kept)
+    piece.rows, piece.by = [row for row, _ in kept], [by for _, by in kept]
+    return repeated
 
 
 def mark_unsent(base: bytes) -> Update:

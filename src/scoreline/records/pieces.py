@@ -1,23 +1,24 @@
 """A piece of a segment as rows, without the arrays in between: shipping takes up every decision that was ever made."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scoreline.core.decision import Author, author_from
 from scoreline.records.frames import AUTHOR, DECISIONS, MISSED, UNSENT, read_parts, whole_frame
-from scoreline.records.rows import Cells, plain, positions
+from scoreline.records.rows import Cells, is_plain, plain, positions
 from scoreline.records.segments import BEGIN, read_raw
+
+_MINUTE_BYTES: Final = 4  # ids of the same 65 seconds begin with the same
 
 
 @dataclass(slots=True)
 class Piece:
     """What whole frames of a segment say, in their order; `end` is the offset after these.
 
-    `by[i]` is the place of the author of `rows[i]` in `authors`, which are those of the segment so far. `times` has of
-    the requests the first 6 bytes of their ids, and the millisecond at which they were taken up. `unsent` are the bases
-    of requests whose answers never left, `missed` counts decisions without a record.
+    `by[i]` is the place of the author of `rows[i]` in `authors`, which are those of the segment so far. `times` has the
+    first 6 bytes of ids, and the millisecond of the request: one of those in a row that differ by a minute at most.
+    `unsent` are the bases of requests whose answers never left, `missed` counts decisions without a record.
 
     Rows are plain tuples of texts, bytes and numbers: Python's collector looks at such once and then never again.
     """
@@ -45,39 +46,45 @@ def is_damaged(path: Path, end: int) -> bool:
     return whole_frame(raw) and any(raw)
 
 
-def rows_of_parts(parts: list[Any]) -> Iterator[Cells]:
+def rows_of_parts(parts: list[Any]) -> list[Cells]:
     """The rows of a decisions frame: `rows.rows_of` of the decisions it was made of."""
-    _, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
+    _, _, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
     outcomes, defaulted, degraded, model_ns, entities = rest
-    texts = plain(caller), plain(request_id), plain(trace)
-    whole = positions(degraded), model_ns
+    if not is_plain(caller + request_id + trace):
+        caller, request_id, trace = plain(caller), plain(request_id), plain(trace)
+    lost = positions(degraded) if degraded else b""
     if n_rows == 1:
         entity, outcome = entities[0] if entities else b"", outcomes[0] if outcomes else -1
-        took = positions(defaulted[0]) if 0 in defaulted else b""
-        yield base, time_ns, entity, *texts, values, margins, scores, outcome, took, *whole
-        return
-    first, columns = int.from_bytes(base, "big"), [values, margins, scores]
-    widths = [len(column) // n_rows for column in columns]
+        took = positions(defaulted.get(0, ())) if defaulted else b""
+        whole = base, time_ns, entity, caller, request_id, trace, values, margins, scores, outcome, took, lost, model_ns
+        return [whole]
+    first, found = int.from_bytes(base, "big"), []
+    columns = [(column, len(column) // n_rows) for column in (values, margins, scores)]
     for row in range(n_rows):
-        cells = [column[row * width : (row + 1) * width] for column, width in zip(columns, widths, strict=True)]
-        entity, outcome = entities[row] if entities else b"", outcomes[row] if outcomes else -1
-        took = positions(defaulted.get(row, ()))
-        yield (first | row).to_bytes(16, "big"), time_ns, entity, *texts, *cells, outcome, took, *whole
+        id_, entity = (first | row).to_bytes(16, "big"), entities[row] if entities else b""
+        cells = [column[row * width : (row + 1) * width] for column, width in columns]
+        outcome, took = outcomes[row] if outcomes else -1, positions(defaulted.get(row, ()))
+        found.append((id_, time_ns, entity, caller, request_id, trace, *cells, outcome, took, lost, model_ns))
+    return found
 
 
 def _read(path: Path, offset: int, authors: dict[int, Author]) -> Piece:
-    piece, end = Piece(authors, offset), 0
-    for (kind, *parts), end in read_parts(read_raw(path, offset)):  # noqa: B007
+    piece, end, last = Piece(authors, offset), 0, b""
+    rows, by = piece.rows, piece.by
+    for parts, end in read_parts(read_raw(path, offset)):  # noqa: B007
+        kind = parts[0]
         if kind == DECISIONS:
-            index, base, n_rows, time_ns, *_ = parts
-            piece.times.add((base[:6], time_ns // 1_000_000))
-            piece.rows.extend(rows_of_parts(parts))
-            piece.by.extend([index] * n_rows)
+            base = parts[2]
+            if base[:_MINUTE_BYTES] != last:
+                last = base[:_MINUTE_BYTES]
+                piece.times.add((base[:6], parts[4] // 1_000_000))
+            rows += rows_of_parts(parts)
+            by += parts[1:2] * parts[3]
         elif kind == AUTHOR:
-            authors[parts[0]] = author_from(parts[1])
+            authors[parts[1]] = author_from(parts[2])
         elif kind == UNSENT:
-            piece.unsent.append(parts[1])
+            piece.unsent.append(parts[2])
         elif kind == MISSED:
-            piece.missed += parts[0]
+            piece.missed += parts[1]
     piece.end = offset + end
     return piece

@@ -1,43 +1,46 @@
-"""Reading the record wherever it is by now: in the database, or still in the spool."""
+"""Reading the record wherever it is by now: in the spool still, in the database, or in the archive already."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.ids import MAX_ROWS, ROW_BITS
+from scoreline.records.archive import Archive
 from scoreline.records.database import Database
+from scoreline.records.partitions import DAY_MS
 from scoreline.records.rows import Row, author_of, decisions_of, request_of
 from scoreline.records.spool import read_spool
-from scoreline.records.tables import AUTHORS, DECISIONS
+from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS
 
 PAGE_ROWS: Final = 5000
 _ROW: Final = [DECISIONS.c[name] for name in Row._fields]
+_SALT: Final = DECISIONS.c.keys().index("salt")
 _MS_BYTES: Final = 6
 Found = tuple[Row, Author]
 
 
-def read_record(folder: Path, database: Database) -> Iterator[Decisions]:
-    """Every decision that is in the database or the spool, once: first those in the database, in the order of ids.
+def read_record(folder: Path, database: Database, archive: Archive | None = None) -> Iterator[Decisions]:
+    """Every decision that is in the archive, the database or the spool, once and in this order.
 
     The spool is looked at first, so that what is shipped meanwhile is not missed; what is found in both counts once.
     """
     waiting = list(read_spool(folder))
     also = {decisions.base >> ROW_BITS for decisions in waiting}
-    yield from (decisions for decisions in read_decisions(database) if decisions.base >> ROW_BITS not in also)
+    yield from (kept for kept in read_decisions(database, archive) if kept.base >> ROW_BITS not in also)
     yield from waiting
 
 
-def read_decisions(database: Database) -> Iterator[Decisions]:
-    """Every decision in the database, by request; raises DatabaseDown or DatabaseRefused.
+def read_decisions(database: Database, archive: Archive | None = None) -> Iterator[Decisions]:
+    """Every decision in the archive and the database, by request; raises DatabaseDown, DatabaseRefused or OSError.
 
     They are in the order of ids, and within a millisecond as they were taken up. It is read a page at a time: nobody
     waits for the reader. Erased decisions are passed over.
     """
     request: list[Found] = []
-    for row, author in _in_order(_pages(database)):
+    for row, author in _in_order(_everything(database, archive)):
         if request and not _goes_on(request, row, author):
             yield request_of([row for row, _ in request], request[0][1])
             request = []
@@ -46,16 +49,38 @@ def read_decisions(database: Database) -> Iterator[Decisions]:
         yield request_of([row for row, _ in request], request[0][1])
 
 
-def find_decision(database: Database, id_: bytes) -> Decisions | None:
+def find_decision(database: Database, id_: bytes, archive: Archive | None = None) -> Decisions | None:
     """The decision with an id of 16 bytes; None where there is none, or it is erased. Raises as `read_decisions`."""
     wanted = select(*_ROW, AUTHORS.c.json).join_from(DECISIONS, AUTHORS, DECISIONS.c.author == AUTHORS.c.id)
     with database.reading() as connection:
         found = connection.execute(wanted.where(DECISIONS.c.id == id_, DECISIONS.c.salt.is_not(None))).one_or_none()
-    return decisions_of(_row(found[:-1]), author_of(found[-1])) if found else None
+        day = int.from_bytes(id_[:_MS_BYTES], "big") // DAY_MS
+        files = connection.scalars(select(ARCHIVES.c.name).where(ARCHIVES.c.day == day)).all() if archive else []
+    if found:
+        return decisions_of(_row(found[:-1]), author_of(found[-1]))
+    rows = (_archived(kept) for name in files if archive for kept in archive.read(name, id_))
+    return next((decisions_of(row, author) for row, author in rows if row is not None), None)
+
+
+def _everything(database: Database, archive: Archive | None) -> Iterator[Found]:
+    """Rows with their authors, in the order of their ids; what is on its way into a file is in that."""
+    leaving: set[bytes] = set()
+    if archive:
+        with database.reading() as connection:
+            files = connection.execute(select(ARCHIVES.c.name, ARCHIVES.c.done).order_by(ARCHIVES.c.day, ARCHIVES.c.id))
+            names = files.all()
+        for name, done in names:
+            for kept in archive.read(name):
+                row, author = _archived(kept)
+                if not done:
+                    leaving.add(kept[1][0])
+                if row is not None:
+                    yield row, author
+    yield from (found for found in _pages(database) if found[0].id not in leaving)
 
 
 def _pages(database: Database) -> Iterator[Found]:
-    """Rows in the order of their ids, with their authors."""
+    """Rows in the database, with their authors."""
     authors: dict[int, Author] = {}
     page, after = select(*_ROW, DECISIONS.c.author, DECISIONS.c.salt).order_by(DECISIONS.c.id).limit(PAGE_ROWS), None
     while True:
@@ -68,6 +93,13 @@ def _pages(database: Database) -> Iterator[Found]:
         if len(rows) < PAGE_ROWS:
             return
         after = rows[-1].id
+
+
+def _archived(kept: tuple[str, tuple[Any, ...]]) -> tuple[Row | None, Author]:
+    """The row of a file with its author; none where it is erased."""
+    json, cells = kept
+    erased = cells[_SALT] is None
+    return None if erased else _row(cells[: len(_ROW)]), author_of(json)
 
 
 def _row(found: Iterable[object]) -> Row:

@@ -77,9 +77,14 @@ def plain(text: str) -> str:
 
     It is done before the leaf is made, so that what is proven is what is kept.
     """
-    if text.isascii() and "\0" not in text:
+    if is_plain(text):
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def is_plain(text: str) -> bool:
+    """Whether `plain` leaves a text, seen at a glance; it may leave others too."""
+    return text.isascii() and "\0" not in text
 
 
 def positions(found: Sequence[int]) -> bytes:

@@ -23,7 +23,7 @@ from sqlalchemy import text
 from scoreline.core.decision import Author
 from scoreline.core.errors import DatabaseRefused
 from scoreline.records.database import POSTGRESQL, Database
-from scoreline.records.load import Values, author_ids, insert_decisions, mark_unsent
+from scoreline.records.load import Values, author_ids, drop_repeated, insert_decisions, mark_unsent
 from scoreline.records.merkle import Tree
 from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
@@ -33,12 +33,15 @@ from scoreline.records.segments import BEGIN, Segment, segments, size_of
 DAMAGED: Final = ".damaged"
 _score: Final = struct.Struct("<d").unpack_from
 _ADD: Final = text(
-    'INSERT INTO segments (writer, number, host, "offset", rows, missed, tree, shipped_ns) '
-    "VALUES (:writer, :number, :host, :offset, 0, 0, :tree, :now_ns) ON CONFLICT DO NOTHING"
+    'INSERT INTO segments (writer, number, host, "offset", rows, missed, repeated, tree, shipped_ns) '
+    "VALUES (:writer, :number, :host, :offset, 0, 0, 0, :tree, :now_ns) ON CONFLICT DO NOTHING"
 )
 _FIND: Final = text('SELECT id, "offset", rows, tree, final FROM segments WHERE writer = :writer AND number = :number')
 _MOVE: Final = text('UPDATE segments SET "offset" = :end, shipped_ns = :now_ns WHERE id = :id AND "offset" = :offset')
-_GROW: Final = text("UPDATE segments SET rows = :rows, tree = :tree, missed = missed + :missed WHERE id = :id")
+_GROW: Final = text(
+    "UPDATE segments SET rows = :rows, tree = :tree, missed = missed + :missed, repeated = repeated + :repeated "
+    "WHERE id = :id"
+)
 _END: Final = text('UPDATE segments SET final = true, root = :root WHERE id = :id AND "offset" = :offset AND NOT final')
 
 
@@ -119,7 +122,12 @@ class Shipper:
         ended = segment.is_final  # asked before it is read: of one that has ended, all is read
         piece = read_rows(segment.path, known.offset, known.authors)
         if piece.end > known.offset:
-            return self._insert(segment, known, piece)
+            try:
+                return self._insert(segment, known, piece)
+            except (
+                DatabaseRefused
+            ):  # an id again, of a copied segment or a message read twice: the first is the decision
+                return self._insert(segment, known, piece, once=True)
         return self._end(segment, known) if ended else 0
 
     def _find(self, segment: Segment) -> _Known:
@@ -132,8 +140,8 @@ class Shipper:
         self._known[segment.path.name] = known
         return known
 
-    def _insert(self, segment: Segment, known: _Known, piece: Piece) -> int:
-        """One piece in one transaction; nothing where another shipper was faster."""
+    def _insert(self, segment: Segment, known: _Known, piece: Piece, *, once: bool = False) -> int:
+        """One piece in one transaction, nothing where another was faster; `once`: without ids that are there."""
         self._make_days(piece)
         tree, salts = Tree(known.rows, known.tree), os.urandom(SALT_BYTES * len(piece.rows))
         with self._database.writing() as connection:
@@ -141,12 +149,19 @@ class Shipper:
             if connection.execute(_MOVE, moved).rowcount != 1:
                 del self._known[segment.path.name]
                 return 1
+            repeated = drop_repeated(connection, piece) if once else 0
             new = {author for author in piece.authors.values() if author_key(author) not in self._author_ids}
             ids = author_ids(connection, new)
             insert_decisions(connection, _values(piece, self._author_ids | ids, known, tree, salts))
             for base in piece.unsent:
                 connection.execute(mark_unsent(base))
-            grown = {"id": known.id, "rows": tree.size, "tree": tree.state, "missed": piece.missed}
+            grown = {
+                "id": known.id,
+                "rows": tree.size,
+                "tree": tree.state,
+                "missed": piece.missed,
+                "repeated": repeated,
+            }
             connection.execute(_GROW, grown)
         self._author_ids |= ids
         known.offset, known.rows, known.tree = piece.end, tree.size, tree.state
@@ -194,6 +209,6 @@ def _values(piece: Piece, ids: dict[bytes, int], known: _Known, tree: Tree, salt
         key, author = named[by]
         salt = salts[at : (at := at + SALT_BYTES)]
         leaves.append(leaf(salt, key, row))
-        entity = row[2] or None
-        yield (*row[:2], entity, *row[3:], author, _score(row[8])[0], known.id, place, salt)
+        told = row if row[2] else (*row[:2], None, *row[3:])
+        yield (*told, author, _score(row[8])[0], known.id, place, salt)
     tree.extend(leaves)

@@ -54,8 +54,8 @@ AUTHORS: Final = Table(
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("json", Text, nullable=False),
 )
-# `offset` is where shipping goes on, `tree` the Merkle tree so far, `missed` counts what was answered without a record;
-# `root` and `final` come when its writer has ended.
+# `offset` is where shipping goes on, `tree` the Merkle tree so far, `missed` counts what was answered without a record,
+# `repeated` what had been shipped under the same id before; `root` and `final` come when its writer has ended.
 SEGMENTS: Final = Table(
     "segments",
     METADATA,
@@ -66,6 +66,7 @@ SEGMENTS: Final = Table(
     Column("offset", BigInteger, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("missed", BigInteger, nullable=False),
+    Column("repeated", BigInteger, nullable=False),
     Column("tree", LargeBinary, nullable=False),
     Column("root", LargeBinary),
     Column("final", Boolean, nullable=False, server_default=false()),
@@ -123,5 +124,34 @@ OUTCOMES: Final = Table(
 )
 Index("outcomes_prediction", OUTCOMES.c.prediction)
 Index("outcomes_entity", OUTCOMES.c.entity)
+# What must not be removed: decisions of a model, about an entity, taken up from one time until another; NULL is any.
+HOLDS: Final = Table(
+    "holds",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("model", Text),
+    Column("entity", LargeBinary),
+    Column("from_ns", BigInteger),
+    Column("until_ns", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("released_by", Text),
+    Column("released_ns", BigInteger),
+)
+# Files of days that were moved out of the database, with decisions taken up from one time until another, both included;
+# until `done`, some of their rows may be in the database still.
+ARCHIVES: Final = Table(
+    "archives",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("day", Integer, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False, server_default=false()),
+    Column("at_ns", BigInteger, nullable=False),
+)
 # One row: the oldest schema a steward must know to use this database. Contracting steps raise it.
 COMPATIBLE: Final = Table("schema_compatible", METADATA, Column("since", Integer, nullable=False))

@@ -4,6 +4,7 @@ The bundle lies beside the model of that very version, so whoever uses the alias
 MLflow is loaded when it is first asked: it takes a second, and workers never ask.
 """
 
+import logging
 import os
 import re
 import warnings
@@ -20,6 +21,7 @@ TAG: Final = "scoreline.digest"
 FOLDER: Final = "scoreline"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
+_STATUS: Final = re.compile(r"(?:failed with error code|too many) (\d{3})\b")
 # MLflow's own defaults would wait for minutes before they say that a server is down.
 _PROMPT: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -124,6 +126,7 @@ class MlflowRegistry:
                 client = load("mlflow:MlflowClient")
             except ImportError as error:
                 raise NotFound(f"models:/ references need {error.name}: install scoreline[mlflow]") from None
+            logging.getLogger("urllib3").setLevel(logging.ERROR)  # it would warn of every try, we say it once
             self._known = client(tracking_uri=self._uri, registry_uri=self._uri)
         return self._known
 
@@ -138,4 +141,11 @@ def _answering(what: str) -> Iterator[None]:
     except Exception as error:  # MLflow lets those of its transports, stores and parsers through
         if getattr(error, "error_code", "") in _ABSENT:
             raise NotFound(f"{what}: the registry has no such version") from None
-        raise RegistryDown(f"the registry cannot be asked for {what} ({type(error).__name__})") from error
+        raise RegistryDown(f"the registry cannot be asked for {what} ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """The status that a server answered with, where it did: MLflow keeps it in its message only."""
+    status = _STATUS.search(str(error))
+    code = "" if status else getattr(error, "json", {}).get("error_code", "")
+    return f"HTTP {status[1]}" if status else " ".join(filter(None, (type(error).__name__, str(code))))

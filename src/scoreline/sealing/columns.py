@@ -103,6 +103,8 @@ def _column_by_column(step: Any, columns: Sequence[Column], survey: Survey | Non
             made: Sequence[Column] = _tables(step, columns, position, places[position])
         elif survey is not None:
             made = [_surveyed(step, position, column, survey)] * len(places[position])
+        elif _encodes_flag(step, position):
+            made = _flags(step, columns, position, places[position])
         else:
             made = [replace(column, steps=(*column.steps, *steps)) for steps in _arithmetic(step, position)]
         found |= dict(zip(places[position], made, strict=True))
@@ -132,6 +134,24 @@ def _tables(step: Any, columns: Sequence[Column], position: int, places: Sequenc
     return [Words(column.source, tuple(REFUSED if row is REFUSED else row[place] for row in rows)) for place in places]
 
 
+def _encodes_flag(step: Any, position: int) -> bool:
+    return type(step) in _ENCODERS and step.categories_[position].dtype == np.bool_
+
+
+def _flags(step: Any, columns: Sequence[Column], position: int, places: Sequence[int]) -> list[Number]:
+    """What an encoder of booleans makes of one: a mark of true, or of false; raises SealRefused for anything else."""
+    column = columns[position]
+    assert isinstance(column, Number)
+    known = step.categories_[position].tolist()
+    rows = _through(step, columns, position, known)
+    marks = [tuple(float(row[place]) for row in rows) for place in places]
+    if not set(marks) <= {(0.0, 1.0), (1.0, 0.0)}:
+        raise SealRefused(
+            f"the booleans in column {column.source} are not encoded as true and false; cast them to text"
+        )
+    return [replace(column, steps=(*column.steps, ("Equal", true))) for _, true in marks]
+
+
 def _alone(step: Any, columns: Sequence[Column], position: int, value: Any) -> Any:
     if value is REFUSED:
         return REFUSED
@@ -146,7 +166,7 @@ def _through(step: Any, columns: Sequence[Column], position: int, values: Sequen
     given = [
         column_of(values if at == position else [column.values[0]] * len(values), column.values)
         if isinstance(column, Words)
-        else np.zeros(len(values))
+        else np.array(values if at == position else [0.0] * len(values))
         for at, column in enumerate(columns)
     ]
     return dense(step.transform(frame_of(given, getattr(step, "feature_names_in_", None))))
@@ -157,7 +177,8 @@ def _surveyed(step: Any, position: int, column: Number, survey: Survey) -> Numbe
         survey.marks.setdefault(column.source, set()).add(None if step.missing_values is None else math.nan)
     if type(step) not in _ENCODERS or _ENCODED in column.steps:
         return column
-    survey.categories.setdefault(column.source, []).append(step.categories_[position])
+    if not _encodes_flag(step, position):
+        survey.categories.setdefault(column.source, []).append(step.categories_[position])
     return replace(column, steps=(_ENCODED,))
 
 

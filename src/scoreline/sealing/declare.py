@@ -17,7 +17,7 @@ def declare_schema(model: TrainedModel, reference: Reference, declared: Mapping[
 
     Raises SchemaError or SealRefused with what is missing.
     """
-    names = model.feature_names or _names_from_reference(model, reference)
+    names = [_as_trained(name, reference) for name in model.feature_names] or _names_from_reference(model, reference)
     unknown = sorted(set(declared) - set(names))
     if unknown:
         raise SchemaError(f"schema.toml declares {unknown[0]!r}, which is not a feature of the model")
@@ -41,6 +41,12 @@ def read_declared(path: Path) -> dict[str, dict[str, Any]]:
     if found or not isinstance(fields, dict) or not all(isinstance(settings, dict) for settings in fields.values()):
         raise SchemaError(f"{path.name} holds [fields.NAME] tables and nothing else")
     return dict(fields)
+
+
+def _as_trained(name: str, reference: Reference) -> str:
+    """A feature's name as the training rows had it: LightGBM keeps a name with `_` for every space."""
+    spaced = [column for column in reference.columns if column.replace(" ", "_") == name]
+    return name if name in reference.columns or len(spaced) != 1 else spaced[0]
 
 
 def _names_from_reference(model: TrainedModel, reference: Reference) -> Sequence[str]:

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 
 def frame_of(columns: Sequence[Any], names: Sequence[str] | None) -> Any:
@@ -13,6 +15,13 @@ def frame_of(columns: Sequence[Any], names: Sequence[str] | None) -> Any:
     if names is None:
         return found.to_numpy()
     return found.set_axis(list(names), axis=1)
+
+
+def typed(rows: pd.DataFrame, values: npt.NDArray[np.float64]) -> list[Any]:
+    """The columns of `values`, those that are numbers in `rows` in the type they have there."""
+    columns = [rows.iloc[:, at] for at in range(rows.shape[1])]
+    given = zip(columns, values.T, strict=True)
+    return [column.array if is_numeric_dtype(column.dtype) else plain for column, plain in given]
 
 
 def dense(found: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from scoreline.core.errors import NotFound, SealRefused
 from scoreline.core.link import Floats
-from scoreline.engines.lightgbm import is_whole_text
+from scoreline.engines.lightgbm_file import is_whole_text
 from scoreline.sealing.trained import Iterations, Split, TrainedModel
 
 OBJECTIVES: Final = {

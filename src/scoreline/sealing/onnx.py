@@ -5,7 +5,7 @@ Reference for what a runtime must do: https://onnx.ai/onnx/operators/.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,16 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from scoreline.core.errors import EngineFailed, NotFound, SealRefused
 from scoreline.core.link import Floats
 from scoreline.engines.onnx import OnnxEngine, OnnxRowsEngine, RawGraph
+from scoreline.engines.onnx_file import problems
 from scoreline.sealing.ensembles import input_splits
 from scoreline.sealing.graph import INPUT, OUTPUT
 from scoreline.sealing.trained import Iterations, Precision, TrainedModel
 
 MAX_BYTES: Final = 1 << 30
-_DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")
 _PREFIX: Final = "model/"
 _OPSET: Final = 13
 _IR_VERSION: Final = 8
 _FLOATS: Final[Mapping[int, Precision]] = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
-_RANDOM: Final = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 # Every other operator may add or approximate differently in a batch of another size: such graphs go row by row.
 _ROW_STABLE: Final = (
     "Abs", "Add", "ArgMax", "ArrayFeatureExtractor", "Cast", "Concat", "Div", "Flatten", "Gather", "Identity",
@@ -55,7 +54,7 @@ def read_onnx(model: object, _iterations: Iterations = "best") -> TrainedModel:
     value, or the probabilities of classes, of which a binary model's second is the score.
     """
     found, origin = _load(model)
-    for problem in _problems(found):
+    for problem in problems(found.SerializeToString()):
         raise SealRefused(f"the graph {problem}")
     face = _face(found)
     graph = onnx.ModelProto()
@@ -114,18 +113,6 @@ def _load(model: object) -> tuple[onnx.ModelProto, dict[str, Any]]:
     except Exception as error:  # the library raises many kinds, all of its own
         raise SealRefused(f"{path.name} is not a valid ONNX graph ({type(error).__name__})") from None
     return found, {"source": path.name, "source_sha256": hashlib.sha256(raw).hexdigest()}
-
-
-def _problems(model: onnx.ModelProto) -> Iterator[str]:
-    tensors = [*model.graph.initializer, *(a.t for node in model.graph.node for a in node.attribute if a.HasField("t"))]
-    if model.functions or any(node.domain not in _DOMAINS for node in model.graph.node):
-        yield "uses operators beyond ONNX's own; export it with those of ONNX and ONNX-ML only"
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in tensors):
-        yield "keeps data outside its file; save it as one file"
-    if any(attribute.HasField("g") or attribute.graphs for node in model.graph.node for attribute in node.attribute):
-        yield "holds graphs within (If, Loop, Scan), which may run without end; export it without"
-    if any(node.op_type in _RANDOM for node in model.graph.node):
-        yield "draws random numbers: a row would not have one score"
 
 
 def _face(model: onnx.ModelProto) -> _Face:
@@ -233,5 +220,8 @@ def _wrapped(model: onnx.ModelProto, face: _Face, picked: Sequence[int], columns
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     made = helper.make_model(whole, opset_imports=imports)
     made.ir_version = max(model.ir_version, _IR_VERSION)
-    onnx.checker.check_model(made)
+    try:
+        onnx.checker.check_model(made)
+    except Exception as error:  # the library raises many kinds, all of its own
+        raise SealRefused(f"the graph cannot stand between named fields and a score ({type(error).__name__})") from None
     return bytes(made.SerializeToString())

@@ -5,7 +5,7 @@ case no outcome may differ, and every engine must give the same bits alone and i
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from scoreline.core.ports import Engine
 from scoreline.sealing.trained import TrainedModel
 
 MAX_SCORE_ULP: Final = 4
+TOLERANCE: Final = 1e-6
 ROWS_ALONE: Final = 300
 _NO_OUTCOMES: Final = ThresholdPolicy()
 _HUGE: Final = 8e307
@@ -63,6 +64,27 @@ def check_parity(
     if model.tolerance and flipped:
         raise SealRefused(f"{flipped} of {len(rows)} parity rows have another outcome than by the trainer's own score")
     return Parity(len(rows), model.margins is not None, ulp, distance)
+
+
+def check_types(model: TrainedModel, values: Floats, table: Any, policy: ThresholdPolicy) -> None:
+    """Compares the trainer's scores of reference rows with those in the types of their `table`; raises SealRefused.
+
+    On float32 a pipeline may compute in float32, and score otherwise than on the same numbers in float64.
+    """
+    if model.as_given is None or table is None:
+        return
+    rows = table.to_pandas()
+    plain, typed = model.scores(values), model.as_given(values, rows)
+    other = (_distances(plain, typed) > TOLERANCE).any(axis=1)
+    if policy.outcomes:
+        other |= np.asarray(policy.codes(plain)) != np.asarray(policy.codes(typed))
+    if other.any():
+        kinds, n_rows = ", ".join(sorted({str(kind) for kind in rows.dtypes})), int(other.sum())
+        raise SealRefused(
+            f"the pipeline computes in the types of the reference ({kinds}): {n_rows} of {len(rows)} rows "
+            "have another score than in float64, in which requests are scored; fit it on float64, and give those "
+            "rows as the reference"
+        )
 
 
 def ulp_distance(ours: Floats, theirs: Floats) -> npt.NDArray[np.int64]:

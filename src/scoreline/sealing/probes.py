@@ -1,12 +1,14 @@
 """Rows that try a model where engines differ: at and beside thresholds, missing, denormal, extreme, each category."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
+from itertools import compress
 from typing import Final
 
 import numpy as np
 
 from scoreline.core.link import Floats
-from scoreline.core.schema import Schema
+from scoreline.core.schema import Field, Schema
 from scoreline.sealing.trained import Precision, Split
 
 MAX_SPLITS: Final = 20_000
@@ -24,6 +26,7 @@ def probe_rows(
 ) -> Floats:
     """Float64 rows (n, n_fields), each a reference row with one or more fields replaced; drawn with a fixed seed.
 
+    No field is replaced by a value beyond its declared range.
     Fields in `never_missing` stay as they are in the reference where they would be missing.
     """
     rng = np.random.default_rng(seed)
@@ -38,10 +41,11 @@ def probe_rows(
             positions.append(position)
             values.append(float(value))
     for position, field in enumerate(schema.fields):
-        odd = range(len(field.categories)) if field.type == "category" else (*_DENORMAL, *field.bounds)
-        for value in (np.nan, *odd):
+        for value in (np.nan, *_odd(field)):
             positions.append(position)
             values.append(float(value))
+    within = [_may_be_sent(schema.fields[position], value) for position, value in zip(positions, values, strict=True)]
+    positions, values = list(compress(positions, within)), list(compress(values, within))
     single = reference[rng.integers(0, len(reference), len(values))]
     single[np.arange(len(values)), positions] = values
     sparse = reference[rng.integers(0, len(reference), 500)]
@@ -51,6 +55,18 @@ def probe_rows(
     kept = sorted(never_missing)
     found[:, kept] = np.where(np.isnan(found[:, kept]), reference[0, kept], found[:, kept])
     return found
+
+
+def _odd(field: Field) -> Sequence[float]:
+    if field.type == "category":
+        return range(len(field.categories))
+    return (0.0, 1.0) if field.type == "boolean" else (*_DENORMAL, *field.bounds)
+
+
+def _may_be_sent(field: Field, value: float) -> bool:
+    """Whether a value lies within its field's range, or is missing: the door lets no other pass."""
+    low, high = field.bounds
+    return math.isnan(value) or (value in (0.0, 1.0) if field.type == "boolean" else low <= value <= high)
 
 
 def _steepest(schema: Schema, slopes: Sequence[Sequence[float]]) -> Iterator[Floats]:

@@ -27,9 +27,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Reference rows in columns, and where they came from."""
+    """Reference rows in columns and as the table they were read from, which keeps their types; and where from."""
 
     columns: dict[str, Column]
+    table: pa.Table
     n_rows: int
     lineage: dict[str, Any]
 
@@ -43,7 +44,7 @@ def read_reference(source: object) -> Reference:
     if len(set(names)) != len(names):
         raise SealRefused("two columns of the reference have the same name")
     columns = {name: _column(table.column(name)) for name in names}
-    return Reference(columns, table.num_rows, {**lineage, "rows": table.num_rows})
+    return Reference(columns, table, table.num_rows, {**lineage, "rows": table.num_rows})
 
 
 def _table(source: object) -> tuple[pa.Table, dict[str, Any]]:

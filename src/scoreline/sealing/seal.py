@@ -3,7 +3,8 @@
 Delivery order:
   1. the model is read by its own library, and its schema settled;
   2. the reference rows pass that schema;
-  3. engines are built from the very bytes that will be sealed, and must equal the trainer's library bit for bit;
+  3. engines are built from the very bytes that will be sealed, and must equal the trainer's library bit for bit, and on
+     the reference rows in their own types too;
   4. profile, golden rows and costs are measured with those engines;
   5. everything is written to a folder beside the target, signed, read back with the public key, and renamed into place.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 import scoreline
 from scoreline.core.batch import NO_DEFAULTS, Batch, Context
@@ -35,7 +37,7 @@ from scoreline.core.scorer import Scorer
 from scoreline.engines.load import build_engines, load_engine
 from scoreline.engines.twin import TwinEngine
 from scoreline.sealing.declare import declare_schema, read_declared
-from scoreline.sealing.parity import Parity, check_parity
+from scoreline.sealing.parity import Parity, check_parity, check_types
 from scoreline.sealing.probes import probe_rows
 from scoreline.sealing.profile import make_profile
 from scoreline.sealing.read import read_model
@@ -122,6 +124,7 @@ def seal(
     built = build_engines(draft, _model_files(trained))
     engines = [engine for engine, _ in built]
     rows_to_prove = np.concatenate([values, _probe_rows(settled, values, trained)])
+    check_types(trained, values, _as_given(settled, rows), draft.policy)
     parity = check_parity(trained, engines, rows_to_prove, draft.policy)
     engine = engines[0] if len(engines) == 1 else TwinEngine(built)
     manifest, files = _finish(draft, trained, rows, values, engine)
@@ -142,7 +145,7 @@ def _version_of(target: Path, name: str) -> str:
 
 def _engine_specs(trained: TrainedModel) -> tuple[EngineSpec, ...]:
     prepare = PREPARE if trained.prepare else ""
-    bulk = EngineSpec(trained.kind, trained.file, prepare=prepare)
+    bulk = EngineSpec(trained.kind, trained.file, prepare=prepare, sources=trained.sources)
     return (EngineSpec("onnx", "model.onnx", TWIN_MAX_ROWS, prepare), bulk) if trained.twin else (bulk,)
 
 
@@ -167,8 +170,7 @@ def _policy(trained: TrainedModel, thresholds: Mapping[str, float], otherwise: s
 
 def _reference_values(schema: Schema, reference: Reference) -> Floats:
     """The reference rows as the model sees them, at most 100,000 of them, drawn evenly; raises SealRefused."""
-    step = -(-reference.n_rows // MAX_REFERENCE_ROWS)
-    picked = range(0, reference.n_rows, step)
+    picked = _picked(reference)
     # What a store will provide is read from the reference like the rest: the profile shows how it lies there.
     schema = Schema(tuple(replace(field, source="request") for field in schema.fields))
     columns = {name: reference.columns[name].values for name in schema.names if name in reference.columns}
@@ -181,6 +183,17 @@ def _reference_values(schema: Schema, reference: Reference) -> Floats:
             f"{len({problem.row for problem in refused.problems})} or more reference rows break the schema: "
             f"row {picked[first.row]}, field {first.field!r}: {first.problem}"
         ) from None
+
+
+def _picked(reference: Reference) -> range:
+    return range(0, reference.n_rows, -(-reference.n_rows // MAX_REFERENCE_ROWS))
+
+
+def _as_given(schema: Schema, reference: Reference) -> pa.Table | None:
+    """The same rows and fields in the reference's own types; None where it does not have all fields."""
+    if not set(schema.names) <= set(reference.table.column_names):
+        return None
+    return reference.table.select(schema.names).take(list(_picked(reference)))
 
 
 def _finish(

@@ -23,13 +23,13 @@ from scoreline.core.schema import Unseen
 from scoreline.engines.prepared import PIECE
 from scoreline.sealing.columns import Column, Number, Survey, Words, transformed
 from scoreline.sealing.estimators import ending
-from scoreline.sealing.frames import column_of, dense, frame_of
+from scoreline.sealing.frames import column_of, dense, frame_of, typed
 from scoreline.sealing.graph import Graph
+from scoreline.sealing.parity import TOLERANCE
 from scoreline.sealing.prepare import matrix, zeros_as_missing
 from scoreline.sealing.read import library_of, read_model
 from scoreline.sealing.trained import Iterations, Split, TrainedModel
 
-TOLERANCE: Final = 1e-6
 _BEYOND: Final = (
     "the pipeline itself refuses some parity rows, at the ends of the fields' ranges: declare a range in schema.toml "
     "for every field whose size has no limit yet"
@@ -59,27 +59,32 @@ class _Trainer:
     used: Sequence[int]
     words: dict[int, list[Any]]
 
-    def frame(self, values: Floats) -> Any:
-        """Rows of the schema (categories as codes, missing as NaN) as the pipeline takes them."""
+    def frame(self, values: Floats, rows: Any = None) -> Any:
+        """Rows of the schema (categories as codes, missing as NaN) as the pipeline takes them.
+
+        With `rows`, the frame they were read from, numbers are in the types they have there, else in float64.
+        """
         fields = dict(zip(self.used, values.T, strict=True))
-        columns = []
+        numbers = fields if rows is None else dict(zip(self.used, typed(rows, values), strict=True))
+        columns, zeros = [], np.zeros(len(values))
         for column in range(self.n_columns):
-            given, words = fields.get(column, np.zeros(len(values))), self.words.get(column)
-            if words is not None:
+            given, words = fields.get(column, zeros), self.words.get(column)
+            if words is None:
+                columns.append(numbers.get(column, zeros))
+            else:
                 codes = np.where(np.isnan(given), len(words) - 1, given).astype(np.int64)
-                given = column_of(np.array(words, dtype=object)[codes], words)
-            columns.append(given)
+                columns.append(column_of(np.array(words, dtype=object)[codes], words))
         return frame_of(columns, self.names)
 
-    def prepared(self, values: Floats) -> Any:
+    def prepared(self, values: Floats, rows: Any = None) -> Any:
         """What the estimator at the end is given."""
-        found = self.frame(values)
+        found = self.frame(values, rows)
         for step in self.before:
             found = found if step in (None, "passthrough") else step.transform(found)
         return found
 
-    def scores(self, values: Floats) -> Floats:
-        return self.scores_of(self.frame(values))
+    def scores(self, values: Floats, rows: Any = None) -> Floats:
+        return self.scores_of(self.frame(values, rows))
 
     def scores_of(self, rows: Any) -> Floats:
         try:
@@ -231,8 +236,10 @@ def _boosted(trainer: _Trainer, last: Any, columns: Sequence[Column], iterations
     return replace(
         inner,
         prepare=graph.finish(values, len(columns)),
+        sources=tuple(column.source for column in columns),
         margins=_behind(given, inner.margins) if inner.margins else None,
         scores=trainer.scores if iterations == "best" else _behind(given, inner.scores),
+        as_given=trainer.scores if iterations == "best" else lambda values, rows: inner.scores(given(values, rows)),
     )
 
 
@@ -247,8 +254,8 @@ def _behind(given: Callable[[Floats], Floats], predict: Callable[[Floats], Float
     return behind
 
 
-def _given(trainer: _Trainer, holes: bool, values: Floats) -> Floats:
-    found = np.array(dense(trainer.prepared(values)), dtype=np.float64)
+def _given(trainer: _Trainer, holes: bool, values: Floats, rows: Any = None) -> Floats:
+    found = np.array(dense(trainer.prepared(values, rows)), dtype=np.float64)
     if holes:
         found[found == 0.0] = np.nan
     return found
@@ -278,6 +285,7 @@ def _in_one_graph(trainer: _Trainer, last: Any, columns: Sequence[Column], _iter
         slopes=[],
         margins=None,
         scores=trainer.scores,
+        as_given=trainer.scores,
         precision="float64",
         tolerance=TOLERANCE,
         lineage={"library": f"scikit-learn {sklearn.__version__}", "objective": end.link},

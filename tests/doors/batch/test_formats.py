@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
 from scoreline.core.errors import RowsRefused
+from scoreline.core.scorer import Scorer
+from scoreline.doors.batch import run_batch
 
 FORMATS = ["parquet", "csv", "jsonl"]
 ROWS = 300
@@ -305,3 +308,32 @@ def test_decimals_are_numbers(model: Any, files: Any, tmp_path: Path) -> None:
     found = model.run(files.write(as_decimals, tmp_path / "decimals.parquet"), tmp_path / "found.parquet")
     assert found.scored == ROWS
     assert files.read(found.outputs) == files.read(wanted.outputs)
+
+
+@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("limit", (500, -1), ids=("some rows", "every row"))
+def test_rows_the_model_has_no_score_for_are_rejected(
+    model: Any, files: Any, tmp_path: Path, source: str, limit: int
+) -> None:
+    """As a sealed graph may have none; the others keep their bits."""
+
+    class HalfBlind:
+        name = "half blind 1.0"
+
+        def predict(self, values: Any) -> Any:
+            return np.where(values[:, :1] > limit, np.nan, values[:, :1] / 1000)
+
+    score = Scorer(model.manifest, HalfBlind())
+    table = with_bad_rows(files.good_rows(ROWS))
+    path = files.write(table, tmp_path / f"in.{source}")
+    report = run_batch(score, model.manifest, path, tmp_path / "out.jsonl", rows_per_chunk=64)
+    bad = {3, 100, 299}
+    blind = {row for row, amount in enumerate(table["amount"].to_pylist()) if row not in bad and amount > limit}
+    found = {(line["row"], line["problems"][0]["problem"]) for line in rejects(report.rejects)}
+    assert {row for row, _ in found} == bad | blind
+    assert {row for row, problem in found if problem == "the model has no score for this row"} == blind
+    scored = {row["row"]: (row["id"], row["score"]) for row in files.read(tmp_path / "out.jsonl")}
+    ids, amounts = table["id"].to_pylist(), table["amount"].to_pylist()
+    assert scored == {
+        row: (ids[row], float(1.0 / (1.0 + np.exp(-amounts[row] / 1000)))) for row in set(range(ROWS)) - bad - blind
+    }

@@ -118,6 +118,35 @@ def test_tritonclient_is_told_every_problem(client: triton.InferenceServerClient
         client.infer("nobody", inputs(ROWS, binary=True))
 
 
+def test_tritonclient_is_told_what_is_not_there(client: triton.InferenceServerClient) -> None:
+    with pytest.raises(triton.InferenceServerException, match="no such model is served here"):
+        client.get_model_metadata("nobody")
+    with pytest.raises(triton.InferenceServerException, match="this version of the model is not served here"):
+        client.get_model_metadata("fraud", "9")
+    with pytest.raises(triton.InferenceServerException, match="There is no such route"):
+        client.get_model_config("fraud")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *(
+            ("GET", path, 404)
+            for path in ("/v1/nothing", "/v1/models/nobody", "/v2/nothing", "/v2/models/nobody/ready")
+        ),
+        *(("GET", path, 404) for path in ("/v1", "/v2/models/fraud/versions/9", "/v2/models/fraud/versions/9/ready")),
+        ("GET", "/v2/models/fraud/infer", 405),
+        *(("POST", path, 405) for path in ("/v1/models", "/v2", "/v2/health/ready")),
+    ],
+)
+def test_every_refusal_of_a_protocol_is_in_its_words(service: Service, method: str, path: str, status: int) -> None:
+    answer = httpx.request(method, service.url + path)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+    assert set(answer.json()) == {"error"}
+    assert isinstance(answer.json()["error"], str)
+    assert answer.headers["x-request-id"]
+
+
 def test_fields_without_an_input_take_their_default_and_are_named(client: triton.InferenceServerClient) -> None:
     result = client.infer("fraud", inputs(ROWS, binary=True)[:1])
     assert result.get_response()["parameters"] == {"defaulted": "age_days,country,repeat,distance"}
@@ -202,6 +231,19 @@ def test_sagemaker_starts_it_without_a_reference(sealed: SealedModel, tmp_path: 
         answer = httpx.post(f"{service.url}/invocations", content=lines, headers={"content-type": "text/csv"})
         assert answer.json()["predictions"] == sealed.decide(ROWS[0], ROWS[2]).scores[:, 0].tolist()
         assert service.stop() == 0
+
+
+def test_a_file_of_settings_goes_before_what_sagemaker_expects(sealed: SealedModel, tmp_path: Path) -> None:
+    shutil.copytree(sealed.folder, tmp_path / "model" / "fraud")
+    (tmp_path / "scoreline.toml").write_text(
+        f'[server]\nhost = "127.0.0.1"\ncsv_header = true\n[registry]\nsagemaker_folder = "{tmp_path / "model"}"\n'
+    )
+    with serving(sealed, folder=tmp_path, refs=None) as service:
+        assert "http://127.0.0.1:" in service.said
+        answer = httpx.post(
+            f"{service.url}/invocations", content="amount\n5000\n", headers={"content-type": "text/csv"}
+        )
+        assert answer.status_code == 200
 
 
 def test_without_a_reference_and_without_sagemakers_folder_it_says_what_to_give(tmp_path: Path) -> None:

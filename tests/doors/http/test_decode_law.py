@@ -14,6 +14,7 @@ from scoreline.core.rows import read_rows
 from scoreline.core.schema import EXACT_INTEGER_MAX, Field, Schema
 from scoreline.core.strictjson import strict_json
 from scoreline.doors.http.decode import RowReader
+from scoreline.doors.http.instances import check_values
 
 CONTEXT = Context(1)
 MAX_ROWS = 50
@@ -43,6 +44,7 @@ def bodies(draw: st.DrawFn) -> tuple[Schema, bytes]:
 
 def reference(schema: Schema, body: bytes) -> Batch:
     """What the core's own reader gives, with the door's limits."""
+    check_values(body, schema, MAX_ROWS)
     try:
         found = strict_json(body, finite=False)
     except ValueError:

@@ -1,17 +1,22 @@
 """What a caller of the prediction routes sees: answers, refusals and headers."""
 
+import gzip
 import json
 import re
 from typing import Any
 from uuid import UUID
 
 import httpx
+import numpy as np
 import pytest
 from inprocess import Kept, ask, open_door
 
 from scoreline.access.keyring import Keyring, hash_key
+from scoreline.core.scorer import Scorer
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.pages import make_pages
+from scoreline.doors.http.served import serve_model
+from scoreline.records.spool import recorded
 from service import CHURN_ROW, FRAUD_ROW, SealedModel
 
 JSON = {"content_type": "application/json"}
@@ -140,6 +145,18 @@ def test_other_types_are_refused(sealed: SealedModel, kind: str) -> None:
     assert_problem(predict(open_door(sealed), FRAUD_ROW, content_type=kind), 415, "wrong-type")
 
 
+@pytest.mark.parametrize("path", ("/predict", "/invocations", "/v1/models/fraud:predict", "/v2/models/fraud/infer"))
+@pytest.mark.parametrize("encoding", ("gzip", "deflate, gzip", "BR"))
+def test_an_encoded_body_is_refused_with_what_to_do(sealed: SealedModel, path: str, encoding: str) -> None:
+    answer = predict(open_door(sealed), gzip.compress(b"{}"), path, content_encoding=encoding)
+    assert answer.status_code == 415
+    assert "without Content-Encoding" in answer.text
+
+
+def test_a_body_that_says_it_is_not_encoded_is_scored(sealed: SealedModel) -> None:
+    assert predict(open_door(sealed), FRAUD_ROW, content_encoding="Identity").status_code == 200
+
+
 def test_an_unknown_model_and_route_are_not_found(sealed: SealedModel) -> None:
     door = open_door(sealed)
     assert "GET /models" in assert_problem(predict(door, FRAUD_ROW, "/models/none/predict"), 404, "not-found")["detail"]
@@ -175,6 +192,27 @@ def test_a_decision_that_cannot_be_recorded_is_not_answered(sealed: SealedModel)
     assert "fraud_probability" not in response.text
     sink.full = False
     assert predict(door, FRAUD_ROW).status_code == 200
+
+
+class HalfBlind:
+    """An engine without a finite margin for amounts above 1,000, as a sealed graph may be."""
+
+    name = "half blind 1.0"
+
+    def predict(self, values: Any) -> Any:
+        return np.where(values[:, :1] > 1000, np.nan, 0.0)
+
+
+@pytest.mark.parametrize("path", ("/predict", "/v2/models/fraud/infer"))
+def test_a_row_the_model_has_no_score_for_is_refused_and_nothing_recorded(sealed: SealedModel, path: str) -> None:
+    kept, door = Kept(), Door(10_000)
+    score = recorded(Scorer(sealed.bundle.manifest, HalfBlind()), kept)
+    door.open({"fraud": serve_model(sealed.bundle.manifest, score, 50)}, "fraud", Keyring())
+    tensors = {"inputs": [{"name": "amount", "shape": [2], "datatype": "FP64", "data": [1, 5000]}]}
+    answer = predict(door, tensors if "v2" in path else [{"amount": 1}, {"amount": 5000}], path)
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"row": 1, "field": "", "problem": "the model has no score for this row"}]
+    assert kept.decisions == []
 
 
 def test_an_engine_that_fails_says_nothing_of_its_inside(sealed: SealedModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +278,18 @@ def test_a_draining_door_answers_and_closes_the_connection(sealed: SealedModel) 
     for body, status in ((FRAUD_ROW, 200), ({}, 422)):
         response = predict(door, body)
         assert (response.status_code, response.headers["connection"]) == (status, "close")
+
+
+@pytest.mark.parametrize(
+    "path", ("/v1/models/fraud", "/v2/models/fraud/ready", "/v2/models/fraud/versions/1/ready", "/v2/health/ready")
+)
+def test_what_a_balancer_asks_says_by_its_status_whether_a_model_answers(sealed: SealedModel, path: str) -> None:
+    door = open_door(sealed)
+    assert ask(make_pages(door), "GET", path).status_code == 200
+    door.draining = True
+    answer = ask(make_pages(door), "GET", path)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/json")
+    assert answer.json() in ({"name": "fraud", "ready": False}, {"error": "this process is starting or draining"})
 
 
 def test_models_and_their_schemas_are_shown(sealed: SealedModel, churn: SealedModel) -> None:

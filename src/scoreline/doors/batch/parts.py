@@ -12,14 +12,15 @@ from typing import Final
 import pyarrow as pa
 
 from scoreline.core.batch import Batch, Context
-from scoreline.core.errors import BatchRefused, Problem
+from scoreline.core.decision import Decisions
+from scoreline.core.errors import BatchRefused, Problem, RowsRefused
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
 from scoreline.doors.batch.answers import answer_batch, answer_schema
 from scoreline.doors.batch.inputs import InputFile
 from scoreline.doors.batch.partial import Part, commit, finished_parts, part_path
 from scoreline.doors.batch.report import Meter
-from scoreline.doors.batch.sources import Chunk, Source
+from scoreline.doors.batch.sources import Chunk, Judged, Source
 
 CALLER: Final = "batch"
 
@@ -59,9 +60,10 @@ def _score_part(job: Job, number: int, file: InputFile, schema: pa.Schema, first
         rejects.open("wb") as refused,
     ):
         for chunk in chunks:
-            if len(chunk.rows.positions):
-                writer.write_batch(_answer(job, schema, chunk))
-            refused.writelines(reject_lines(file.name, chunk.rows.problems))
+            rows, decisions = _decide(job, chunk.rows)
+            if decisions is not None:
+                writer.write_batch(answer_batch(schema, rows, decisions))
+            refused.writelines(reject_lines(file.name, rows.problems))
             last = chunk.last
             job.meter.reached(last, chunk.bytes_read)
             if last - first >= job.rows_per_part:
@@ -74,16 +76,22 @@ def _score_part(job: Job, number: int, file: InputFile, schema: pa.Schema, first
     return part
 
 
-def _answer(job: Job, schema: pa.Schema, chunk: Chunk) -> pa.RecordBatch:
+def _decide(job: Job, rows: Judged) -> tuple[Judged, Decisions | None]:
+    """The rows with a score and their decisions, if there are any; rows the model has no score for are rejected."""
+    if not len(rows.positions):
+        return rows, None
     context = Context(time.time_ns(), caller=CALLER)
-    decisions = job.score(Batch(chunk.rows.values, context, chunk.rows.defaulted))
+    try:
+        decisions = job.score(Batch(rows.values, context, rows.defaulted))
+    except RowsRefused as refused:
+        return _decide(job, rows.without(refused.problems))
     if decisions.author.digest != job.manifest.digest:
         raise BatchRefused("another version of the model answered; a job is scored by one bundle: give its REF")
-    return answer_batch(schema, chunk.rows, decisions)
+    return rows, decisions
 
 
 def reject_lines(name: str, problems: Sequence[Problem]) -> Iterator[bytes]:
-    """The lines of the rejects file, one per row that broke the schema, in row order."""
+    """The lines of the rejects file, one per row that cannot be scored, in row order."""
     place = attrgetter("row")
     for row, wrong in groupby(sorted(problems, key=place), key=place):
         reasons = [{"field": problem.field, "problem": problem.problem} for problem in wrong]

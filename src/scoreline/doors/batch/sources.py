@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows of an input file that passed the schema, and the problems of those that did not.
+    """Rows of an input file that can be scored, as far as is known, and the problems of those that cannot.
 
     `positions` int64 (n,) in the file, `values` float64 (n, n_fields), `defaulted` and the `kept` columns hold exactly
     the rows that passed; the `row` of a problem is its position in the file.
@@ -48,6 +48,19 @@ class Judged:
     defaulted: Defaulted
     kept: Sequence[pa.Array]
     problems: Sequence[Problem]
+
+    def without(self, problems: Sequence[Problem]) -> "Judged":
+        """The rows but those with these problems, whose `row` is their place here."""
+        stays = np.ones(len(self.positions), dtype=bool)
+        stays[[problem.row for problem in problems]] = False
+        places = enumerate(np.flatnonzero(stays).tolist())
+        return Judged(
+            self.positions[stays],
+            self.values[stays],
+            {new: self.defaulted[old] for new, old in places if old in self.defaulted},
+            [column.filter(pa.array(stays)) for column in self.kept],
+            [*self.problems, *(replace(problem, row=int(self.positions[problem.row])) for problem in problems)],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from functools import partial
 
 from scoreline.access.keyring import Keyring, check_host, offered_key
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import NotFound, ScorelineError
+from scoreline.core.errors import NotFound, ScorelineError, WrongType
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.served import Served
@@ -71,6 +71,8 @@ class Door:
         check_host(self.keyring, headers)
         caller = self.keyring.admit("predict", offered_key(headers))
         endpoint.dialect.check_type(headers)
+        if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
+            raise WrongType("send the body as it is, without Content-Encoding")
         return caller
 
     def predict(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:

@@ -22,6 +22,7 @@ from scoreline.core.link import Floats
 from scoreline.core.rows import read_rows
 from scoreline.core.schema import Field, Schema
 from scoreline.core.strictjson import Body, strict_json
+from scoreline.doors.http.instances import check_values
 
 _astuple: Final = msgspec.structs.astuple
 _UNSET: Final = msgspec.UNSET
@@ -118,6 +119,7 @@ class RowReader:
         return values, tuple(defaulted)
 
     def _read_strictly(self, body: Body, context: Context) -> tuple[Batch, bool]:
+        check_values(body, self._schema, self._max_rows)
         try:
             found = strict_json(body, finite=False)
         except ValueError as error:

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from scoreline.core.batch import Batch, Context
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import RowsRefused, ScorelineError, WrongType
+from scoreline.core.errors import Problem, RowsRefused, ScorelineError, WrongType
 from scoreline.core.strictjson import Body
 from scoreline.web.asgi import Answer, Headers
 from scoreline.web.problems import described
@@ -64,9 +64,13 @@ def plain_refusal(error: ScorelineError, word: str, code: Callable[[int], str] |
     status, headers, _, detail = described(error)
     body: dict[str, Any] = {word: detail} | ({"error_code": code(status)} if code else {})
     if isinstance(error, RowsRefused):
-        told = [f"row {found.row}, field {found.field!r}: {found.problem}" for found in error.problems[:_TOLD]]
+        told = [f"{_place(found)}: {found.problem}" for found in error.problems[:_TOLD]]
         more = "" if len(error.problems) <= _TOLD else f"; and {len(error.problems) - _TOLD} more, see errors"
         body[word] = "; ".join(told) + more
         body["errors"] = error.to_json()
     raw = json.dumps(body).encode()
     return status, [(b"content-type", JSON), (b"content-length", b"%d" % len(raw)), *headers], raw
+
+
+def _place(found: Problem) -> str:
+    return f"row {found.row}, field {found.field!r}" if found.field else f"row {found.row}"

@@ -14,11 +14,13 @@ from scoreline.core.rows import read_rows
 from scoreline.core.schema import Schema
 from scoreline.core.strictjson import Body, strict_json
 
+_UNKNOWN: Final = 100  # so many columns more than the model has fields are still named one by one
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def read_object(body: Body, *, nan_is_null: bool = False) -> dict[str, Any]:
-    """The JSON object of a body; raises Malformed."""
+def read_object(body: Body, schema: Schema, max_rows: int, *, nan_is_null: bool = False) -> dict[str, Any]:
+    """The JSON object of a body; raises Malformed or TooLarge."""
+    check_values(body, schema, max_rows)
     try:
         found = strict_json(body, finite=False, nan_is_null=nan_is_null)
     except ValueError as error:
@@ -40,9 +42,12 @@ def read_instances(schema: Schema, rows: object, max_rows: int, context: Context
 
 def read_split(schema: Schema, names: Sequence[str], rows: object, max_rows: int, context: Context) -> Batch:
     """A batch of rows that are lists, in the order of `names`; raises as `read_instances`."""
-    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(names) for row in rows):
-        raise Malformed(f"every row is an array of {len(names)} values, one per column")
+    if not isinstance(rows, list):
+        raise Malformed("rows are an array")
+    check_columns(len(names), schema)
     check_rows(len(rows), max_rows)
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        raise Malformed(f"every row is an array of {len(names)} values, one per column")
     return read_table(schema, dict(zip(names, zip(*rows, strict=True), strict=True)), len(rows), context)
 
 
@@ -56,6 +61,23 @@ def check_rows(n_rows: int, max_rows: int) -> None:
         raise Malformed("there are no rows; send at least one")
     if n_rows > max_rows:
         raise TooLarge(f"one request has at most {max_rows} rows; send several, or use `scoreline batch`")
+
+
+def check_values(body: Body, schema: Schema, max_rows: int) -> None:
+    """Raises TooLarge for JSON of more values than rows could have: reading millions of them would take seconds."""
+    most = max_rows * max_columns(schema)
+    if len(body) > most and sum(body.count(sign) for sign in b",[{") > most:
+        raise TooLarge(f"one request has at most {max_rows} rows; send several, or use `scoreline batch`")
+
+
+def max_columns(schema: Schema) -> int:
+    """How many columns are looked at: more are no mistake in a name."""
+    return len(schema.fields) + _UNKNOWN
+
+
+def check_columns(n_columns: int, schema: Schema) -> None:
+    if n_columns > max_columns(schema):
+        raise Malformed("there are far more columns than the model has fields")
 
 
 def predictions(decisions: Decisions) -> bytes:

@@ -23,7 +23,7 @@ class KServeDialect:
         check_json_type(headers)
 
     def read(self, _: Mapping[bytes, bytes], body: Body, context: Context) -> tuple[Batch, None]:
-        found = read_object(body)
+        found = read_object(body, self._schema, self._max_rows)
         only_keys(found, "instances", "parameters")
         if found.get("parameters"):
             raise Malformed("this model takes no parameters")

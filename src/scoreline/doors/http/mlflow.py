@@ -6,17 +6,19 @@ Reference: mlflow.pyfunc.scoring_server. Its own client writes a missing number 
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from scoreline.core.batch import Batch, Context
 from scoreline.core.columns import read_table
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import Malformed, ScorelineError, WrongType
+from scoreline.core.errors import MAX_PROBLEMS, Malformed, Problem, RowsRefused, ScorelineError, WrongType
 from scoreline.core.schema import Schema
 from scoreline.core.strictjson import Body
 from scoreline.core.texts import text_value
 from scoreline.doors.http.dialect import JSON, check_json_type, mime_type, plain_refusal
 from scoreline.doors.http.instances import (
+    check_columns,
     check_rows,
     only_keys,
     predictions,
@@ -29,7 +31,6 @@ from scoreline.web.asgi import Answer, Headers
 
 CSV: Final = b"text/csv"
 _FORMATS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_UNEVEN: Final = "inputs is an object of arrays of one length"
 _CODES: Final = {404: "RESOURCE_DOES_NOT_EXIST", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}
 
 
@@ -60,7 +61,7 @@ class MlflowDialect:
         return plain_refusal(error, "message", _code)
 
     def _read_json(self, body: Body, context: Context) -> Batch:
-        found = read_object(body, nan_is_null=True)
+        found = read_object(body, self._schema, self._max_rows, nan_is_null=True)
         only_keys(found, *_FORMATS, "params")
         given = [name for name in _FORMATS if name in found]
         if len(given) != 1:
@@ -84,32 +85,49 @@ class MlflowDialect:
         return read_split(self._schema, names, found.get("data"), self._max_rows, context)
 
     def _read_columns(self, found: dict[str, Any], context: Context) -> Batch:
-        columns = {name: _flat(values) for name, values in found.items()}
-        lengths = {len(values) for values in columns.values()}
-        if len(lengths) != 1:
-            raise Malformed(_UNEVEN)
+        check_columns(len(found), self._schema)
+        lengths = {len(values) if isinstance(values, list) else -1 for values in found.values()}
+        if len(lengths) != 1 or lengths == {-1}:
+            raise Malformed("inputs is an object of arrays of one length")
         check_rows(n_rows := lengths.pop(), self._max_rows)
-        return read_table(self._schema, columns, n_rows, context)
+        return read_table(self._schema, {name: _flat(values) for name, values in found.items()}, n_rows, context)
 
     def _read_csv(self, body: Body, context: Context) -> Batch:
+        """A first line of values, where names should be, is answered by the places of its columns alone."""
         try:
-            lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-            rows = [row for row in lines if row]
+            lines = filter(None, csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+            names = next(lines, []) if self._csv_header else request_fields(self._schema)
+            check_columns(len(names), self._schema)
+            rows = list(islice(lines, self._max_rows + 1))
         except (UnicodeDecodeError, csv.Error):
             raise Malformed("the body is not CSV in UTF-8") from None
-        names = rows.pop(0) if self._csv_header and rows else request_fields(self._schema)
+        check_rows(len(rows), self._max_rows)
         if _repeats(names):
             raise Malformed("the first line names every column once")
         if any(len(row) != len(names) for row in rows):
             raise Malformed(f"every line has {len(names)} values, one per column")
-        check_rows(len(rows), self._max_rows)
-        columns = {name: self._cells(name, texts) for name, texts in zip(names, zip(*rows, strict=True), strict=True)}
-        return read_table(self._schema, columns, len(rows), context)
+        problems = [
+            Problem(0, f"column {place}", "is not a field of this model")
+            for place, name in enumerate(names, 1)
+            if self._schema.unknown(name)
+        ]
+        columns = {
+            name: self._cells(name, texts)
+            for name, texts in zip(names, zip(*rows, strict=True), strict=True)
+            if not self._schema.unknown(name)
+        }
+        try:
+            batch = read_table(self._schema, columns, len(rows), context)
+        except RowsRefused as refused:
+            problems += refused.problems
+        if problems:
+            raise RowsRefused(problems[:MAX_PROBLEMS])
+        return batch
 
     def _cells(self, name: str, texts: Sequence[str]) -> Sequence[object]:
         position = self._schema.index.get(name)
         if position is None:
-            return texts  # the schema refuses the whole column
+            return [text or None for text in texts]  # whom the rows are about
         field = self._schema.fields[position]
         return [text_value(field, text) for text in texts]
 
@@ -118,10 +136,8 @@ def _code(status: int) -> str:
     return _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
 
 
-def _flat(values: Any) -> list[Any]:
+def _flat(values: list[Any]) -> list[Any]:
     """One value per row: an array, or an array of arrays of one."""
-    if not isinstance(values, list):
-        raise Malformed(_UNEVEN)
     return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
 
 

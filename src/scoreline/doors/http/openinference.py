@@ -4,6 +4,7 @@ An input is a field by its name, of shape [n] or [n, 1]; or one input is all fie
 field without an input takes its default.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,14 +19,16 @@ from scoreline.core.errors import Malformed, ScorelineError, WrongType
 from scoreline.core.manifest import Manifest
 from scoreline.core.strictjson import Body, strict_json
 from scoreline.doors.http.dialect import JSON, check_json_type, mime_type, plain_refusal
-from scoreline.doors.http.instances import check_rows, prediction_ids, request_fields
-from scoreline.doors.http.tensors import BYTES, Tensor, read_tensors, text_bytes
+from scoreline.doors.http.instances import check_rows, check_values, max_columns, prediction_ids, request_fields
+from scoreline.doors.http.tensors import BYTES, Tensor, parameters, read_tensors, text_bytes
 from scoreline.web.asgi import Answer, Headers
 
 OCTETS: Final = b"application/octet-stream"
 JSON_LENGTH: Final = b"inference-header-content-length"
 OUTCOME: Final = "outcome"
 PREDICTION_ID: Final = "prediction_id"
+MAX_ID: Final = 1024
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _DATATYPES: Final = {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -58,6 +61,7 @@ class OpenInferenceDialect:
     def read(self, headers: Mapping[bytes, bytes], body: Body, context: Context) -> tuple[Batch, Asked]:
         """The batch of the tensors, and what is asked; raises Malformed, TooLarge or RowsRefused."""
         head, tail = _parts(headers, body)
+        check_values(head, self._schema, self._max_rows)
         try:
             found = strict_json(head, finite=False)
         except ValueError as error:
@@ -65,12 +69,17 @@ class OpenInferenceDialect:
         if not isinstance(found, dict):
             raise Malformed("the request is a JSON object with inputs")
         asked = self._asked(found)
-        tensors = read_tensors(found.get("inputs"), tail)
+        tensors = read_tensors(
+            found.get("inputs"), tail, max_columns(self._schema), self._max_rows * (len(self._fields) + 1)
+        )
         n_rows = tensors[0].shape[0]
         if any(tensor.shape[0] != n_rows for tensor in tensors):
             raise Malformed("the first size of every shape is the number of rows, the same for all inputs")
         check_rows(n_rows, self._max_rows)
-        return read_table(self._schema, self._columns(tensors, n_rows), n_rows, context), asked
+        batch = read_table(self._schema, self._columns(tensors, n_rows), n_rows, context)
+        if not all(tensor.true for tensor in tensors):  # what the schema refuses, too, it has named by row and field
+            raise Malformed("a value is not of the datatype of its input")
+        return batch, asked
 
     def write(self, decisions: Decisions, asked: Asked) -> tuple[Headers, bytes]:
         author, n_rows = decisions.author, len(decisions)
@@ -100,21 +109,21 @@ class OpenInferenceDialect:
         return plain_refusal(error, "error")
 
     def _asked(self, found: dict[str, Any]) -> Asked:
-        given_id, parameters, wanted = found.get("id"), found.get("parameters") or {}, found.get("outputs") or []
-        if given_id is not None and not isinstance(given_id, str):
-            raise Malformed("id is a text")
-        if not isinstance(parameters, dict) or not isinstance(wanted, list):
-            raise Malformed("parameters is an object, and outputs an array")
+        given_id, wanted = found.get("id"), found.get("outputs") or []
+        if given_id is not None and not _is_id(given_id):
+            raise Malformed(f"id is a text of at most {MAX_ID} characters")
+        if not isinstance(wanted, list):
+            raise Malformed("outputs is an array")
+        asked = parameters(found)
         if not wanted:
-            in_bytes = parameters.get("binary_data_output") is True
+            in_bytes = asked.get("binary_data_output") is True
             return Asked(given_id, dict.fromkeys(self._outputs, in_bytes))
         outputs: dict[str, bool] = {}
         for output in wanted:
             name = output.get("name") if isinstance(output, dict) else None
             if not isinstance(name, str) or name not in self._outputs:
                 raise Malformed(f"the outputs of this model are {', '.join(self._outputs)}")
-            own = output.get("parameters") or {}
-            outputs[name] = isinstance(own, dict) and own.get("binary_data") is True
+            outputs[name] = parameters(output).get("binary_data") is True
         return Asked(given_id, outputs)
 
     def _columns(self, tensors: list[Tensor], n_rows: int) -> dict[str, Column]:
@@ -172,6 +181,11 @@ def outputs(manifest: Manifest) -> list[dict[str, Any]]:
     if manifest.policy.outcomes:
         found.append({"name": OUTCOME, "datatype": BYTES, "shape": [-1]})
     return [*found, {"name": PREDICTION_ID, "datatype": BYTES, "shape": [-1]}]
+
+
+def _is_id(given: object) -> bool:
+    """Whether it can stand in an answer: a lone surrogate has no UTF-8."""
+    return isinstance(given, str) and len(given) <= MAX_ID and not _SURROGATE.search(given)
 
 
 def _id_bytes(decisions: Decisions) -> bytes:

@@ -8,9 +8,9 @@ import scoreline
 from scoreline.access.scopes import DATA_PLANE
 from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
-from scoreline.doors.http.openapi import answers_schema, example_row, request_body
+from scoreline.doors.http.openapi import answers_schema, request_body
 from scoreline.doors.http.own import OwnDialect
-from scoreline.doors.http.protocols import add_protocols, predict_as_declared, protocol_examples
+from scoreline.doors.http.protocols import add_protocols, in_protocols_words, predict_as_declared, protocol_bodies
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 
 REFUSALS: Final = (400, 404, 413, 415, 422, 500, 503)
@@ -20,7 +20,7 @@ DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded b
 
 def make_pages(door: Door) -> FastAPI:
     """The app behind the hot routes; it describes the models the door has at the time it is asked."""
-    app = new_app("Scoreline", DESCRIPTION, scoreline.__version__)
+    app = new_app("Scoreline", DESCRIPTION, scoreline.__version__, in_protocols_words)
     routes = Routes(app, DATA_PLANE, lambda: door.keyring)
     add_health(routes, lambda: door.ready)
     add_docs(routes, app, lambda declared: with_models(declared, door))
@@ -82,7 +82,7 @@ def _add_predictions(routes: Routes, door: Door) -> None:
 
 
 def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
-    """The OpenAPI of the models served: `/predict` with the default one's fields, and a path for each by its name."""
+    """The OpenAPI of the models served: every body with their fields, and a path of our own for each by its name."""
     paths = dict(declared["paths"])
     operation = paths["/predict"]["post"]
     if door.default:
@@ -97,14 +97,25 @@ def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
         paths[path] = {"post": {**operation, **words, **_described(operation, model.manifest)}}
     if door.models:
         shown = door.models[door.default or min(door.models)].manifest
-        for path, example in protocol_examples(example_row(shown)).items():
-            paths[path] = {"post": with_example(paths[path]["post"], example)}
-    return {**declared, "paths": paths}
+        for path, body in protocol_bodies([model.manifest for model in door.models.values()], shown).items():
+            paths[path] = {"post": with_body(paths[path]["post"], *body)}
+    named = {path: {method: with_names(found, door) for method, found in item.items()} for path, item in paths.items()}
+    return {**declared, "paths": named}
 
 
-def with_example(operation: dict[str, Any], example: Any) -> dict[str, Any]:
-    content = {kind: {**body, "example": example} for kind, body in operation["requestBody"]["content"].items()}
+def with_body(operation: dict[str, Any], schema: Any, example: Any) -> dict[str, Any]:
+    content = {kind: {"schema": schema, "example": example} for kind in operation["requestBody"]["content"]}
     return {**operation, "requestBody": {**operation["requestBody"], "content": content}}
+
+
+def with_names(operation: dict[str, Any], door: Door) -> dict[str, Any]:
+    """An operation whose path names a model, or its version, with those that are served."""
+    known = {"name": sorted(door.models), "version": sorted({found.manifest.version for found in door.models.values()})}
+    parameters = [
+        {**given, "schema": {**given["schema"], "enum": known[given["name"]]}} if known.get(given["name"]) else given
+        for given in operation.get("parameters", ())
+    ]
+    return {**operation, "parameters": parameters} if parameters else operation
 
 
 def _described(operation: dict[str, Any], manifest: Manifest) -> dict[str, Any]:

@@ -1,20 +1,24 @@
 """The routes of the protocols that callers already speak, as FastAPI declares them."""
 
+import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
 from fastapi import Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 import scoreline
 from scoreline.core.errors import NotFound, ScorelineError
+from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
-from scoreline.doors.http.dialect import Dialect
+from scoreline.doors.http.dialect import JSON, Dialect
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
+from scoreline.doors.http.openapi import example_row, instances_schema, invocations_schema, tensors_schema
 from scoreline.doors.http.openinference import OpenInferenceDialect, as_tensors, metadata
-from scoreline.web.asgi import CLOSE, health, named, read_body
-from scoreline.web.routes import Handler, Routes, as_response
+from scoreline.web.asgi import CLOSE, Answer, health, named, read_body
+from scoreline.web.routes import Handler, Responses, Routes, as_response
 
 EXTENSIONS: Final = ["binary_tensor_data"]
 _PREDICTIONS: Final = {
@@ -58,6 +62,16 @@ async def predict_as_declared(
     return as_response(door.predict(endpoint, request.scope, body or b""))
 
 
+def in_protocols_words(path: str, answer: Answer) -> Answer:
+    """A problem+json as the protocol of its path says it; v1 and v2 have an object with `error`."""
+    if not f"{path}/".startswith(("/v1/", "/v2/")):
+        return answer
+    status, headers, body = answer
+    raw = json.dumps({"error": json.loads(body)["detail"]}).encode()
+    others = [header for header in headers if header[0] not in (b"content-type", b"content-length")]
+    return status, [(b"content-type", JSON), (b"content-length", b"%d" % len(raw)), *others], raw
+
+
 def add_protocols(routes: Routes, door: Door) -> None:
     """KServe v1, the Open Inference Protocol v2, and MLflow's scoring server, which is SageMaker's protocol too."""
     _add_kserve(routes, door)
@@ -72,15 +86,15 @@ def _add_kserve(routes: Routes, door: Door) -> None:
     async def models() -> dict[str, Any]:
         return {"models": sorted(door.models)}
 
-    async def model(name: str) -> dict[str, Any]:
-        return {"name": door.model(name).manifest.name, "ready": door.ready}
+    async def model(name: str) -> JSONResponse:
+        return _ready(door, name)
 
     async def predict(name: str, request: Request) -> Response:
         """KServe v1: `instances`, each an object of fields or an array in their order."""
         return await predict_as_declared(door, KServeDialect, request, name)
 
-    routes.add("GET", "/v1/models", models, tags=["KServe v1"])
-    routes.add("GET", "/v1/models/{name}", model, refusals=(404,), tags=["KServe v1"])
+    routes.add("GET", "/v1/models", models, tags=["KServe v1"], responses=_refused(401, 403))
+    routes.add("GET", "/v1/models/{name}", model, tags=["KServe v1"], responses=_refused(401, 403, 404, 503))
     routes.add("POST", "/v1/models/{name}:predict", predict, tags=["KServe v1"], **described)
 
 
@@ -92,11 +106,12 @@ def _add_open_inference(routes: Routes, door: Door) -> None:
         return as_response(health(live_only=True, ready=door.ready))
 
     async def ready() -> Response:
-        return as_response(health(live_only=False, ready=door.ready))
+        answer = health(live_only=False, ready=door.ready)
+        return as_response(answer if door.ready else in_protocols_words("/v2", answer))
 
-    routes.add("GET", "/v2", server, tags=_V2)
+    routes.add("GET", "/v2", server, tags=_V2, responses=_refused(401, 403))
     routes.add("GET", "/v2/health/live", live, tags=_V2)
-    routes.add("GET", "/v2/health/ready", ready, refusals=(503,), tags=_V2)
+    routes.add("GET", "/v2/health/ready", ready, tags=_V2, responses=_refused(503))
 
 
 def _add_tensors(routes: Routes, door: Door) -> None:
@@ -104,8 +119,8 @@ def _add_tensors(routes: Routes, door: Door) -> None:
         """Inputs and outputs with datatype and shape."""
         return metadata(door.model(name).manifest)
 
-    async def model_ready(name: str) -> dict[str, Any]:
-        return {"name": door.model(name).manifest.name, "ready": door.ready}
+    async def model_ready(name: str) -> JSONResponse:
+        return _ready(door, name)
 
     async def infer(name: str, request: Request) -> Response:
         """Open Inference Protocol v2: tensors in JSON, or as bytes behind it."""
@@ -114,8 +129,8 @@ def _add_tensors(routes: Routes, door: Door) -> None:
     async def version(name: str, version: str) -> dict[str, Any]:
         return metadata(door.model(name, version).manifest)
 
-    async def version_ready(name: str, version: str) -> dict[str, Any]:
-        return {"name": door.model(name, version).manifest.name, "ready": door.ready}
+    async def version_ready(name: str, version: str) -> JSONResponse:
+        return _ready(door, name, version)
 
     async def infer_version(name: str, version: str, request: Request) -> Response:
         return await predict_as_declared(door, OpenInferenceDialect, request, name, version)
@@ -126,8 +141,8 @@ def _add_tensors(routes: Routes, door: Door) -> None:
         "/v2/models/{name}/versions/{version}": (version, version_ready, infer_version),
     }
     for path, (shown, is_ready, scored) in handlers.items():
-        routes.add("GET", path, shown, refusals=(404,), tags=_V2)
-        routes.add("GET", f"{path}/ready", is_ready, refusals=(404,), tags=_V2)
+        routes.add("GET", path, shown, tags=_V2, responses=_refused(401, 403, 404))
+        routes.add("GET", f"{path}/ready", is_ready, tags=_V2, responses=_refused(401, 403, 404, 503))
         routes.add("POST", f"{path}/infer", scored, tags=_V2, **described)
 
 
@@ -150,14 +165,21 @@ def _add_mlflow(routes: Routes, door: Door) -> None:
     routes.add("POST", "/invocations", invocations, tags=["MLflow and SageMaker"], **described)
 
 
-def protocol_examples(row: dict[str, Any]) -> dict[str, Any]:
-    """A body that works for each prediction route, of one row."""
-    tensors = {"inputs": as_tensors(row)}
+def _ready(door: Door, name: str, version: str = "") -> JSONResponse:
+    """Whether a model answers, by the status too: not every balancer reads a body."""
+    found = {"name": door.model(name, version).manifest.name, "ready": door.ready}
+    return JSONResponse(found, 200 if door.ready else 503)
+
+
+def protocol_bodies(manifests: Sequence[Manifest], shown: Manifest) -> dict[str, tuple[Any, Any]]:
+    """The body of each prediction route: its JSON Schema, and an example of one row that works for the model shown."""
+    row = example_row(shown)
+    tensors = tensors_schema(manifests), {"inputs": as_tensors(row)}
     return {
-        "/v1/models/{name}:predict": {"instances": [row]},
+        "/v1/models/{name}:predict": (instances_schema(manifests), {"instances": [row]}),
         "/v2/models/{name}/infer": tensors,
         "/v2/models/{name}/versions/{version}/infer": tensors,
-        "/invocations": {"dataframe_records": [row]},
+        "/invocations": (invocations_schema(shown), {"dataframe_records": [row]}),
     }
 
 
@@ -165,12 +187,13 @@ def _described(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """What OpenAPI says of a prediction route: its body, its answer, its refusals."""
     asked = {"application/json": {"schema": {"type": "object", **body}}}
     scored = {"description": "Scored", "content": {"application/json": {"schema": {"type": "object", **answer}}}}
-    refused = {
-        "description": "Refused, with every problem by field",
-        "content": {"application/json": {"schema": {"type": "object"}}},
-    }
-    statuses = (400, 401, 403, 404, 413, 415, 422, 500, 503)
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": asked}},
-        "responses": {200: scored, **dict.fromkeys(statuses, refused)},
+        "responses": {200: scored, **_refused(400, 401, 403, 404, 413, 415, 422, 500, 503)},
     }
+
+
+def _refused(*statuses: int) -> Responses:
+    """These refusals as the `responses` of a route that answers them in its protocol's words."""
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {status: {"description": "Refused, with every problem by field", "content": content} for status in statuses}

@@ -1,4 +1,4 @@
-"""The first schema: authors, segments, decisions, outcomes."""
+"""The first schema: authors, segments, decisions, outcomes, holds, archives."""
 
 from typing import Final
 
@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("offset", sa.BigInteger, nullable=False),
         sa.Column("rows", sa.BigInteger, nullable=False),
         sa.Column("missed", sa.BigInteger, nullable=False),
+        sa.Column("repeated", sa.BigInteger, nullable=False),
         sa.Column("tree", sa.LargeBinary, nullable=False),
         sa.Column("root", sa.LargeBinary),
         sa.Column("final", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -34,6 +35,7 @@ def upgrade() -> None:
     )
     make_decisions()
     make_outcomes()
+    make_holds_and_archives()
     compatible = op.create_table("schema_compatible", sa.Column("since", sa.Integer, nullable=False))
     op.bulk_insert(compatible, [{"since": 1}])
 
@@ -84,3 +86,30 @@ def make_outcomes() -> None:
     )
     op.create_index("outcomes_prediction", "outcomes", ["prediction"])
     op.create_index("outcomes_entity", "outcomes", ["entity"])
+
+
+def make_holds_and_archives() -> None:
+    op.create_table(
+        "holds",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("model", sa.Text),
+        sa.Column("entity", sa.LargeBinary),
+        sa.Column("from_ns", sa.BigInteger),
+        sa.Column("until_ns", sa.BigInteger),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("who", sa.Text, nullable=False),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+        sa.Column("released_by", sa.Text),
+        sa.Column("released_ns", sa.BigInteger),
+    )
+    op.create_table(
+        "archives",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("day", sa.Integer, nullable=False),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("rows", sa.BigInteger, nullable=False),
+        sa.Column("from_ns", sa.BigInteger, nullable=False),
+        sa.Column("until_ns", sa.BigInteger, nullable=False),
+        sa.Column("done", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+    )

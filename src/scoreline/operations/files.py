@@ -1,0 +1,12 @@
+"""Small files of the state folder, replaced as a whole."""
+
+import tempfile
+from pathlib import Path
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file that readers see either as it was or as it will be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as temporary:
+        temporary.write(text)
+    Path(temporary.name).replace(path)

@@ -1,0 +1,130 @@
+"""Archiving: days that are past become Parquet files, and leave the database once their file is whole.
+
+Order of a day:
+  1. its decisions are written to a file with a name that was never used;
+  2. the file is put down in `archives`, where the day still has as many decisions and no other file is being taken up;
+  3. exactly the decisions in the file are removed, in slices; what arrived meanwhile stays, for a file of its own;
+  4. the file is `done`, and in PostgreSQL the empty day goes.
+A death after 1 leaves a file that counts for nothing, one after 2 is gone on from there.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, func, select
+
+from scoreline.core.errors import SettingError
+from scoreline.core.names import load
+from scoreline.records.database import POSTGRESQL, Database
+from scoreline.records.holds import active_holds
+from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
+from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS
+
+SLICE_ROWS: Final = 5000
+_DAY_NS: Final = DAY_MS * 1_000_000
+
+
+class Archive:
+    """The files in one place: a folder, or the URI of a place in an object store."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def move(self, database: Database, days: int, now_ns: int) -> bool:
+        """Moves one day that is over for `days` days; whether there was one. Raises DatabaseDown, OSError."""
+        with database.reading() as connection:
+            begun = select(ARCHIVES.c.id, ARCHIVES.c.day, ARCHIVES.c.name).where(~ARCHIVES.c.done).limit(1)
+            unfinished = next((tuple(found) for found in connection.execute(begun)), None)
+        if unfinished is None:
+            day = _first_day(database)
+            if day is None or (day + 1 + days) * _DAY_NS > now_ns:
+                return False
+            unfinished = self._write(database, day)
+        if unfinished is not None:
+            self._remove(database, *unfinished)
+        return True
+
+    def expire(self, database: Database, days: int, now_ns: int) -> bool:
+        """Deletes one file of which all is older than `days` days and nothing may be held; whether there was one."""
+        old = select(ARCHIVES).where(ARCHIVES.c.done, ARCHIVES.c.until_ns < now_ns - days * _DAY_NS)
+        with database.writing() as connection:
+            database.lock(connection)  # no hold is placed meanwhile
+            holds = active_holds(connection).values()
+            for file in connection.execute(old.order_by(ARCHIVES.c.day)):
+                begin, end = file.from_ns, file.until_ns
+                if not any((hold.from_ns or 0) <= end and (hold.until_ns or end + 1) > begin for hold in holds):
+                    _parquet("delete_file")(self._place, file.name)
+                    connection.execute(ARCHIVES.delete().where(ARCHIVES.c.id == file.id))
+                    return True
+        return False
+
+    def read(self, name: str, id_: bytes | None = None) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The rows of a file, or one of them, each behind its author's JSON."""
+        found: Iterator[tuple[str, tuple[Any, ...]]] = _parquet("read_file")(self._place, name, id_)
+        return found
+
+    def _write(self, database: Database, day: int) -> tuple[int, int, str] | None:
+        """The number, day and name of a whole file that is put down; None where the day changed under it."""
+        name = f"decisions-{date_of(day)}-{os.urandom(4).hex()}.parquet"
+        with database.reading() as connection:
+            authors = {id_: json for id_, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))}  # noqa: C416
+        n_rows = _parquet("write_file")(self._place, name, _rows(database, day), authors)
+        with database.writing() as connection:
+            database.lock(connection)
+            within = select(func.count(), func.min(DECISIONS.c.time_ns), func.max(DECISIONS.c.time_ns))
+            there, from_ns, until_ns = connection.execute(within.where(_on(day))).one()
+            others = connection.scalar(select(func.count()).select_from(ARCHIVES).where(~ARCHIVES.c.done))
+            if there == n_rows and n_rows and not others:
+                facts = {"day": day, "name": name, "rows": n_rows, "from_ns": from_ns, "until_ns": until_ns}
+                put = ARCHIVES.insert().values(**facts, at_ns=time.time_ns()).returning(ARCHIVES.c.id)
+                return connection.execute(put).scalar_one(), day, name
+        _parquet("delete_file")(self._place, name)
+        return None
+
+    def _remove(self, database: Database, number: int, day: int, name: str) -> None:
+        ids = [row[0] for _, row in self.read(name)]
+        for start in range(0, len(ids), SLICE_ROWS):
+            with database.writing() as connection:
+                connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_(ids[start : start + SLICE_ROWS])))
+        with database.writing() as connection:
+            database.lock(connection)
+            connection.execute(ARCHIVES.update().where(ARCHIVES.c.id == number).values(done=True))
+            if database.kind == POSTGRESQL and _is_empty(connection, day) and day in existing_days(connection):
+                drop_day(connection, day)
+
+
+def _first_day(database: Database) -> int | None:
+    """The day of the first id."""
+    with database.reading() as connection:
+        first = connection.scalar(select(DECISIONS.c.id).order_by(DECISIONS.c.id).limit(1))
+    return None if first is None else int.from_bytes(first[:6], "big") // DAY_MS
+
+
+def _rows(database: Database, day: int) -> Iterator[tuple[Any, ...]]:
+    page, more = select(*DECISIONS.c).where(_on(day)).order_by(DECISIONS.c.id).limit(SLICE_ROWS), True
+    after: bytes | None = None
+    while more:
+        with database.reading() as connection:
+            rows = connection.execute(page if after is None else page.where(DECISIONS.c.id > after)).all()
+        yield from (tuple(row) for row in rows)
+        more = len(rows) == SLICE_ROWS
+        after = rows[-1].id if rows else None
+
+
+def _is_empty(connection: Connection, day: int) -> bool:
+    return connection.scalar(select(DECISIONS.c.id).where(_on(day)).limit(1)) is None
+
+
+def _on(day: int) -> Any:
+    first, last = (bound.bytes for bound in bounds(day))
+    return and_(DECISIONS.c.id >= first, DECISIONS.c.id < last)
+
+
+def _parquet(name: str) -> Any:
+    """A function of `records.parquet`, whose library is loaded by whoever archives."""
+    try:
+        return load(f"scoreline.records.parquet:{name}")
+    except ModuleNotFoundError as error:
+        raise SettingError(f"records.archive needs {error.name}: install scoreline[batch]") from None

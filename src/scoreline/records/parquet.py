@@ -1,0 +1,85 @@
+"""Files of archived decisions: Parquet in a folder or an object store, each readable without the database."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+GROUP_ROWS: Final = 20_000
+_AUTHORS: Final = b"scoreline.authors"
+_SCHEMA: Final = pa.schema(
+    [
+        pa.field("id", pa.binary(16), nullable=False),
+        pa.field("time_ns", pa.int64(), nullable=False),
+        pa.field("entity", pa.binary()),
+        *(pa.field(name, pa.string()) for name in ("caller", "request_id", "trace")),
+        *(pa.field(name, pa.binary()) for name in ("values", "margins", "scores")),
+        pa.field("outcome", pa.int16()),
+        *(pa.field(name, pa.binary()) for name in ("defaulted", "degraded")),
+        pa.field("model_ns", pa.int64()),
+        pa.field("author", pa.int32(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("segment", pa.int32(), nullable=False),
+        pa.field("place", pa.int32(), nullable=False),
+        pa.field("salt", pa.binary()),
+        pa.field("unsent", pa.bool_(), nullable=False),
+    ]
+)
+NAMES: Final = tuple(_SCHEMA.names)
+
+
+def write_file(place: str, name: str, rows: Iterable[Sequence[Any]], authors: Mapping[int, str]) -> int:
+    """Writes rows in the order of NAMES, and under their ids the authors as JSON; returns how many rows.
+
+    The file has its name once it is whole. `place` is a folder, or the URI of a place in an object store.
+    """
+    system, folder = _open(place)
+    system.create_dir(folder, recursive=True)
+    part, n_rows, left = f"{folder}/.{name}.part", 0, iter(rows)
+    schema = _SCHEMA.with_metadata({_AUTHORS: json.dumps(authors)})
+    with pq.ParquetWriter(part, schema, filesystem=system, compression="zstd") as writer:
+        while group := list(islice(left, GROUP_ROWS)):
+            columns = zip(*group, strict=True)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            n_rows += len(group)
+    system.move(part, f"{folder}/{name}")
+    return n_rows
+
+
+def read_file(place: str, name: str, id_: bytes | None = None) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Every row, or that with an id, behind its author's JSON; none where there is no such file."""
+    system, folder = _open(place)
+    try:
+        file = pq.ParquetFile(f"{folder}/{name}", filesystem=system)
+    except FileNotFoundError:
+        return
+    with file:
+        authors = {int(known): text for known, text in json.loads(file.schema_arrow.metadata[_AUTHORS]).items()}
+        by = NAMES.index("author")
+        for group in range(file.num_row_groups):
+            if id_ is not None and not _may_hold(file.metadata.row_group(group).column(0).statistics, id_):
+                continue
+            columns = file.read_row_group(group).to_pydict().values()
+            yield from ((authors[row[by]], row) for row in zip(*columns, strict=True) if id_ in (None, row[0]))
+
+
+def delete_file(place: str, name: str) -> None:
+    """Deletes a file, where it is there."""
+    system, folder = _open(place)
+    if system.get_file_info(f"{folder}/{name}").type != fs.FileType.NotFound:
+        system.delete_file(f"{folder}/{name}")
+
+
+def _open(place: str) -> tuple[Any, str]:
+    system, folder = fs.FileSystem.from_uri(place if "://" in place else str(Path(place).absolute()))
+    return system, folder
+
+
+def _may_hold(statistics: Any, id_: bytes) -> bool:
+    return statistics is None or not statistics.has_min_max or statistics.min <= id_ <= statistics.max

@@ -1,0 +1,64 @@
+"""Retention: decisions older than so many days leave the database, but for those that are held.
+
+In PostgreSQL a day goes as its partition, unless something in it must stay; all else goes in slices, each in a
+transaction of its own, so that whoever writes waits for one slice at most.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, not_, or_, select
+
+from scoreline.records.database import POSTGRESQL, Database
+from scoreline.records.holds import held
+from scoreline.records.partitions import DAY_MS, bounds, drop_day, existing_days
+from scoreline.records.tables import DECISIONS
+
+SLICE_ROWS: Final = 5000
+_NS: Final = 1_000_000_000
+
+
+def remove_expired(database: Database, days: int, now_ns: int) -> bool:
+    """One step: a partition or a slice of what is older than `days` days; returns whether there may be more.
+
+    Raises DatabaseDown or DatabaseRefused.
+    """
+    cutoff_ns = now_ns - int(timedelta(days=days).total_seconds()) * _NS
+    if database.kind == POSTGRESQL and _drop_a_day(database, cutoff_ns):
+        return True
+    with database.writing() as connection:
+        database.lock(connection)  # no hold is placed meanwhile
+        expired = and_(_old(cutoff_ns, now_ns), not_(held(connection)))
+        slice_ = select(DECISIONS.c.id).where(expired).order_by(DECISIONS.c.id).limit(SLICE_ROWS)
+        return connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_(slice_))).rowcount == SLICE_ROWS
+
+
+def _drop_a_day(database: Database, cutoff_ns: int) -> bool:
+    """Drops the first day of which nothing must stay; whether there was one."""
+    with database.writing() as connection:
+        database.lock(connection)
+        for day in existing_days(connection):
+            if (day + 1) * DAY_MS * 1_000_000 > cutoff_ns:
+                return False
+            if not connection.scalar(select(exists().where(_on(day), _stays(connection, cutoff_ns)))):
+                drop_day(connection, day)
+                return True
+    return False
+
+
+def _stays(connection: Connection, cutoff_ns: int) -> ColumnElement[bool]:
+    return or_(DECISIONS.c.time_ns >= cutoff_ns, held(connection))
+
+
+def _on(day: int) -> ColumnElement[bool]:
+    first, last = (bound.bytes for bound in bounds(day))
+    return and_(DECISIONS.c.id >= first, DECISIONS.c.id < last)
+
+
+def _old(cutoff_ns: int, now_ns: int) -> ColumnElement[bool]:
+    """Taken up before; found by the key, because ids tell the same time, or, where they are a stream's, any.
+
+    Those of a time that is not yet are among the last.
+    """
+    before, after = ((ns // 1_000_000 << 80).to_bytes(16, "big") for ns in (cutoff_ns, now_ns + 2 * DAY_MS * 1_000_000))
+    return and_(or_(DECISIONS.c.id < before, DECISIONS.c.id > after), DECISIONS.c.time_ns < cutoff_ns)
