@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import SCOPES
@@ -113,6 +113,11 @@ def record_of(settings: Settings) -> Record:
         spool_folder(settings), settings.records.database, database_file(settings), settings.records.archive
     )
     return kept
+
+
+def database_of(settings: Settings) -> Any:
+    """The decision database, a `records.database.Database`; nothing is asked yet. Raises SettingError."""
+    return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
 
 
 def keyring(settings: Settings) -> Keyring:

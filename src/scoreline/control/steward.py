@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
 from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
@@ -144,5 +145,6 @@ def make_control_app(steward: Steward) -> FastAPI:
         return steward.status()
 
     routes.add("GET", "/status", status, tags=["control"])
+    add_outcomes_route(routes, steward.settings)
     add_predictions(routes, record_of(steward.settings), Path(steward.settings.state_dir))
     return app
