@@ -6,12 +6,12 @@ entity at or before the event; decisions before that one are reported and not co
 """
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -22,7 +22,6 @@ from scoreline.records.tables import AUTHORS, DECISIONS, OUTCOMES
 
 BATCH: Final = 5000
 Target = tuple[bytes, str, bytes, int]  # prediction, model, entity hash, event_ns
-_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +132,16 @@ def _report(
         if known is not None and known.value == outcome.value:
             return known
         observed_ns = now_ns + place  # of several in one call the later one counts
-    key = hashlib.sha256(_encode((target, outcome.value, observed_ns))).digest()
-    report = Report(key, target, outcome.value, observed_ns, now_ns, caller)
+    report = Report(_key(target, outcome.value, observed_ns), target, outcome.value, observed_ns, now_ns, caller)
     if known is None or _rank(report) > _rank(known):
         latest[target] = report
     return report
+
+
+def _key(target: Target, value: float | str, observed_ns: int) -> bytes:
+    prediction, model, entity, event_ns = target
+    said = json.dumps([prediction.hex(), model, entity.hex(), event_ns, value, observed_ns])
+    return hashlib.sha256(said.encode()).digest()
 
 
 def _latest(connection: Connection, targets: list[Target]) -> dict[Target, Report]:
@@ -190,8 +194,8 @@ def _match_entities(connection: Connection, reports: list[Report]) -> dict[bytes
 
 def _authors_by_model(connection: Connection, models: set[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
-    for id_, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)) if models else ():
-        if (model := author_of(json).model) in models:
+    for id_, author in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)) if models else ():
+        if (model := author_of(author).model) in models:
             found[model].append(id_)
     return found
 
