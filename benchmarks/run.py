@@ -17,8 +17,9 @@ import registry
 import shipping
 
 import engines
+import replay
 
-PARTS = ("engines", "realtime", "batch", "registry", "shipping")
+PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -36,6 +37,8 @@ def main() -> int:
             figures += batch.measure()
         if "registry" in which:
             figures += registry.measure()
+        if "replay" in which:
+            figures += replay.measure()
         if "shipping" in which:
             figures += shipping.measure(Path(folder) / "shipping")
     written = write(figures, which, f"make bench ({' '.join(which)})")

@@ -208,6 +208,9 @@ class SumEngine:
     def predict(self, values: Array) -> Array:
         return values.sum(axis=1, keepdims=True)
 
+    def contributions(self, values: Array) -> None:
+        """None: a sum has no library."""
+
 
 def library_margins(booster: xgboost.Booster, values: Array) -> Array:
     """The margins of the trainer's own library on coded rows, float64 (n_rows, n_outputs)."""

@@ -30,6 +30,7 @@ def check_engine(build: BuildEngine, model: bytes, n_outputs: int, rows: Floats)
     _check_rows_and_answers_are_left_alone(engine, rows, margins)
     _check_same_bits_in_any_company(engine, rows, margins)
     _check_engines_are_apart(build, model, rows, margins)
+    _check_contributions_add_up(engine, rows, margins)
     _check_refusals(build, model, n_fields, n_outputs)
 
 
@@ -52,6 +53,21 @@ def _check_rows_and_answers_are_left_alone(engine: Engine, rows: Floats, margins
     engine.predict(rows[1:2])
     engine.predict(rows)
     assert _same_bits(first, kept), "an answer is the caller's: later calls leave it as it is"
+
+
+def _check_contributions_add_up(engine: Engine, rows: Floats, margins: Floats) -> None:
+    """Within 1e-5 of the margin, or of 1 if that is more, where the engine offers them."""
+    found = engine.contributions(rows)
+    if found is None:
+        return
+    shape = (*margins.shape, rows.shape[1] + 1)
+    assert found.dtype == np.float64 and found.shape == shape, "contributions: float64, one per field and a base value"
+    apart = np.abs(found.sum(axis=2) - margins) / np.maximum(1.0, np.abs(margins))
+    assert apart.max() <= 1e-5, "contributions and base value add up to the margin"
+    assert np.ptp(found[:, :, -1], axis=0).max() == 0.0, "the base value is the same for every row"
+    alone = engine.contributions(rows[:1])
+    assert alone is not None and np.allclose(alone, found[:1], rtol=0.0, atol=1e-6), "a row alone is explained the same"
+    assert _same_bits(engine.predict(rows), margins), "margins are what they were after contributions"
 
 
 def _check_engines_are_apart(build: BuildEngine, model: bytes, rows: Floats, margins: Floats) -> None:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import SCOPES
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
 from scoreline.core.manifest import Manifest
-from scoreline.core.ports import Registry, Score, Sink, Verifier
+from scoreline.core.names import load
+from scoreline.core.ports import Record, Registry, Score, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
@@ -29,7 +30,7 @@ from scoreline.settings import Settings
 from scoreline.signing import TrustStore
 
 ENTITY_KEY: Final = "entity.key"
-Record = Callable[[Score], Score]
+Recording = Callable[[Score], Score]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def open_model(ref: str, settings: Settings) -> Model:
 
 
 def open_state(
-    state: State, state_dir: Path, trust: Verifier, record: Record, running: Mapping[str, Model] | None = None
+    state: State, state_dir: Path, trust: Verifier, record: Recording, running: Mapping[str, Model] | None = None
 ) -> dict[str, Model]:
     """Every model of a state by name, its score as `record` makes it; those already running as wanted are kept.
 
@@ -106,6 +107,19 @@ def database_file(settings: Settings) -> Path:
     return Path(settings.state_dir) / "scoreline.db"
 
 
+def record_of(settings: Settings) -> Record:
+    """Where recorded decisions are found again. SQLAlchemy is loaded by whoever asks: no worker does."""
+    kept: Record = load("scoreline.records.kept:KeptRecord")(
+        spool_folder(settings), settings.records.database, database_file(settings), settings.records.archive
+    )
+    return kept
+
+
+def database_of(settings: Settings) -> Any:
+    """The decision database, a `records.database.Database`; nothing is asked yet. Raises SettingError."""
+    return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
+
+
 def keyring(settings: Settings) -> Keyring:
     return Keyring.of(settings.access.admin_key, settings.access.anonymous, SCOPES)
 
@@ -122,11 +136,11 @@ def entity_key(settings: Settings) -> bytes:
     return kept_key(Path(settings.state_dir) / ENTITY_KEY)
 
 
-def recorder(settings: Settings, sink: Sink) -> Record:
+def recorder(settings: Settings, sink: Sink) -> Recording:
     """What makes a score one that records to `sink`."""
     return partial(recorded, sink=sink, entity_key=entity_key(settings))
 
 
-def _open(path: Path, trust: Verifier, record: Record, epoch: int) -> Model:
+def _open(path: Path, trust: Verifier, record: Recording, epoch: int) -> Model:
     bundle = read_bundle(path, trust)
     return Model(bundle.manifest, record(Scorer(bundle.manifest, load_engine(bundle), epoch=epoch)), epoch)

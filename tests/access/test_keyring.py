@@ -111,3 +111,12 @@ def test_without_credentials_no_other_name_is_answered(host: str) -> None:
         check_host(Keyring(), {b"host": host.encode()})
     for ring in (Keyring.of(KEY, (), SCOPES), Keyring.of("", ("predict",), SCOPES)):
         check_host(ring, {b"host": host.encode()})
+
+
+@pytest.mark.parametrize("scope", ("", *SCOPES))
+@pytest.mark.parametrize("key", ("", KEY, "another"))
+@pytest.mark.parametrize(
+    "ring", (Keyring.of("", (), SCOPES), Keyring.of(KEY, (), SCOPES), Keyring.of("", ("read",), SCOPES))
+)
+def test_a_key_has_a_scope_where_it_would_be_admitted(ring: Keyring, scope: str, key: str) -> None:
+    assert ring.has(scope, key) == (admitted(ring, scope, key) not in ("Denied", "Unauthenticated"))

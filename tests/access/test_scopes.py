@@ -50,7 +50,12 @@ def routes_of(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def concrete(path: str) -> str:
-    return path.replace("{name}", "fraud").replace("{file}", "swagger-ui.css").replace("{version}", "1")
+    return (
+        path.replace("{name}", "fraud")
+        .replace("{file}", "swagger-ui.css")
+        .replace("{version}", "1")
+        .replace("{id}", "none")
+    )
 
 
 BODIES: dict[str, object] = {
@@ -97,8 +102,9 @@ def test_each_data_route_opens_to_its_scope_and_to_no_other(
 
 @pytest.mark.parametrize("key", ("", "unknown", ADMIN_KEY))
 @pytest.mark.parametrize("route", CONTROL_PLANE, ids=lambda route: " ".join(route))
-def test_each_control_route_but_health_needs_the_admin_key(route: tuple[str, str], key: str, tmp_path: Path) -> None:
-    expected = 200 if CONTROL_PLANE[route] == PUBLIC or key == ADMIN_KEY else 401
+def test_each_control_route_but_health_needs_a_key(route: tuple[str, str], key: str, tmp_path: Path) -> None:
+    there = 404 if "{id}" in route[1] else 200
+    expected = there if CONTROL_PLANE[route] == PUBLIC or key == ADMIN_KEY else 401
     assert status_of(control_plane(tmp_path), *route, key) == expected
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreline.core import ids
+from scoreline.core.errors import NotFound
 
 moments_ns = st.integers(0, (1 << 48) * 1_000_000 - 1)
 
@@ -57,6 +58,18 @@ def test_ids_of_a_request_are_consecutive_and_in_row_order(n_rows: int) -> None:
     found = [shared + ending for ending in endings]
     assert found == [ids.text(base | row) for row in range(n_rows)]
     assert found == sorted(found)
+
+
+@given(st.integers(0, 2**128 - 1))
+def test_a_text_names_its_id(base: int) -> None:
+    assert ids.parse(ids.text(base)) == ids.parse(ids.text(base).upper()) == base
+
+
+@pytest.mark.parametrize("given", ("", "1", "x" * 36, ids.text(0)[:-1], f"{ids.text(0)}0", f" {ids.text(0)}", "0" * 32))
+def test_what_is_no_id_is_not_found_and_not_repeated(given: str) -> None:
+    with pytest.raises(NotFound) as found:
+        ids.parse(given)
+    assert not given or len(given) == 1 or given not in str(found.value)
 
 
 @given(

@@ -69,7 +69,7 @@ def test_pipelines(kind: str) -> None:
         if model.prepare is None:
             return BUILDS[model.kind](raw, n_fields, n_outputs)
         prepare = OnnxEngine(model.prepare, n_fields)
-        return PreparedEngine(prepare, BUILDS[model.kind](raw, prepare.n_outputs, n_outputs))
+        return PreparedEngine(prepare, BUILDS[model.kind](raw, prepare.n_outputs, n_outputs), model.sources)
 
     check_engine(build, model.raw, model.n_outputs, coded(raw_rows(150, seed=5)))
 
@@ -93,6 +93,15 @@ def test_graphs_as_they_are(n_outputs: int, columns: bool) -> None:
 
 def test_every_engine_of_the_table_is_checked_here() -> None:
     assert set(BUILDS) == set(ENGINES)
+
+
+class Partial(XGBoostEngine):
+    """Keeps the base value to itself."""
+
+    def contributions(self, values: np.ndarray) -> np.ndarray:
+        found = super().contributions(values)
+        found[:, :, -1] = 0.0
+        return found
 
 
 class Forgetful(XGBoostEngine):
@@ -127,6 +136,7 @@ class InAnyOrder(XGBoostEngine):
         (Forgetful, "an answer is the caller's"),
         (Tolerant, "rows of 2 fields"),
         (InAnyOrder, "a row alone has the bits it has in a batch"),
+        (Partial, "add up to the margin"),
     ],
 )
 def test_an_engine_that_breaks_its_contract_is_told(build: BuildEngine, said: str) -> None:

@@ -40,8 +40,9 @@ SWAPS = """
         state = replace(read_state(Path(folder)), models={"fraud": Assignment(manifest.version, manifest.digest)})
         write_state(Path(folder), state)
         worker.load()
+        asked = {"headers": [(b"content-type", b"application/json")]}
         for body in bodies:
-            worker.door.predict(worker.door.hot("/predict"), {b"content-type": b"application/json"}, body)
+            worker.door.predict(worker.door.hot("/predict"), asked, body)
         asyncio.run(ask_for_a_page())
 
     for number in range(6):

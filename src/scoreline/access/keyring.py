@@ -49,6 +49,14 @@ class Keyring:
                 return caller
         raise Unauthenticated("this key is not known here; it may have been revoked")
 
+    def has(self, scope: str, key: str) -> bool:
+        """Whether `admit` would."""
+        try:
+            self.admit(scope, key)
+        except Denied:
+            return False
+        return True
+
 
 def check_host(keyring: Keyring, headers: Mapping[bytes, bytes]) -> None:
     """While everything is open on loopback, only loopback's own names are answered; raises Denied.

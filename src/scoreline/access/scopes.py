@@ -36,6 +36,10 @@ DATA_PLANE: Final = {
 
 CONTROL_PLANE: Final = {
     ("GET", "/status"): "admin",
+    ("POST", "/outcomes"): "feedback",
+    ("GET", "/predictions/{id}"): "read",
+    ("GET", "/predictions/{id}/replay"): "read",
+    ("GET", "/predictions/{id}/explanation"): "read",
     ("GET", "/healthz/live"): PUBLIC,
     ("GET", "/healthz/ready"): PUBLIC,
     ("GET", "/healthz/startup"): PUBLIC,

@@ -17,6 +17,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "pull": "scoreline.cli.pull:pull",
     "serve": "scoreline.cli.serve:serve",
     "batch": "scoreline.cli.batch:batch",
+    "outcomes": "scoreline.cli.outcomes:outcomes",
+    "replay": "scoreline.cli.replay:replay",
+    "explain": "scoreline.cli.explain:explain",
 }
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -38,5 +41,9 @@ def build_app(names: list[str]) -> typer.Typer:
         """Seal a tabular model into a signed bundle and score it through one core behind many doors."""
 
     for name in names:
-        app.command(name)(load(COMMANDS[name]))
+        command = load(COMMANDS[name])
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app

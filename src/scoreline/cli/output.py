@@ -27,6 +27,11 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
+def tell(text: str) -> None:
+    """What is no result: progress, and what is wrong with rows."""
+    typer.echo(text, err=True)
+
+
 def set_up_logging() -> None:
     """Log lines on standard error, with time, level, process and logger."""
     logging.basicConfig(

@@ -14,6 +14,8 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.control.outcomes import add_outcomes_route
+from scoreline.control.predictions import add_predictions
 from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
@@ -25,7 +27,7 @@ from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import keyring, registries, spool_folder, verifier
+from scoreline.wiring import keyring, record_of, registries, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
@@ -143,4 +145,6 @@ def make_control_app(steward: Steward) -> FastAPI:
         return steward.status()
 
     routes.add("GET", "/status", status, tags=["control"])
+    add_outcomes_route(routes, steward.settings)
+    add_predictions(routes, record_of(steward.settings), Path(steward.settings.state_dir))
     return app

@@ -21,6 +21,7 @@ ScorelineError
     DatabaseDown            the database of decisions cannot be asked now
     DatabaseRefused         the database cannot be used as it is, or refuses what it is given
     BatchRefused            a batch job cannot start or finish as asked
+    ReplayRefused           a recorded decision cannot be computed again, or explained, as it stands
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
@@ -137,3 +138,7 @@ class DatabaseRefused(ScorelineError):
 
 class BatchRefused(ScorelineError):
     """A batch job cannot start or finish as asked."""
+
+
+class ReplayRefused(ScorelineError):
+    """A recorded decision cannot be computed again, or explained, as it stands or as its bundle stands."""

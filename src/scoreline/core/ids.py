@@ -5,9 +5,12 @@ The last 20 bits count the rows of the request, so ids of a thousand rows cost o
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
+
+from scoreline.core.errors import NotFound
 
 ROW_BITS: Final = 20
 MAX_ROWS: Final = 1 << ROW_BITS
@@ -17,6 +20,7 @@ _RAND_B_MASK: Final = (1 << 42) - 1
 _VERSION_7: Final = 0x7 << 76
 _VERSION_8: Final = 0x8 << 76
 _VARIANT: Final = 0b10 << 62
+_TEXT: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 class IdSource:
@@ -56,6 +60,13 @@ def text(base: int) -> str:
     """The usual text of an id."""
     digits = f"{base:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def parse(given: str) -> int:
+    """The id a text names: `parse(text(base)) == base`; raises NotFound, without repeating what was given."""
+    if not _TEXT.fullmatch(given):
+        raise NotFound("there is no such decision: its id is the prediction_id of an answer")
+    return int(given.replace("-", ""), 16)
 
 
 def texts(base: int, n_rows: int) -> tuple[str, Sequence[str]]:

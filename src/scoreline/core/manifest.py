@@ -29,17 +29,24 @@ class EngineSpec:
     """One engine of a bundle: its kind, its model file, and up to how many rows it is the faster one (0: any).
 
     `prepare` is the file of the graph that makes what the engine takes of the fields; empty: it takes the fields.
+    `sources` has the position of the field that each column of this graph is made of; empty: not known.
     """
 
     kind: str
     file: str
     max_rows: int = 0
     prepare: str = ""
+    sources: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """What is empty is left out, as in bundles sealed before there was a `prepare`."""
+        """`EngineSpec.from_json(e.to_json()) == e`. What is empty is left out, as in bundles sealed before it was."""
         found = {"kind": self.kind, "file": self.file, "max_rows": self.max_rows}
-        return found | {"prepare": self.prepare} if self.prepare else found
+        found |= {"prepare": self.prepare} if self.prepare else {}
+        return found | {"sources": list(self.sources)} if self.sources else found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "EngineSpec":
+        return cls(**{**found, "sources": tuple(found.get("sources", ()))})
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,9 @@ class Manifest:
         for spec in self.engines:
             if not isinstance(spec.kind, str) or type(spec.max_rows) is not int or spec.max_rows < 0:
                 yield "an engine has a kind, a file, and max_rows of 0 or more"
+            known = len(self.schema.fields) if spec.prepare else 0
+            if not all(type(at) is int and 0 <= at < known for at in spec.sources):
+                yield "an engine's sources are positions of fields, for the columns of its prepare"
             for file in (spec.file, spec.prepare or spec.file):
                 if file not in self.files:
                     yield f"engine file {file!r} is not among the bundle's files"
@@ -152,7 +162,7 @@ class Manifest:
                 link=found["link"],
                 outputs=found["outputs"],
                 schema=Schema.from_json(found["schema"], found.get("entity", "")),
-                engines=tuple(EngineSpec(**spec) for spec in found["engines"]),
+                engines=tuple(EngineSpec.from_json(spec) for spec in found["engines"]),
                 files=found["files"],
                 classes=tuple(found["classes"]),
                 policy=ThresholdPolicy(

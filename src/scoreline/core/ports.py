@@ -1,5 +1,6 @@
 """The plug points of the house, on one screen."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,14 @@ class Engine(Protocol):
         """Margins, float64 (n_rows, n_outputs), for values float64 (n_rows, n_fields); raises EngineFailed."""
         ...
 
+    def contributions(self, values: Floats, /) -> Floats | None:
+        """What each field adds to the margins, float64 (n_rows, n_outputs, n_fields + 1), the base value last.
+
+        They add up to the margins, but for the rounding of the library. None where the library has no way of its own.
+        Raises EngineFailed.
+        """
+        ...
+
 
 class Registry(Protocol):
     """Where versions of models are kept."""
@@ -46,6 +55,18 @@ class Sink(Protocol):
 
     def unsent(self, decisions: Decisions, /) -> None:
         """Marks written decisions whose answer never left."""
+        ...
+
+
+class Record(Protocol):
+    """Where decisions are found again."""
+
+    def get(self, decision_id: int, /) -> Decisions | None:
+        """The decision with this id, as decisions of one row; None where there is none."""
+        ...
+
+    def iterate(self, model: str = "", /) -> Iterator[Decisions]:
+        """Every decision of a model, or of all of them."""
         ...
 
 

@@ -59,7 +59,7 @@ def _build(spec: EngineSpec, files: Mapping[str, bytes], n_fields: int, n_output
         engine: Engine = engine_class(files[spec.file], n_fields, n_outputs)
         return engine
     prepare = _engine_class("onnx")(files[spec.prepare], n_fields)
-    return PreparedEngine(prepare, engine_class(files[spec.file], prepare.n_outputs, n_outputs))
+    return PreparedEngine(prepare, engine_class(files[spec.file], prepare.n_outputs, n_outputs), spec.sources)
 
 
 def _engine_class(kind: str) -> Any:

@@ -56,6 +56,9 @@ class OnnxEngine:
             raise EngineFailed(f"{self.name} failed ({type(error).__name__})") from None
         return np.asarray(found, dtype=np.float64)
 
+    def contributions(self, _: Floats) -> None:
+        """None: a graph does not say which field its margin is from."""
+
 
 class OnnxRowsEngine(OnnxEngine):
     """A graph whose operators may round otherwise in a batch of another size: every row goes through it alone."""

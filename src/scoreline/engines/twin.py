@@ -19,3 +19,7 @@ class TwinEngine:
             if n_rows <= max_rows:
                 return engine.predict(values)
         return self._large.predict(values)
+
+    def contributions(self, values: Floats) -> Floats | None:
+        """By the engine that takes any size: it is the model's own library."""
+        return self._large.contributions(values)

@@ -1,11 +1,14 @@
 """XGBoost through its C interface: `import xgboost` costs a second and 190 MB, its library loads in milliseconds.
 
 Reference: https://xgboost.readthedocs.io/en/stable/c.html, XGBoosterPredictFromDense and XGBoosterPredictFromDMatrix.
+Contributions are its TreeSHAP (Lundberg et al., "From local explanations to global understanding with explainable AI
+for trees", 2020); a linear booster's are weight times value.
 """
 
 import ctypes
 import functools
 import json
+import math
 from typing import Final
 
 import numpy as np
@@ -16,17 +19,18 @@ from scoreline.engines.packaged import load_packaged
 from scoreline.engines.xgboost_file import is_sound_booster
 
 _MARGIN: Final = 1
-_CONFIG: Final = json.dumps(
-    {
-        "type": _MARGIN,
-        "training": False,
-        "iteration_begin": 0,
-        "iteration_end": 0,
-        "strict_shape": True,
-        "cache_id": 0,
-        "missing": float("nan"),
-    }
-).encode()
+_CONTRIBUTIONS: Final = 2
+_SETTINGS: Final = {
+    "training": False,
+    "iteration_begin": 0,
+    "iteration_end": 0,
+    "strict_shape": True,
+    "cache_id": 0,
+    "missing": float("nan"),
+}
+_CONFIG: Final = json.dumps({"type": _MARGIN, **_SETTINGS}).encode()
+_CONTRIBUTIONS_CONFIG: Final = json.dumps({"type": _CONTRIBUTIONS, **_SETTINGS}).encode()
+_VECTOR_LEAVES: Final = ("multi-target", "IsMultiTarget")  # what the library says of trees it cannot explain yet
 _LIBRARY_NAMES: Final = ("libxgboost.so", "libxgboost.dylib", "xgboost.dll")
 
 
@@ -59,21 +63,40 @@ class XGBoostEngine:
         if n_rows == 0:
             return np.empty((0, self._n_outputs))
         interface = _array_interface(values)
-        out = (ctypes.byref(self._shape), ctypes.byref(self._dimensions), ctypes.byref(self._result))
         if self._in_place:
-            self._check(self._library.XGBoosterPredictFromDense(self._handle, interface, _CONFIG, None, *out))
+            self._check(self._library.XGBoosterPredictFromDense(self._handle, interface, _CONFIG, None, *self._out()))
         else:
-            self._predict_from_matrix(interface, out)
-        size = 1
-        for dimension in range(self._dimensions.value):
-            size *= self._shape[dimension]
-        if size != n_rows * self._n_outputs:
-            raise EngineFailed(f"{self.name} answered {size} margins for {n_rows} rows of {self._n_outputs}")
-        found = np.ctypeslib.as_array((ctypes.c_float * size).from_address(self._result.value or 0))
-        return found.astype(np.float64).reshape(n_rows, self._n_outputs)
+            self._predict_from_matrix(interface, _CONFIG)
+        return self._answer(n_rows, self._n_outputs)
 
-    def _predict_from_matrix(self, interface: bytes, out: tuple[object, ...]) -> None:
-        """The way of dart and gblinear: in place the library sums dart in another order, and gblinear not at all."""
+    def contributions(self, values: Floats) -> Floats | None:
+        """Float64 (n_rows, n_outputs, n_fields + 1), base value last; None for vector leaves, where it has none."""
+        n_rows = len(values)
+        if values.shape[1] != self._n_fields:
+            raise EngineFailed(f"{self.name} takes rows of {self._n_fields} fields")
+        if n_rows == 0:
+            return np.empty((0, self._n_outputs, self._n_fields + 1))
+        try:
+            self._predict_from_matrix(_array_interface(values), _CONTRIBUTIONS_CONFIG)
+        except EngineFailed as error:
+            if any(word in str(error) for word in _VECTOR_LEAVES):
+                return None
+            raise
+        return self._answer(n_rows, self._n_outputs, self._n_fields + 1)
+
+    def _out(self) -> tuple[object, ...]:
+        return ctypes.byref(self._shape), ctypes.byref(self._dimensions), ctypes.byref(self._result)
+
+    def _answer(self, *shape: int) -> Floats:
+        """What the library has just put into the buffers of `_out`, copied; raises EngineFailed for another size."""
+        size = math.prod(self._shape[dimension] for dimension in range(self._dimensions.value))
+        if size != math.prod(shape):
+            raise EngineFailed(f"{self.name} answered {size} numbers where {math.prod(shape)} were asked for")
+        found = np.ctypeslib.as_array((ctypes.c_float * size).from_address(self._result.value or 0))
+        return found.astype(np.float64).reshape(shape)
+
+    def _predict_from_matrix(self, interface: bytes, how: bytes) -> None:
+        """The way of contributions, dart and gblinear: in place dart sums in another order, and gblinear not at all."""
         matrix = ctypes.c_void_p()
         config = b'{"missing": NaN, "nthread": 1}'
         self._check(self._library.XGDMatrixCreateFromDense(interface, config, ctypes.byref(matrix)))
@@ -82,7 +105,7 @@ class XGBoostEngine:
                 types = (ctypes.c_char_p * len(self._feature_types))(*self._feature_types)
                 length = ctypes.c_uint64(len(self._feature_types))
                 self._check(self._library.XGDMatrixSetStrFeatureInfo(matrix, b"feature_type", types, length))
-            self._check(self._library.XGBoosterPredictFromDMatrix(self._handle, matrix, _CONFIG, *out))
+            self._check(self._library.XGBoosterPredictFromDMatrix(self._handle, matrix, how, *self._out()))
         finally:
             self._library.XGDMatrixFree(matrix)
 

@@ -5,9 +5,6 @@ process.
 """
 
 import math
-import os
-import resource
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,19 +12,15 @@ from typing import Final
 
 import numpy as np
 
-from scoreline.core.bundle import SIGNATURE, read_bundle
-from scoreline.core.errors import BundleError, EngineFailed, ScorelineError, SignatureRefused
+from scoreline.core.bundle import read_bundle
+from scoreline.core.errors import BundleError, EngineFailed
 from scoreline.core.link import Floats
-from scoreline.core.manifest import MANIFEST
 from scoreline.core.ports import Engine
 from scoreline.core.schema import Field, Schema
 from scoreline.engines.load import load_engine
+from scoreline.operations.apart import CPU_S, LEAST_BYTES, answer_apart, memory_for, run_apart
+from scoreline.operations.bundles import ByDigest
 
-CPU_S: Final = 60
-PATIENCE_S: Final = 120
-LEAST_BYTES: Final = 4 << 30
-BYTES_PER_BYTE: Final = 16
-MAX_ANSWER_BYTES: Final = 2000
 ROWS: Final = 1000
 ROWS_ALONE: Final = 100
 SEED: Final = 20_240_229
@@ -35,55 +28,19 @@ SEED: Final = 20_240_229
 
 def try_out(bundle: Path, digest: str, *, cpu_s: int = CPU_S, least_bytes: int = LEAST_BYTES) -> None:
     """Loads `bundles/<digest>` apart from this process; raises BundleError with what became of it."""
-    limits = [str(cpu_s), str(least_bytes)]
-    command = [sys.executable, "-P", "-m", "scoreline.operations.trial", str(bundle), digest, *limits]
-    try:
-        ended = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a library in trouble may write whatever it likes, for as long as it likes
-            timeout=PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BundleError(f"bundles/{digest}: its trial was not over after {PATIENCE_S} s; it is not taken") from None
-    if ended.returncode == 0:
+    limits = (str(cpu_s), str(memory_for(bundle, least_bytes)))
+    ended = run_apart("scoreline.operations.trial", str(bundle), digest, *limits)
+    if ended.code == 0:
         return
-    if ended.returncode == 1 and ended.stdout:
-        raise BundleError(f"bundles/{digest}: {_one_line(ended.stdout)}")
+    what = f"bundles/{digest}: "
+    if ended.code is None:
+        raise BundleError(f"{what}its trial was not over in time; it is not taken")
+    if ended.refusal:
+        raise BundleError(f"{what}{ended.refusal}")
     raise BundleError(
-        f"bundles/{digest}: its model file ended the process that tried it (code {ended.returncode}); it is not taken: "
+        f"{what}its model file ended the process that tried it (code {ended.code}); it is not taken: "
         "seal the model again, and ask who signed this"
     )
-
-
-def _one_line(raw: bytes) -> str:
-    """What the trial said, as it can stand in a log: a library's own words may repeat bytes of the model."""
-    return "".join(char if char.isprintable() else "?" for char in raw.decode("utf-8", "replace").strip())
-
-
-class _Known:
-    """Takes the bundle of one digest, whoever signed it: it was verified when it was installed."""
-
-    def __init__(self, digest: str) -> None:
-        self._digest = digest
-
-    def verify(self, _: bytes, digests: dict[str, str]) -> str:
-        if digests.get(MANIFEST) != self._digest:
-            raise SignatureRefused("it is another bundle than the one to try")
-        return ""
-
-
-def _limit(n_bytes: int, cpu_s: int) -> None:
-    limits = (
-        (resource.RLIMIT_AS, n_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    )
-    for kind, most in limits:
-        resource.setrlimit(kind, (most, most))
 
 
 def _ask(engine: Engine, schema: Schema) -> None:
@@ -120,18 +77,13 @@ def _numbers(field: Field, n_rows: int, rng: np.random.Generator) -> Floats:
     return np.asarray(whole, np.float64)
 
 
-def _main(bundle: Path, digest: str, cpu_s: int, least_bytes: int) -> int:
-    size = sum(file.stat().st_size for file in bundle.iterdir() if file.name != SIGNATURE)
-    _limit(max(least_bytes, BYTES_PER_BYTE * size), cpu_s)
-    answer = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is no answer
-    try:
-        found = read_bundle(bundle, _Known(digest))
+def _main(bundle: Path, digest: str, cpu_s: int, n_bytes: int) -> int:
+    def try_it() -> bytes:
+        found = read_bundle(bundle, ByDigest(digest))
         _ask(load_engine(found), found.manifest.schema)
-    except ScorelineError as error:
-        os.write(answer, str(error).encode("utf-8", "replace")[:MAX_ANSWER_BYTES])
-        return 1
-    return 0
+        return b""
+
+    return answer_apart(try_it, cpu_s, n_bytes)
 
 
 if __name__ == "__main__":

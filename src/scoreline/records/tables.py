@@ -101,9 +101,29 @@ DECISIONS: Final = Table(
 Index(
     "decisions_entity",
     DECISIONS.c.entity,
+    DECISIONS.c.time_ns,
     sqlite_where=DECISIONS.c.entity.is_not(None),
     postgresql_where=DECISIONS.c.entity.is_not(None),
 )
+# Only ever added to. `key` is a hash of target, time and value: the same report twice is one row. The target is either
+# `prediction`, or `model`, `entity` and `event_ns`; what is known is `value` or, of a class, its `label`.
+OUTCOMES: Final = Table(
+    "outcomes",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("key", LargeBinary, nullable=False, unique=True),
+    Column("prediction", Id),
+    Column("model", Text),
+    Column("entity", LargeBinary),
+    Column("event_ns", BigInteger),
+    Column("value", Double),
+    Column("label", Text),
+    Column("observed_ns", BigInteger, nullable=False),
+    Column("received_ns", BigInteger, nullable=False),
+    Column("caller", Text, nullable=False),
+)
+Index("outcomes_prediction", OUTCOMES.c.prediction)
+Index("outcomes_entity", OUTCOMES.c.entity)
 # What must not be removed: decisions of a model, about an entity, taken up from one time until another; NULL is any.
 HOLDS: Final = Table(
     "holds",

@@ -145,7 +145,7 @@ def _version_of(target: Path, name: str) -> str:
 
 def _engine_specs(trained: TrainedModel) -> tuple[EngineSpec, ...]:
     prepare = PREPARE if trained.prepare else ""
-    bulk = EngineSpec(trained.kind, trained.file, prepare=prepare)
+    bulk = EngineSpec(trained.kind, trained.file, prepare=prepare, sources=trained.sources)
     return (EngineSpec("onnx", "model.onnx", TWIN_MAX_ROWS, prepare), bulk) if trained.twin else (bulk,)
 
 

@@ -236,6 +236,7 @@ def _boosted(trainer: _Trainer, last: Any, columns: Sequence[Column], iterations
     return replace(
         inner,
         prepare=graph.finish(values, len(columns)),
+        sources=tuple(column.source for column in columns),
         margins=_behind(given, inner.margins) if inner.margins else None,
         scores=trainer.scores if iterations == "best" else _behind(given, inner.scores),
         as_given=trainer.scores if iterations == "best" else lambda values, rows: inner.scores(given(values, rows)),

@@ -26,7 +26,8 @@ class TrainedModel:
     `precision` is in what the library compares a value with a threshold.
 
     `prepare` is a float64 graph that makes what the engine takes of the fields, None where it takes them as they are;
-    `twin` then takes that too. `margins` is None where the trainer's library has none of its own: then scores may lie
+    `twin` then takes that too, and `sources` has the position of the field each column of it is made of. `margins` is
+    None where the trainer's library has none of its own: then scores may lie
     apart by `tolerance` (of a score, or of 1 if that is more). `unseen` says of a category what a word never seen is to
     the trainer, empty where the trainer leaves that open; `refuses_missing` are positions where a missing value is an
     error to it. `as_given` are the trainer's scores of rows, given as values and as the frame they were read
@@ -52,6 +53,7 @@ class TrainedModel:
     precision: Precision = "float32"
     lineage: Mapping[str, Any] = field(default_factory=dict)
     prepare: bytes | None = None
+    sources: tuple[int, ...] = ()
     tolerance: float = 0.0
     unseen: Mapping[int, Unseen] = field(default_factory=dict)
     refuses_missing: frozenset[int] = frozenset()

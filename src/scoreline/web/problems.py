@@ -13,6 +13,7 @@ from scoreline.core.errors import (
     Malformed,
     NotFound,
     RecordRefused,
+    ReplayRefused,
     RowsRefused,
     ScorelineError,
     TooLarge,
@@ -33,6 +34,7 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (Unauthenticated, 401, "unauthenticated", "A key is needed"),
     (Denied, 403, "denied", "The key does not open this route"),
     (NotFound, 404, "not-found", "There is no such model or route"),
+    (ReplayRefused, 409, "not-replayable", "The decision cannot be computed again here"),
     (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
     (DatabaseDown, 503, "database-down", "The database cannot be asked now"),
     (EngineFailed, 500, "engine-failed", "The model failed"),
@@ -56,7 +58,7 @@ SCHEMA: Final[Mapping[str, Any]] = {
     },
     "required": ["type", "title", "status", "detail"],
 }
-OTHER: Final = {404: "not-found", 405: "method-not-allowed", 500: "internal", 503: "not-ready"}
+OTHER: Final = {404: "not-found", 405: "method-not-allowed", 422: "bad-parameter", 500: "internal", 503: "not-ready"}
 
 
 def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tuple[str, str], str]:

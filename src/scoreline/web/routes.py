@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.exceptions import HTTPException
+from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -46,6 +46,7 @@ class Routes:
     ) -> None:
         """Declares a route of the table; `refusals` are its own statuses beside those of its scope.
 
+        Its handler finds in `request.state` who asks: `caller`, and whether that is an admin, `is_admin`.
         `responses` are declared as they are, where refusals are no problem+json.
         """
         scope = self._scopes[method, route]
@@ -56,7 +57,9 @@ class Routes:
             headers, ring = dict(request.headers.raw), keyring()
             if scope != PUBLIC:
                 check_host(ring, headers)
-            ring.admit(scope, offered_key(headers))
+            key = offered_key(headers)
+            request.state.caller = ring.admit(scope, key)
+            request.state.is_admin = ring.has("admin", key)
 
         self._app.add_api_route(
             route, handler, methods=[method], dependencies=[Depends(admit)], responses=responses, **options
@@ -89,6 +92,12 @@ def new_app(title: str, description: str, version: str, words: Words = _as_probl
     @app.exception_handler(Exception)
     async def bug(request: Request, _: Exception) -> Response:
         return as_response(worded(request, problem(500, "Scoreline failed", "Scoreline failed")))
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_parameters(request: Request, error: RequestValidationError) -> Response:
+        names = ", ".join(sorted({str(found["loc"][-1]) for found in error.errors()}))
+        title = "A parameter is not what this route takes"
+        return as_response(named(problem(422, title, f"{title}: {names}"), dict(request.headers.raw)))
 
     @app.exception_handler(StarletteHTTPException)
     async def http_error(request: Request, error: StarletteHTTPException) -> Response:

@@ -1,4 +1,4 @@
-"""The first schema: authors, segments, decisions, holds, archives."""
+"""The first schema: authors, segments, decisions, outcomes, holds, archives."""
 
 from typing import Final
 
@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("writer", "number"),
     )
     make_decisions()
+    make_outcomes()
     make_holds_and_archives()
     compatible = op.create_table("schema_compatible", sa.Column("since", sa.Integer, nullable=False))
     op.bulk_insert(compatible, [{"since": 1}])
@@ -62,9 +63,29 @@ def make_decisions() -> None:
         sqlite_with_rowid=False,
     )
     told = sa.column("entity").is_not(None)
-    op.create_index("decisions_entity", "decisions", ["entity"], sqlite_where=told, postgresql_where=told)
+    op.create_index("decisions_entity", "decisions", ["entity", "time_ns"], sqlite_where=told, postgresql_where=told)
     if on_postgresql:
         op.execute("CREATE TABLE decisions_other PARTITION OF decisions DEFAULT")
+
+
+def make_outcomes() -> None:
+    on_postgresql = op.get_context().dialect.name == "postgresql"
+    op.create_table(
+        "outcomes",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+        sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("prediction", postgresql.UUID() if on_postgresql else sa.LargeBinary()),
+        sa.Column("model", sa.Text),
+        sa.Column("entity", sa.LargeBinary),
+        sa.Column("event_ns", sa.BigInteger),
+        sa.Column("value", sa.Double),
+        sa.Column("label", sa.Text),
+        sa.Column("observed_ns", sa.BigInteger, nullable=False),
+        sa.Column("received_ns", sa.BigInteger, nullable=False),
+        sa.Column("caller", sa.Text, nullable=False),
+    )
+    op.create_index("outcomes_prediction", "outcomes", ["prediction"])
+    op.create_index("outcomes_entity", "outcomes", ["entity"])
 
 
 def make_holds_and_archives() -> None:

@@ -1,0 +1,115 @@
+"""One recorded decision as people see it: features by name and value, what is sensitive masked."""
+
+import datetime
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoreline.core import ids
+from scoreline.core.decision import Decisions
+from scoreline.core.errors import BundleError, NotFound
+from scoreline.core.manifest import Manifest
+from scoreline.core.ports import Record
+from scoreline.core.schema import Scalar
+from scoreline.core.shown import shown
+from scoreline.operations.bundles import manifest_of
+from scoreline.replay.grouped import mismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Fields that took their default, and fields that did because no store answered."""
+
+    defaulted: tuple[str, ...]
+    degraded: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A recorded decision. Features are as used, missing ones null; those in `masked` are null too, and not shown.
+
+    `time` is in UTC. Without the bundle nothing says what may be shown: all features are masked.
+    """
+
+    id: str
+    time: str
+    model: str
+    version: str
+    digest: str
+    engine: str
+    role: str
+    epoch: int
+    caller: str
+    request_id: str
+    features: Mapping[str, Scalar | None]
+    masked: tuple[str, ...]
+    margins: Mapping[str, float | None]
+    scores: Mapping[str, float | None]
+    outcome: str | None
+    flags: Flags
+
+
+def find(record: Record, decision_id: str, caller: str | None = None) -> Decisions:
+    """The decision with this id, and of this caller (None: of any); raises NotFound, whichever it is not."""
+    found = record.get(ids.parse(decision_id))
+    if found is None or (caller is not None and found.context.caller != caller):
+        raise NotFound("there is no such decision: its id is the prediction_id of an answer")
+    return found
+
+
+def prediction(found: Decisions, state_dir: Path) -> Prediction:
+    """The decision as people see it."""
+    (decision,) = found
+    author, context = decision.author, decision.context
+    names = author.classes or (author.output,)
+    features, masked = _features(found, _manifest(found, state_dir))
+    return Prediction(
+        id=decision.id,
+        time=_utc(context.time_ns),
+        model=author.model,
+        version=author.version,
+        digest=author.digest,
+        engine=author.engine,
+        role=author.role,
+        epoch=author.epoch,
+        caller=context.caller,
+        request_id=context.request_id,
+        features=features,
+        masked=masked,
+        margins=dict(zip(names, map(_number, decision.margins), strict=False)),
+        scores=dict(zip(names, map(_number, decision.scores), strict=False)),
+        outcome=decision.outcome,
+        flags=Flags(decision.defaulted, decision.degraded),
+    )
+
+
+def _manifest(found: Decisions, state_dir: Path) -> Manifest | None:
+    try:
+        manifest = manifest_of(state_dir, found.author.digest)
+    except (NotFound, BundleError):
+        return None
+    return None if mismatch(found, manifest) else manifest
+
+
+def _features(found: Decisions, manifest: Manifest | None) -> tuple[dict[str, Scalar | None], tuple[str, ...]]:
+    if manifest is None:
+        return dict.fromkeys(found.author.fields), found.author.fields
+    fields = manifest.schema.fields
+    values = found.values[0].tolist()
+    shown_values = {
+        field.name: None if field.sensitive or math.isinf(value) else shown(field, value)
+        for field, value in zip(fields, values, strict=True)
+    }
+    return shown_values, tuple(field.name for field in fields if field.sensitive)
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity: a record that was altered may."""
+    return value if math.isfinite(value) else None
+
+
+def _utc(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
+    return moment.isoformat(timespec="microseconds")

@@ -1,0 +1,219 @@
+"""Outcomes in the decision database: only ever added, and joined to decisions when they are read.
+
+Because the join is made at reading, it is the same whatever came first. Of the reports of one target the one observed
+last counts, and the others are its history. An outcome by entity belongs to the last decision of its model about that
+entity at or before the event; decisions before that one are reported and not counted.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from scoreline.core.outcome import Outcome
+from scoreline.records.database import POSTGRESQL, Database
+from scoreline.records.rows import author_of
+from scoreline.records.tables import AUTHORS, DECISIONS, OUTCOMES
+
+BATCH: Final = 5000
+Target = tuple[bytes, str, bytes, int]  # prediction, model, entity hash, event_ns
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An outcome as it is kept; `key` names it. `value` is a number or the name of a class."""
+
+    key: bytes
+    target: Target
+    value: float | str
+    observed_ns: int
+    received_ns: int
+    caller: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What an outcome is of: the 16 bytes of a prediction's id (none: unmatched), and how many decisions before it."""
+
+    report: Report
+    prediction: bytes
+    others: int = 0
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one decision: the report that counts, those it corrects (oldest first)."""
+
+    current: Report
+    history: list[Report] = field(default_factory=list)
+
+
+def add_outcomes(
+    database: Database, outcomes: Sequence[tuple[Outcome, bytes]], caller: str, now_ns: int
+) -> tuple[list[Report], int]:
+    """Adds outcomes, each with the hash of its entity, all or none; returns what is kept of them and how many are new.
+
+    One without a time counts as observed now, unless it says again what is known of its target. Raises DatabaseDown or
+    DatabaseRefused.
+    """
+    kept: list[Report] = []
+    added = 0
+    with database.writing() as connection:
+        for start in range(0, len(outcomes), BATCH):
+            part = outcomes[start : start + BATCH]
+            latest = _latest(connection, [_target(*found) for found in part])
+            for place, (outcome, entity) in enumerate(part, start):
+                kept.append(_report(outcome, entity, caller, now_ns, place, latest))
+        for start in range(0, len(kept), BATCH):
+            added += _insert(connection, kept[start : start + BATCH])
+    return kept, added
+
+
+def match(connection: Connection, reports: Iterable[Report]) -> Iterator[Match]:
+    """What each outcome is of, as the decisions stand now."""
+    found = list(reports)
+    by_id = [report for report in found if report.target[0]]
+    known: set[bytes] = set()
+    for start in range(0, len(by_id), BATCH):
+        ids = [report.target[0] for report in by_id[start : start + BATCH]]
+        known.update(connection.scalars(select(DECISIONS.c.id).where(DECISIONS.c.id.in_(ids))))
+    by_entity = _match_entities(connection, [report for report in found if not report.target[0]])
+    for report in found:
+        prediction = report.target[0]
+        if prediction:
+            yield Match(report, prediction if prediction in known else b"")
+        else:
+            yield Match(report, *by_entity[report.key])
+
+
+def known_of(connection: Connection, decisions: Mapping[bytes, bytes]) -> dict[bytes, Known]:
+    """What is known of some decisions, given as id to the hash of their entity (empty: not told)."""
+    ids, entities = list(decisions), sorted({entity for entity in decisions.values() if entity})
+    reports = [*_select(connection, OUTCOMES.c.prediction, ids), *_select(connection, OUTCOMES.c.entity, entities)]
+    found: dict[bytes, list[Report]] = defaultdict(list)
+    for matched in match(connection, reports):
+        if matched.prediction in decisions:
+            found[matched.prediction].append(matched.report)
+    known = {}
+    for prediction, several in found.items():
+        *history, current = sorted(several, key=_rank)
+        known[prediction] = Known(current, history)
+    return known
+
+
+def unmatched(database: Database) -> Iterator[Report]:
+    """The outcomes that belong to no decision there is, in the order of their coming."""
+    with database.reading() as connection:
+        rows = connection.execute(select(OUTCOMES).order_by(OUTCOMES.c.id).execution_options(yield_per=BATCH))
+        for part in rows.partitions(BATCH):
+            yield from (found.report for found in match(connection, map(_as_report, part)) if not found.prediction)
+
+
+def _rank(report: Report) -> tuple[int, bytes]:
+    """The last observed counts; at the same time the order is arbitrary, and always the same."""
+    return report.observed_ns, report.key
+
+
+def _target(outcome: Outcome, entity: bytes) -> Target:
+    return outcome.prediction, outcome.model, entity, outcome.event_ns
+
+
+def _report(
+    outcome: Outcome, entity: bytes, caller: str, now_ns: int, place: int, latest: dict[Target, Report]
+) -> Report:
+    target, observed_ns = _target(outcome, entity), outcome.observed_ns
+    known = latest.get(target)
+    if observed_ns is None:
+        if known is not None and known.value == outcome.value:
+            return known
+        observed_ns = now_ns + place  # of several in one call the later one counts
+    key = hashlib.sha256(_encode((target, outcome.value, observed_ns))).digest()
+    report = Report(key, target, outcome.value, observed_ns, now_ns, caller)
+    if known is None or _rank(report) > _rank(known):
+        latest[target] = report
+    return report
+
+
+def _latest(connection: Connection, targets: list[Target]) -> dict[Target, Report]:
+    """Of each target what counts now."""
+    ids = sorted({target[0] for target in targets if target[0]})
+    entities = sorted({target[2] for target in targets if not target[0]})
+    found: dict[Target, Report] = {}
+    reports = (*_select(connection, OUTCOMES.c.prediction, ids), *_select(connection, OUTCOMES.c.entity, entities))
+    for report in sorted(reports, key=_rank):
+        found[report.target] = report
+    return found
+
+
+def _select(connection: Connection, column: ColumnElement[Any], values: Sequence[bytes]) -> Iterator[Report]:
+    for start in range(0, len(values), BATCH):
+        wanted = select(OUTCOMES).where(column.in_(values[start : start + BATCH]))
+        yield from map(_as_report, connection.execute(wanted))
+
+
+def _insert(connection: Connection, reports: list[Report]) -> int:
+    """Inserts those that are new, and returns how many that was."""
+    new = {report.key: _as_row(report) for report in reports}
+    for key in connection.scalars(select(OUTCOMES.c.key).where(OUTCOMES.c.key.in_(list(new)))).all():
+        del new[key]
+    if new:
+        upsert = postgresql.insert if connection.dialect.name == POSTGRESQL else sqlite.insert
+        connection.execute(upsert(OUTCOMES).on_conflict_do_nothing(), list(new.values()))
+    return len(new)
+
+
+def _match_entities(connection: Connection, reports: list[Report]) -> dict[bytes, tuple[bytes, int]]:
+    """By key: the last decision about the entity at or before the event, and how many there are before that one."""
+    found = {report.key: (b"", 0) for report in reports}
+    for model, authors in _authors_by_model(connection, {report.target[1] for report in reports}).items():
+        earlier = (
+            DECISIONS.c.entity == OUTCOMES.c.entity,
+            DECISIONS.c.author.in_(authors),
+            DECISIONS.c.time_ns <= OUTCOMES.c.event_ns,
+        )
+        newest = DECISIONS.c.time_ns.desc(), DECISIONS.c.id.desc()
+        last = select(DECISIONS.c.id).where(*earlier).order_by(*newest).limit(1).correlate(OUTCOMES).scalar_subquery()
+        count = select(func.count()).where(*earlier).correlate(OUTCOMES).scalar_subquery()
+        keys = [report.key for report in reports if report.target[1] == model]
+        for start in range(0, len(keys), BATCH):
+            wanted = select(OUTCOMES.c.key, last, count).where(OUTCOMES.c.key.in_(keys[start : start + BATCH]))
+            for key, prediction, n_decisions in connection.execute(wanted):
+                found[key] = (prediction or b"", max(0, n_decisions - 1))
+    return found
+
+
+def _authors_by_model(connection: Connection, models: set[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for id_, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)) if models else ():
+        if (model := author_of(json).model) in models:
+            found[model].append(id_)
+    return found
+
+
+def _as_row(report: Report) -> dict[str, Any]:
+    prediction, model, entity, event_ns = report.target
+    is_class = isinstance(report.value, str)
+    return {
+        "key": report.key,
+        "prediction": prediction or None,
+        "model": model or None,
+        "entity": entity or None,
+        "event_ns": event_ns or None,
+        "value": None if is_class else report.value,
+        "label": report.value if is_class else None,
+        "observed_ns": report.observed_ns,
+        "received_ns": report.received_ns,
+        "caller": report.caller,
+    }
+
+
+def _as_report(row: Row[Any]) -> Report:
+    target = (row.prediction or b"", row.model or "", row.entity or b"", row.event_ns or 0)
+    value = row.label if row.label is not None else row.value
+    return Report(row.key, target, value, row.observed_ns, row.received_ns, row.caller)
