@@ -1,14 +1,18 @@
 """The steward brings the record into the database, tells how far it is, and a database that is down costs lag only."""
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from scoreline.control.ship import Shipping
 from scoreline.control.steward import Steward
 from scoreline.operations.state import State, write_state
+from scoreline.records.database import open_database
+from scoreline.records.migrations import HEAD
 from scoreline.records.segments import segments
 from scoreline.records.writer import SpoolWriter
 from scoreline.settings import Records, Settings
@@ -89,6 +93,29 @@ def test_an_error_nobody_foresaw_does_not_end_shipping(
     assert len(errors(caplog)) == 1
     shipping.look()
     assert shipping.status()["error"] is None
+
+
+def test_a_steward_that_is_left_behind_while_it_runs_says_so(
+    churn: SealedModel, tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shipping, writer = (
+        Shipping(set_up(tmp_path, database_url), lambda *_: True),
+        SpoolWriter(tmp_path / "spool", 1 << 20),
+    )
+    writer.write(churn.decide(CHURN_ROW))
+    assert shipping.look() == 1
+    with closing(open_database(database_url, tmp_path)) as database, database.writing() as connection:
+        for statement in (
+            "ALTER TABLE segments RENAME COLUMN tree TO hashes",
+            f"UPDATE schema_compatible SET since = {HEAD + 1}",
+            f"UPDATE scoreline_version SET version_num = '{HEAD + 1:04}'",
+        ):
+            connection.execute(text(statement))
+    writer.write(churn.decide(CHURN_ROW))
+    for _ in range(3):
+        shipping.look()
+    assert shipping.status()["error"] == "refused"
+    assert "newer Scoreline" in errors(caplog)[-1]
 
 
 def answered(service: Service, n_requests: int) -> list[str]:

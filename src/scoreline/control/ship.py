@@ -31,6 +31,7 @@ class Shipping:
         self._may_delete = may_delete
         self._database: Database | None = None
         self._shipper: Shipper | None = None
+        self._prepared = False
         self._failures = 0
         self._error = ""
         self._said: set[str] = set()
@@ -65,7 +66,7 @@ class Shipping:
     def look(self) -> int:
         """One look at the spool; returns how many steps it took, none where the database is down. Never raises."""
         try:
-            shipper = self._shipper or self._open()
+            shipper = self._open()
             steps = shipper.ship()
         except ScorelineError as error:
             self._failed("down" if isinstance(error, DatabaseDown) else "refused", str(error))
@@ -78,6 +79,7 @@ class Shipping:
         if self._error:
             log.info("decisions are shipped again")
         self._failures, self._error, self._succeeded_s = 0, "", time.monotonic()
+        self._prepared = not shipper.refused
         self._say(shipper)
         return steps
 
@@ -95,16 +97,21 @@ class Shipping:
         self._upkeep_due_s = 0.0 if more else time.monotonic() + UPKEEP_S
 
     def _open(self) -> Shipper:
+        """The shipper of a database whose schema fits: looked at first, and again after anything has failed."""
         if self._database is None:
             self._database = open_database(self._settings.records.database, database_file(self._settings))
-        self._database.prepare()
-        self._shipper = Shipper(spool_folder(self._settings), self._database, socket.gethostname(), self._may_delete)
+        if not self._prepared:
+            self._database.prepare()
+            self._prepared = True
+        if self._shipper is None:
+            folder = spool_folder(self._settings)
+            self._shipper = Shipper(folder, self._database, socket.gethostname(), self._may_delete)
         return self._shipper
 
     def _failed(self, word: str, said: str) -> None:
         if word != self._error and said:
             log.error("%s; decisions wait in the spool", said)
-        self._failures, self._error = self._failures + 1, word
+        self._failures, self._error, self._prepared = self._failures + 1, word, False
 
     def _say(self, shipper: Shipper) -> None:
         """What is new of segments that cannot be shipped or read whole."""

@@ -124,9 +124,8 @@ class Shipper:
         if piece.end > known.offset:
             try:
                 return self._insert(segment, known, piece)
-            except (
-                DatabaseRefused
-            ):  # an id again, of a copied segment or a message read twice: the first is the decision
+            except DatabaseRefused:
+                # An id again, of a copied segment or a message that was read twice: the first is the decision.
                 return self._insert(segment, known, piece, once=True)
         return self._end(segment, known) if ended else 0
 
