@@ -249,6 +249,7 @@ def launch_service(model: BenchModel, state_dir: Path, port: int) -> "subprocess
     script = Path(sys.executable).with_name("scoreline")
     command = [script, "serve", model.bundle, "--trust", model.trust, "--port", port, "--admin-port", free_port()]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["SCORELINE_RECORDS__MAX_BYTES"] = "0"  # minutes of bulk requests are more than can be shipped meanwhile
     return subprocess.Popen(
         [*map(str, command), "--state-dir", str(state_dir)],
         env=environment,
