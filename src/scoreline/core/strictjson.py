@@ -32,7 +32,7 @@ def strict_json(raw: Body, *, finite: bool = True, nan_is_null: bool = False) ->
 
 @cache
 def _decoder(finite: bool, nan_is_null: bool) -> json.JSONDecoder:
-    """Made once: each new one leaves strings in CPython's cache of attribute names, 1.4 MB until that is full."""
+    """Made once: each new one leaves names in CPython's cache of attributes, until its 4,096 places are full."""
     return json.JSONDecoder(
         object_pairs_hook=_pairs,
         parse_float=_finite if finite else float,

@@ -56,12 +56,6 @@ def segments(folder: Path) -> list[Segment]:
     return sorted(Segment(match[1], int(match[2]), path) for match, path in found if match)
 
 
-def read_piece(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions], int]:
-    """The decisions among `read_items`."""
-    found, end = read_items(path, offset, authors)
-    return [item for item in found if isinstance(item, Decisions)], end
-
-
 def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
     """What the whole frames after an offset say, about 4 MiB of them, and the offset after these.
 
