@@ -12,7 +12,7 @@ from scoreline.core.decision import Decisions
 from scoreline.records.frames import Missed, frame_missed
 from scoreline.records.pieces import is_damaged, read_rows
 from scoreline.records.rows import rows_of
-from scoreline.records.segments import BEGIN, read_piece, segments
+from scoreline.records.segments import BEGIN, read_items, segments
 from scoreline.records.writer import SpoolWriter
 
 
@@ -26,7 +26,8 @@ def test_its_rows_are_those_of_its_decisions(many: list[Decisions]) -> None:
         writer.unsent(many[0])
         writer.close()
         (segment,) = segments(Path(folder))
-        piece, (found, end) = read_rows(segment.path, BEGIN, {}), read_piece(segment.path, BEGIN, {})
+        piece, (items, end) = read_rows(segment.path, BEGIN, {}), read_items(segment.path, BEGIN, {})
+        found = [item for item in items if isinstance(item, Decisions)]
         assert piece.end == end
         assert piece.rows == [tuple(row) for decisions in found for row in rows_of(decisions)]
         assert [piece.authors[by] for by in piece.by] == [each.author for each in found for _ in range(len(each))]
