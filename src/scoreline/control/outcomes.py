@@ -33,12 +33,9 @@ _ENTITY: Final = {
 def add_outcomes_route(routes: Routes, settings: Settings) -> None:
     """`POST /outcomes`: one object or an array, all kept or none."""
     database, key, server = database_of(settings), entity_key(settings), settings.server
-    prepared: list[bool] = []
 
     def keep(rows: list[Any], caller: str) -> Reported:
-        if not prepared:
-            database.prepare()
-            prepared.append(True)
+        database.prepare_once()
         return report_outcomes(database, rows, key, caller, time.time_ns())
 
     async def outcomes(request: Request) -> Reported:

@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.kind = url.get_backend_name()
+        self._preparing = threading.Lock()
+        self._is_prepared = False
         connect_args = {"timeout": _PATIENCE_S, "isolation_level": None} if self.kind == SQLITE else _LIBPQ
         # An error of SQLAlchemy's would show the parameters of its statement, which are rows.
         self._engine = create_engine(url, connect_args=connect_args, hide_parameters=True, pool_pre_ping=True)
@@ -57,6 +60,13 @@ class Database:
                 load("scoreline.records.migrate:upgrade")(connection)  # Alembic is loaded by whoever needs it
             elif schema > HEAD and (connection.scalar(text("SELECT since FROM schema_compatible")) or 0) > HEAD:
                 raise DatabaseRefused("the database is of a newer Scoreline that leaves this one behind: upgrade")
+
+    def prepare_once(self) -> None:
+        """`prepare` by whoever comes first; it is not asked again after it has succeeded."""
+        with self._preparing:
+            if not self._is_prepared:
+                self.prepare()
+                self._is_prepared = True
 
     def lock(self, connection: Connection) -> None:
         """Until the transaction ends, nobody else changes tables; SQLite's writers are alone anyway."""
