@@ -11,7 +11,7 @@ from scoreline.records.pieces import Piece
 from scoreline.records.rows import author_json, author_key
 from scoreline.records.tables import DECISIONS
 
-COLUMNS: Final = tuple(column.name for column in DECISIONS.columns if column.name != "unsent")
+COLUMNS: Final = tuple(column.name for column in DECISIONS.columns if column.name not in ("unsent", "leaf"))
 _ASKED: Final = 500
 Values = Sequence[Any]
 

@@ -28,6 +28,7 @@ _SCHEMA: Final = pa.schema(
         pa.field("place", pa.int32(), nullable=False),
         pa.field("salt", pa.binary()),
         pa.field("unsent", pa.bool_(), nullable=False),
+        pa.field("leaf", pa.binary()),
     ]
 )
 NAMES: Final = tuple(_SCHEMA.names)

@@ -1,8 +1,8 @@
 """The tables of the decision database, as this version reads and writes them; `migrations/` makes them.
 
 A row of `decisions` is a `rows.Row`, and where it stands: its author, its segment, its place in it (the position of its
-leaf) and the salt of its leaf. What erasure takes away may be NULL; a row without a salt is erased. An `entity` that
-was not told is NULL too.
+leaf) and the salt of its leaf. What erasure takes away may be NULL; a row without a salt is erased, and has its leaf
+instead. An `entity` that was not told is NULL too.
 """
 
 import uuid
@@ -55,7 +55,8 @@ AUTHORS: Final = Table(
     Column("json", Text, nullable=False),
 )
 # `offset` is where shipping goes on, `tree` the Merkle tree so far, `missed` counts what was answered without a record,
-# `repeated` what had been shipped under the same id before; `root` and `final` come when its writer has ended.
+# `repeated` what had been shipped under the same id before; `root` and `final` come when its writer has ended. `unsent`
+# are the bases of requests whose answers never left, 16 bytes each.
 SEGMENTS: Final = Table(
     "segments",
     METADATA,
@@ -71,6 +72,7 @@ SEGMENTS: Final = Table(
     Column("root", LargeBinary),
     Column("final", Boolean, nullable=False, server_default=false()),
     Column("shipped_ns", BigInteger, nullable=False),
+    Column("unsent", LargeBinary),
     UniqueConstraint("writer", "number"),
 )
 DECISIONS: Final = Table(
@@ -95,6 +97,7 @@ DECISIONS: Final = Table(
     Column("place", Integer, nullable=False),
     Column("salt", LargeBinary),
     Column("unsent", Boolean, nullable=False, server_default=false()),
+    Column("leaf", LargeBinary),
     postgresql_partition_by="RANGE (id)",
     sqlite_with_rowid=False,
 )
@@ -152,6 +155,79 @@ ARCHIVES: Final = Table(
     Column("until_ns", BigInteger, nullable=False),
     Column("done", Boolean, nullable=False, server_default=false()),
     Column("at_ns", BigInteger, nullable=False),
+)
+# What is left of a segment's tree where decisions were removed: the hash over so many leaves, a power of two, from a
+# place on.
+STUMPS: Final = Table(
+    "stumps",
+    METADATA,
+    Column("segment", Integer, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaves", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+# The chain: `body` is canonical JSON that names the hash of the one before, `signature` an ECDSA over it.
+CHECKPOINTS: Final = Table(
+    "checkpoints",
+    METADATA,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+# Who may do what one steward does for all; `until_ns` is by the database's clock.
+LEASES: Final = Table(
+    "leases",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+)
+# Whose decisions of before `at_ns` are erased; the entity is forgotten too once none can come up any more.
+ERASURES: Final = Table(
+    "erasures",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("entity", LargeBinary),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("decisions", BigInteger, nullable=False, server_default="0"),
+    Column("outcomes", BigInteger, nullable=False, server_default="0"),
+    Column("done_ns", BigInteger),
+)
+# Files that decisions left in: what kind, under which name and SHA-256, by which filter (JSON), how many rows, and the
+# first and last time among them.
+EXPORTS: Final = Table(
+    "exports",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("from_ns", BigInteger),
+    Column("until_ns", BigInteger),
+    Column("who", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+)
+# Decisions that are in the archive, as far as outcomes are joined to them.
+MOVED: Final = Table(
+    "moved",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("entity", LargeBinary),
+    Column("author", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(
+    "moved_entity",
+    MOVED.c.entity,
+    MOVED.c.time_ns,
+    sqlite_where=MOVED.c.entity.is_not(None),
+    postgresql_where=MOVED.c.entity.is_not(None),
 )
 # One row: the oldest schema a steward must know to use this database. Contracting steps raise it.
 COMPATIBLE: Final = Table("schema_compatible", METADATA, Column("since", Integer, nullable=False))

@@ -1,0 +1,82 @@
+"""Audit and the join to archived decisions: leaves, stumps, checkpoints, leases, erasures, exports, moved."""
+
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision: Final = "0002"
+down_revision: Final = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("decisions", sa.Column("leaf", sa.LargeBinary))
+    op.add_column("segments", sa.Column("unsent", sa.LargeBinary))
+    make_chain()
+    make_erasures_and_exports()
+    make_moved()
+
+
+def make_chain() -> None:
+    op.create_table(
+        "stumps",
+        sa.Column("segment", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("place", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("leaves", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("signature", sa.LargeBinary, nullable=False),
+    )
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("until_ns", sa.BigInteger, nullable=False),
+    )
+
+
+def make_erasures_and_exports() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("entity", sa.LargeBinary),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("who", sa.Text, nullable=False),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+        sa.Column("decisions", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("outcomes", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("done_ns", sa.BigInteger),
+    )
+    op.create_table(
+        "exports",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("filter", sa.Text, nullable=False),
+        sa.Column("rows", sa.BigInteger, nullable=False),
+        sa.Column("from_ns", sa.BigInteger),
+        sa.Column("until_ns", sa.BigInteger),
+        sa.Column("who", sa.Text, nullable=False),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+    )
+
+
+def make_moved() -> None:
+    on_postgresql = op.get_context().dialect.name == "postgresql"
+    op.create_table(
+        "moved",
+        sa.Column("id", postgresql.UUID() if on_postgresql else sa.LargeBinary(), primary_key=True),
+        sa.Column("time_ns", sa.BigInteger, nullable=False),
+        sa.Column("entity", sa.LargeBinary),
+        sa.Column("author", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    told = sa.column("entity").is_not(None)
+    op.create_index("moved_entity", "moved", ["entity", "time_ns"], sqlite_where=told, postgresql_where=told)
