@@ -1,8 +1,10 @@
 """What the tests of shipping share: a spool with decisions in it, a database, and what is in both."""
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from scoreline.records.rows import Row, author_key, leaf
 from scoreline.records.rows import author_of as author_of_json
 from scoreline.records.ship import Shipper
 from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
+from scoreline.signing import Signer, generate_keys
 
 AUTHOR = author_of(n_fields=3, outcomes=("approve", "decline"))
 DAY_NS = 86_400_000_000_000
@@ -43,6 +46,18 @@ def decided(n_rows: int = 1, time_ns: int = 0, author: Author = AUTHOR, **more: 
     found = decisions_of(author, 0, n_rows, context=context, **more)
     found.base = _ids.new_base(taken_ns)
     return found
+
+
+def signer(name: str = "audit") -> Signer:
+    """Who signs checkpoints; by another name somebody else."""
+    return _signer(name)
+
+
+@cache
+def _signer(name: str) -> Signer:
+    with tempfile.TemporaryDirectory() as folder:
+        generate_keys(Path(folder) / f"{name}.key", Path(folder) / f"{name}.pub")
+        return Signer.from_file(Path(folder) / f"{name}.key")
 
 
 def ship_all(shipper: Shipper) -> None:
