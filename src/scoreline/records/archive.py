@@ -3,7 +3,8 @@
 Order of a day:
   1. its decisions are written to a file with a name that was never used;
   2. the file is put down in `archives`, where the day still has as many decisions and no other file is being taken up;
-  3. exactly the decisions in the file are removed, in slices; what arrived meanwhile stays, for a file of its own;
+  3. exactly the decisions in the file are removed, in slices, each leaving in `moved` what joins outcomes to it; what
+     arrived meanwhile stays, for a file of its own;
   4. the file is `done`, and in PostgreSQL the empty day goes.
 A death after 1 leaves a file that counts for nothing, one after 2 is gone on from there.
 """
@@ -19,6 +20,7 @@ from scoreline.core.errors import SettingError
 from scoreline.core.names import load
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import active_holds
+from scoreline.records.moved import forget, move
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
 from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS
 
@@ -55,6 +57,7 @@ class Archive:
             for file in connection.execute(old.order_by(ARCHIVES.c.day)):
                 begin, end = file.from_ns, file.until_ns
                 if not any((hold.from_ns or 0) <= end and (hold.until_ns or end + 1) > begin for hold in holds):
+                    forget(connection, file.id, file.day)
                     _parquet("delete_file")(self._place, file.name)
                     connection.execute(ARCHIVES.delete().where(ARCHIVES.c.id == file.id))
                     return True
@@ -87,7 +90,7 @@ class Archive:
         ids = [row[0] for _, row in self.read(name)]
         for start in range(0, len(ids), SLICE_ROWS):
             with database.writing() as connection:
-                connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_(ids[start : start + SLICE_ROWS])))
+                move(connection, ids[start : start + SLICE_ROWS], number)
         with database.writing() as connection:
             database.lock(connection)
             connection.execute(ARCHIVES.update().where(ARCHIVES.c.id == number).values(done=True))
