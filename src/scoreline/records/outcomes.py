@@ -175,7 +175,7 @@ def _match_entities(connection: Connection, reports: list[Report]) -> dict[bytes
     """By key: the last decision about the entity at or before the event, and how many there are before that one."""
     counts = {report.key: 0 for report in reports}
     newest: dict[bytes, tuple[int, bytes]] = {}
-    for model, authors in _authors_by_model(connection, {report.target[1] for report in reports}).items():
+    for model, authors in authors_of_models(connection).items() if reports else ():
         keys = [report.key for report in reports if report.target[1] == model]
         for start, table in product(range(0, len(keys), BATCH), SHIPPED):
             wanted = _last_of(table, authors).where(OUTCOMES.c.key.in_(keys[start : start + BATCH]))
@@ -199,11 +199,11 @@ def _last_of(table: Table, authors: list[int]) -> Select[Any]:
     return select(OUTCOMES.c.key, *found, count)
 
 
-def _authors_by_model(connection: Connection, models: set[str]) -> dict[str, list[int]]:
+def authors_of_models(connection: Connection) -> dict[str, list[int]]:
+    """By model the ids of its authors."""
     found: dict[str, list[int]] = defaultdict(list)
-    for id_, author in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)) if models else ():
-        if (model := author_of(author).model) in models:
-            found[model].append(id_)
+    for id_, author in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)):
+        found[author_of(author).model].append(id_)
     return found
 
 
