@@ -11,7 +11,7 @@ A death after 1 leaves a file that counts for nothing, one after 2 is gone on fr
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, select
@@ -22,10 +22,12 @@ from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import active_holds
 from scoreline.records.moved import forget, move
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
+from scoreline.records.rows import Row
 from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS
 
 SLICE_ROWS: Final = 5000
 _DAY_NS: Final = DAY_MS * 1_000_000
+_SALT, _LEAF = (DECISIONS.c.keys().index(name) for name in ("salt", "leaf"))
 
 
 class Archive:
@@ -67,6 +69,11 @@ class Archive:
         """The rows of a file, or one of them, each behind its author's JSON."""
         found: Iterator[tuple[str, tuple[Any, ...]]] = _parquet("read_file")(self._place, name, id_)
         return found
+
+    def rows(self, name: str, ids: Sequence[bytes]) -> Iterator[Row]:
+        """The decisions of a file with these ids, as they are in the database; erased ones are passed over."""
+        found = _parquet("read_some")(self._place, name, ids)
+        return (row_of(cells) for cells in found if not is_erased(cells))
 
     def _write(self, database: Database, day: int) -> tuple[int, int, str] | None:
         """The number, day and name of a whole file that is put down; None where the day changed under it."""
@@ -131,3 +138,14 @@ def _parquet(name: str) -> Any:
         return load(f"scoreline.records.parquet:{name}")
     except ModuleNotFoundError as error:
         raise SettingError(f"records.archive needs {error.name}: install scoreline[batch]") from None
+
+
+def row_of(cells: Sequence[Any]) -> Row:
+    """The decision in the cells of a file."""
+    row = Row(*cells[: len(Row._fields)])
+    return row if row.entity is not None else row._replace(entity=b"")
+
+
+def is_erased(cells: Sequence[Any]) -> bool:
+    """A decision that is erased has its leaf in place of its salt; one that was never in the log has neither."""
+    return cells[_SALT] is None and cells[_LEAF] is not None

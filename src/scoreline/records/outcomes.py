@@ -93,9 +93,10 @@ def match(connection: Connection, reports: Iterable[Report]) -> Iterator[Match]:
 def known_of(connection: Connection, decisions: Mapping[bytes, bytes]) -> dict[bytes, Known]:
     """What is known of some decisions, given as id to the hash of their entity (empty: not told)."""
     ids, entities = list(decisions), sorted({entity for entity in decisions.values() if entity})
-    reports = [*_select(connection, OUTCOMES.c.prediction, ids), *_select(connection, OUTCOMES.c.entity, entities)]
     found: dict[bytes, list[Report]] = defaultdict(list)
-    for matched in match(connection, reports):
+    for report in _select(connection, OUTCOMES.c.prediction, ids):
+        found[report.target[0]].append(report)  # the decision is there: it may not be shipped yet
+    for matched in match(connection, _select(connection, OUTCOMES.c.entity, entities)):
         if matched.prediction in decisions:
             found[matched.prediction].append(matched.report)
     known = {}
