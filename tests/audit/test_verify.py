@@ -4,6 +4,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_every_removal_and_every_insertion_is_found(files: Path) -> None:
 
 def test_records_that_changed_places_are_found(files: Path) -> None:
     rows = sorted(rows_of(files, "decisions"), key=lambda row: (row.segment, row.place))
-    for one, other in zip(rows, rows[1:], strict=False):
+    for one, other in pairwise(rows):
         swaps = [
             DECISIONS.update().where(DECISIONS.c.id == mine.id).values(segment=its.segment, place=its.place)
             for mine, its in ((one, other), (other, one))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ class Crash(Exception):
     """A death, as far as a test in one process can play it."""
 
 
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(10))
 def test_a_death_between_any_two_steps_loses_nothing_and_shows_nothing_twice(
     database: Database, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -153,6 +154,27 @@ def test_files_expire_too_unless_something_in_them_may_be_held(
     upkeep(database, kept, today=50)
     assert list(folder.iterdir()) == []
     assert list(read_decisions(database, Archive(str(folder)))) == []
+
+
+def test_a_file_that_counts_for_nothing_any_more_is_deleted_though_its_steward_died(
+    database: Database, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any) -> None:
+        raise Crash
+
+    keep(database, tmp_path / "spool", *five_days()[:2])
+    kept = Upkeep(signer(), retention_days=30, archive=str(folder), archive_days=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet, "delete_file", dies)
+        upkeep(database, kept, today=9)
+        with pytest.raises(Crash):
+            upkeep(database, kept, today=50)
+    assert len(list(folder.iterdir())) == 1
+    now_ns = time.time_ns()
+    Archive(str(folder)).sweep(database, now_ns)
+    assert len(list(folder.iterdir())) == 1, "whoever wrote it may be at it still"
+    Archive(str(folder)).sweep(database, now_ns + 2 * DAY_NS)
+    assert list(folder.iterdir()) == []
 
 
 def test_without_archive_and_retention_nothing_is_done(database: Database, tmp_path: Path) -> None:

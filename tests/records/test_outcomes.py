@@ -1,5 +1,6 @@
 """Outcomes end right, with their history, whatever came first: the law of the join, on both databases."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,20 +8,25 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shipping import opened, ship_all
+from shipping import opened, ship_all, signer
 from somedecisions import author_of, decisions_of
+from sqlalchemy import select
 
 from scoreline.core.batch import Context
 from scoreline.core.decision import Decisions
 from scoreline.core.outcome import Outcome
+from scoreline.records import archive as archiving
+from scoreline.records.archive import Archive
 from scoreline.records.database import Database
 from scoreline.records.outcomes import Known, add_outcomes, known_of, match, unmatched
 from scoreline.records.ship import Shipper
-from scoreline.records.tables import DECISIONS, OUTCOMES, SEGMENTS
+from scoreline.records.tables import ARCHIVES, DECISIONS, MOVED, OUTCOMES, SEGMENTS
 from scoreline.records.writer import SpoolWriter
 
 MS = 1_000_000
+DAY_NS = 86_400_000 * MS
 START_NS = 1_795_500_000_000 * MS
+FOREVER_NS = START_NS + 100 * DAY_NS
 FRAUD, FRAUD_2, CHURN = author_of("fraud"), author_of("fraud", version="2"), author_of("churn")
 ENTITIES = (b"", b"a" * 16, b"b" * 16)
 
@@ -143,9 +149,101 @@ class World:
         return found
 
 
+class Crash(Exception):
+    """A death, as far as a test in one process can play it."""
+
+
+def archived(database: Database, folder: Path, dies_at: int = 1000) -> None:
+    """Moves all there is into files; dies before the transaction of this number."""
+    left, real = dies_at, type(database).writing
+
+    def writing(*given: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Crash
+        return real(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(archiving, "SLICE_ROWS", 1)
+        patched.setattr(type(database), "writing", writing)
+        with suppress(Crash):
+            while Archive(str(folder)).move(database, 1, FOREVER_NS):
+                pass
+
+
+def shipped_ids(database: Database) -> list[bytes]:
+    with database.reading() as connection:
+        return sorted(id_ for table in (DECISIONS, MOVED) for id_ in connection.scalars(select(table.c.id)))
+
+
+def test_what_is_archived_keeps_its_outcomes(database: Database, tmp_path: Path) -> None:
+    """Those by id, and those by entity, which go to no earlier decision because the last one is in a file."""
+    a = ENTITIES[1]
+    first, last = decided(1, 10, entity=a), decided(2, 20, FRAUD_2, a)
+    first.base -= 3 * DAY_NS // MS << 80
+    first.context = Context(first.context.time_ns - 3 * DAY_NS)
+    record(tmp_path / "spool", database, first, last)
+    add_outcomes(database, [by_id(first, 1.0), of_entity(a, 30, 0.0)], "ops", at(100))
+    before = known(database, first, last)
+    assert set(before) == {id_of(first), id_of(last)}
+    archived(database, tmp_path / "archive")
+    assert known(database, first, last) == before
+    assert list(unmatched(database)) == []
+    kept, _ = add_outcomes(database, [of_entity(a, 40, 1.0)], "ops", at(100))
+    with database.reading() as connection:
+        assert [(one.prediction, one.others) for one in match(connection, kept)] == [(id_of(last), 1)]
+
+
+def test_what_is_shipped_again_after_its_day_was_archived_is_counted_and_not_there_twice(
+    database: Database, tmp_path: Path
+) -> None:
+    many, new = [decided(number, number) for number in range(5)], decided(9, 9)
+    record(tmp_path / "spool", database, *many)
+    archived(database, tmp_path / "archive")
+    record(tmp_path / "copied", database, *many, new)
+    assert shipped_ids(database) == sorted(map(id_of, [*many, new]))
+    with database.reading() as connection:
+        assert sum(connection.scalars(select(SEGMENTS.c.repeated))) == 5
+        assert connection.scalars(select(DECISIONS.c.id)).all() == [id_of(new)]
+
+
+def test_stubs_go_with_their_file(database: Database, tmp_path: Path) -> None:
+    early, late = decided(1, 10), decided(2, 20)
+    for found in (early, late):  # two files of one day
+        record(tmp_path / "spool", database, found)
+        archived(database, tmp_path / "archive")
+    add_outcomes(database, [by_id(found, 1.0) for found in (early, late)], "ops", at(100))
+    assert len(known(database, early, late)) == 2
+    assert Archive(str(tmp_path / "archive")).expire(database, 1, FOREVER_NS, signer())
+    assert len(shipped_ids(database)) == 1 and len(list(unmatched(database))) == 1
+    assert Archive(str(tmp_path / "archive")).expire(database, 1, FOREVER_NS, signer())
+    assert shipped_ids(database) == [] and len(list(unmatched(database))) == 2
+
+
+def test_stubs_stay_where_the_transaction_of_their_file_fails(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, archive = decided(1, 10), Archive(str(tmp_path / "archive"))
+    record(tmp_path / "spool", database, made)
+    archived(database, tmp_path / "archive")
+
+    def dies(*_: Any) -> Any:
+        raise OSError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scoreline.records.archive.sign_away", dies)
+        with pytest.raises(OSError):
+            archive.expire(database, 1, FOREVER_NS, signer())
+    assert shipped_ids(database) == [id_of(made)]
+    assert archive.expire(database, 1, FOREVER_NS, signer())
+    assert shipped_ids(database) == []
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[World, list[Any]]:
-    """Decisions and timed outcomes, and their parts in any order, some of them twice."""
+    """Decisions and timed outcomes, and their parts in any order, some of them twice; between them everything goes to
+    the archive, or as far as it comes before it dies in its transaction of some number."""
     models, times = st.sampled_from((FRAUD, FRAUD_2, CHURN)), st.integers(0, 9)
     decisions = [
         decided(number, draw(times), draw(models), draw(st.sampled_from(ENTITIES)))
@@ -159,8 +257,9 @@ def worlds(draw: st.DrawFn) -> tuple[World, list[Any]]:
         else:
             entity = draw(st.sampled_from(ENTITIES[1:]))
             outcomes.append(of_entity(entity, draw(st.integers(0, 12)), value, observed))
-    again = draw(st.lists(st.sampled_from(outcomes), max_size=3)) if outcomes else []
-    steps = draw(st.permutations([*decisions, *outcomes, *again]))
+    again = draw(st.lists(st.sampled_from([*decisions, *outcomes]), max_size=3))
+    archivings = draw(st.lists(st.sampled_from((1000, *range(6))), max_size=3))
+    steps = draw(st.permutations([*decisions, *outcomes, *again, *archivings]))
     return World(decisions, outcomes), steps
 
 
@@ -171,14 +270,17 @@ def test_whatever_the_order_the_joined_table_is_the_same(
 ) -> None:
     world, steps = case
     with database.writing() as connection:
-        for table in (DECISIONS, SEGMENTS, OUTCOMES):
+        for table in (DECISIONS, MOVED, ARCHIVES, SEGMENTS, OUTCOMES):
             connection.execute(table.delete())
-    folder = tmp_path_factory.mktemp("spool")
+    folder, files = tmp_path_factory.mktemp("spool"), tmp_path_factory.mktemp("archive")
     for step in steps:
         if isinstance(step, Decisions):
             record(folder, database, step)
+        elif isinstance(step, int):
+            archived(database, files, dies_at=step)
         else:
             add_outcomes(database, [step], "ops", at(1000))
+    assert shipped_ids(database) == sorted(map(id_of, world.decisions)), "each once, in one place"
     found = known(database, *world.decisions)
     reports = {key: (each.current, *each.history) for key, each in found.items()}
     joined = {key: {(one.value, one.observed_ns) for one in several} for key, several in reports.items()}

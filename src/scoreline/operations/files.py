@@ -1,6 +1,9 @@
-"""Small files of the state folder, replaced as a whole."""
+"""Files that are there whole or not at all, and durably where it matters."""
 
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,3 +18,36 @@ def replace_bytes(path: Path, raw: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as temporary:
         temporary.write(raw)
     Path(temporary.name).replace(path)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write to; the file becomes `path`, durably, when the block ends without an error."""
+    make_folder(path.parent)
+    temporary = path.with_name(f"{path.name}.tmp")
+    yield temporary
+    commit(temporary, path)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, durably."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Gives a written file its name, durably."""
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Has the bytes of a file, or the names in a folder, on disk before it returns."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

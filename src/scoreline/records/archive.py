@@ -4,7 +4,8 @@ Order of a day:
   1. its decisions are written to a file with a name that was never used;
   2. the file is put down in `archives`, where the day still has as many decisions, erased and not, and no other file is
      being taken up;
-  3. exactly the decisions in the file are removed, in slices; what arrived meanwhile stays, for a file of its own;
+  3. exactly the decisions in the file are removed, in slices, each leaving in `moved` what joins outcomes to it; what
+     arrived meanwhile stays, for a file of its own;
   4. the file is `done`, and in PostgreSQL the empty day goes.
 A death after 1 leaves a file that counts for nothing, one after 2 is gone on from there. `leftovers` names every file
 that counts for nothing, from before it is written, and until it is deleted.
@@ -13,7 +14,7 @@ that counts for nothing, from before it is written, and until it is deleted.
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, select
@@ -24,14 +25,15 @@ from scoreline.records.chain import RETENTION
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import active_holds
 from scoreline.records.leaves import COLUMNS, Cells, Gone, leaves_of, sign_away, wholly
+from scoreline.records.moved import forget, move
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
-from scoreline.records.rows import author_key, author_of
+from scoreline.records.rows import Row, author_key, author_of
 from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS, LEFTOVERS
 from scoreline.signing import Signer
 
 SLICE_ROWS: Final = 5000
 _DAY_NS: Final = DAY_MS * 1_000_000
-_AUTHOR, _SEGMENT, _SALT = (COLUMNS.index(name) for name in ("author", "segment", "salt"))
+_AUTHOR, _SEGMENT, _SALT, _LEAF = (COLUMNS.index(name) for name in ("author", "segment", "salt", "leaf"))
 
 
 class Archive:
@@ -67,6 +69,7 @@ class Archive:
                 named = ARCHIVES.delete().where(ARCHIVES.c.id == file.id, ARCHIVES.c.name == file.name)
                 if _may_be_held(connection, file) or connection.execute(named).rowcount != 1:
                     return True
+                forget(connection, file.id, file.day)
                 _leave_over(connection, file.name)
                 facts = {"days": days, "before_ns": cutoff_ns, "file": file.name}
                 sign_away(connection, gone, signer, now_ns, RETENTION, facts)
@@ -118,6 +121,11 @@ class Archive:
         partly = ((row, author_key(author_of(json))) for json, row in self.read(name) if row[_SEGMENT] not in whole)
         return Gone(leaves_of(partly) if len(whole) < len(counts) else {}, whole)
 
+    def rows(self, name: str, ids: Sequence[bytes]) -> Iterator[Row]:
+        """The decisions of a file with these ids, as they are in the database; erased ones are passed over."""
+        found = _parquet("read_some")(self._place, name, ids)
+        return (row_of(cells) for cells in found if not is_erased(cells))
+
     def _write(self, database: Database, day: int) -> tuple[int, int, str] | None:
         """The number, day and name of a whole file that is put down; None where the day changed under it."""
         name = f"decisions-{date_of(day)}-{os.urandom(4).hex()}.parquet"
@@ -163,7 +171,7 @@ class Archive:
         ids = [row[0] for _, row in self.read(name)]
         for start in range(0, len(ids), SLICE_ROWS):
             with database.writing() as connection:
-                connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_(ids[start : start + SLICE_ROWS])))
+                move(connection, ids[start : start + SLICE_ROWS], number)
         with database.writing() as connection:
             database.lock(connection)
             connection.execute(ARCHIVES.update().where(ARCHIVES.c.id == number).values(done=True))
@@ -214,3 +222,14 @@ def _parquet(name: str) -> Any:
         return load(f"scoreline.records.parquet:{name}")
     except ModuleNotFoundError as error:
         raise SettingError(f"records.archive needs {error.name}: install scoreline[batch]") from None
+
+
+def row_of(cells: Sequence[Any]) -> Row:
+    """The decision in the cells of a file."""
+    row = Row(*cells[: len(Row._fields)])
+    return row if row.entity is not None else row._replace(entity=b"")
+
+
+def is_erased(cells: Sequence[Any]) -> bool:
+    """A decision that is erased has its leaf in place of its salt; one that was never in the log has neither."""
+    return cells[_SALT] is None and cells[_LEAF] is not None

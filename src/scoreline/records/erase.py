@@ -25,10 +25,7 @@ from scoreline.signing import Signer
 
 SLICE_ROWS: Final = 5000
 _KEPT: Final = ("id", "time_ns", "author", "segment", "place", "unsent")
-_ID, _TIME, _AUTHOR, _SEGMENT, _PLACE, _LEAF, _ENTITY = (
-    COLUMNS.index(name) for name in ("id", "time_ns", "author", "segment", "place", "leaf", "entity")
-)
-_DAY_NS: Final = 86_400_000_000_000
+_ID, _SEGMENT, _PLACE, _LEAF, _ENTITY = (COLUMNS.index(name) for name in ("id", "segment", "place", "leaf", "entity"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +118,16 @@ class Eraser:
         """Writes every file anew that has decisions about the entity; returns how many of them."""
         with self._database.reading() as connection:
             of_entity = and_(MOVED.c.entity == entity, MOVED.c.time_ns <= at_ns, not_(held(connection, MOVED)))
-            ids = set(connection.scalars(select(MOVED.c.id).where(of_entity)))
-            files = connection.execute(select(ARCHIVES.c.id, ARCHIVES.c.name, ARCHIVES.c.day, ARCHIVES.c.done)).all()
-        days = {int.from_bytes(id_[:6], "big") * 1_000_000 // _DAY_NS for id_ in ids}
+            found = connection.execute(select(MOVED.c.archive, MOVED.c.id).where(of_entity))
+            ids: dict[int, set[bytes]] = {}
+            for file_id, id_ in found:
+                ids.setdefault(file_id, set()).add(id_)
+            files = connection.execute(select(ARCHIVES.c.id, ARCHIVES.c.name, ARCHIVES.c.done)).all()
         n_rows = 0
         for file in files:
-            wanted = ids
-            if not file.done:  # on its way: its decisions are in the database, too
+            wanted = ids.get(file.id, set())
+            if not file.done:  # on its way: some of its decisions are in the database still
                 wanted = {row[_ID] for _, row in archive.read(file.name) if row[_ENTITY] == entity}
-            elif file.day not in days:
-                continue
             n_rows += self._erase_file(archive, file, wanted, number) if wanted else 0
         return n_rows
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Update, select, text
+from sqlalchemy import Connection, Update, text
 
 from scoreline.core.decision import Author
 from scoreline.core.ids import MAX_ROWS
+from scoreline.records.moved import shipped
 from scoreline.records.pieces import Piece
 from scoreline.records.rows import author_json, author_key
 from scoreline.records.tables import DECISIONS
 
 COLUMNS: Final = tuple(column.name for column in DECISIONS.columns if column.name not in ("unsent", "leaf"))
-_ASKED: Final = 500
 Values = Sequence[Any]
 
 
@@ -34,11 +34,8 @@ def insert_decisions(connection: Connection, rows: Iterable[Values]) -> None:
 
 
 def drop_repeated(connection: Connection, piece: Piece) -> int:
-    """Takes rows out of a piece whose ids are in the database, or come twice in it; returns how many."""
-    seen: set[bytes] = set()
-    for start in range(0, len(piece.rows), _ASKED):
-        asked = [row[0] for row in piece.rows[start : start + _ASKED]]
-        seen.update(connection.scalars(select(DECISIONS.c.id).where(DECISIONS.c.id.in_(asked))))
+    """Takes rows out of a piece whose ids are in the database or the archive, or come twice; returns how many."""
+    seen = shipped(connection, [row[0] for row in piece.rows])
     kept = []
     for row, by in zip(piece.rows, piece.by, strict=True):
         if row[0] not in seen:

@@ -2,7 +2,8 @@
 
 Because the join is made at reading, it is the same whatever came first. Of the reports of one target the one observed
 last counts, and the others are its history. An outcome by entity belongs to the last decision of its model about that
-entity at or before the event; decisions before that one are reported and not counted.
+entity at or before the event; decisions before that one are reported and not counted. Decisions in the archive are
+found by their stubs (`moved`).
 """
 
 import hashlib
@@ -10,15 +11,17 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scoreline.core.outcome import Outcome
 from scoreline.records.database import POSTGRESQL, Database
+from scoreline.records.moved import SHIPPED, shipped
 from scoreline.records.rows import author_of
-from scoreline.records.tables import AUTHORS, DECISIONS, OUTCOMES
+from scoreline.records.tables import AUTHORS, OUTCOMES
 
 BATCH: Final = 5000
 Target = tuple[bytes, str, bytes, int]  # prediction, model, entity hash, event_ns
@@ -77,11 +80,7 @@ def add_outcomes(
 def match(connection: Connection, reports: Iterable[Report]) -> Iterator[Match]:
     """What each outcome is of, as the decisions stand now."""
     found = list(reports)
-    by_id = [report for report in found if report.target[0]]
-    known: set[bytes] = set()
-    for start in range(0, len(by_id), BATCH):
-        ids = [report.target[0] for report in by_id[start : start + BATCH]]
-        known.update(connection.scalars(select(DECISIONS.c.id).where(DECISIONS.c.id.in_(ids))))
+    known = shipped(connection, sorted({report.target[0] for report in found} - {b""}))
     by_entity = _match_entities(connection, [report for report in found if not report.target[0]])
     for report in found:
         prediction = report.target[0]
@@ -94,9 +93,10 @@ def match(connection: Connection, reports: Iterable[Report]) -> Iterator[Match]:
 def known_of(connection: Connection, decisions: Mapping[bytes, bytes]) -> dict[bytes, Known]:
     """What is known of some decisions, given as id to the hash of their entity (empty: not told)."""
     ids, entities = list(decisions), sorted({entity for entity in decisions.values() if entity})
-    reports = [*_select(connection, OUTCOMES.c.prediction, ids), *_select(connection, OUTCOMES.c.entity, entities)]
     found: dict[bytes, list[Report]] = defaultdict(list)
-    for matched in match(connection, reports):
+    for report in _select(connection, OUTCOMES.c.prediction, ids):
+        found[report.target[0]].append(report)  # the decision is there: it may not be shipped yet
+    for matched in match(connection, _select(connection, OUTCOMES.c.entity, entities)):
         if matched.prediction in decisions:
             found[matched.prediction].append(matched.report)
     known = {}
@@ -174,29 +174,37 @@ def _insert(connection: Connection, reports: list[Report]) -> int:
 
 def _match_entities(connection: Connection, reports: list[Report]) -> dict[bytes, tuple[bytes, int]]:
     """By key: the last decision about the entity at or before the event, and how many there are before that one."""
-    found = {report.key: (b"", 0) for report in reports}
-    for model, authors in _authors_by_model(connection, {report.target[1] for report in reports}).items():
-        earlier = (
-            DECISIONS.c.entity == OUTCOMES.c.entity,
-            DECISIONS.c.author.in_(authors),
-            DECISIONS.c.time_ns <= OUTCOMES.c.event_ns,
-        )
-        newest = DECISIONS.c.time_ns.desc(), DECISIONS.c.id.desc()
-        last = select(DECISIONS.c.id).where(*earlier).order_by(*newest).limit(1).correlate(OUTCOMES).scalar_subquery()
-        count = select(func.count()).where(*earlier).correlate(OUTCOMES).scalar_subquery()
+    counts = {report.key: 0 for report in reports}
+    newest: dict[bytes, tuple[int, bytes]] = {}
+    for model, authors in authors_of_models(connection).items() if reports else ():
         keys = [report.key for report in reports if report.target[1] == model]
-        for start in range(0, len(keys), BATCH):
-            wanted = select(OUTCOMES.c.key, last, count).where(OUTCOMES.c.key.in_(keys[start : start + BATCH]))
-            for key, prediction, n_decisions in connection.execute(wanted):
-                found[key] = (prediction or b"", max(0, n_decisions - 1))
-    return found
+        for start, table in product(range(0, len(keys), BATCH), SHIPPED):
+            wanted = _last_of(table, authors).where(OUTCOMES.c.key.in_(keys[start : start + BATCH]))
+            for key, time_ns, prediction, n_decisions in connection.execute(wanted):
+                if n_decisions:
+                    counts[key] += n_decisions
+                    newest[key] = max(newest.get(key, (time_ns, prediction)), (time_ns, prediction))
+    return {key: (newest[key][1], count - 1) if count else (b"", 0) for key, count in counts.items()}
 
 
-def _authors_by_model(connection: Connection, models: set[str]) -> dict[str, list[int]]:
+def _last_of(table: Table, authors: list[int]) -> Select[Any]:
+    """Of each outcome's decisions in a table the last one's time and id, and how many there are."""
+    row = table.c
+    earlier = row.entity == OUTCOMES.c.entity, row.author.in_(authors), row.time_ns <= OUTCOMES.c.event_ns
+    newest = row.time_ns.desc(), row.id.desc()
+    found = [
+        select(column).where(*earlier).order_by(*newest).limit(1).correlate(OUTCOMES).scalar_subquery()
+        for column in (row.time_ns, row.id)
+    ]
+    count = select(func.count()).select_from(table).where(*earlier).correlate(OUTCOMES).scalar_subquery()
+    return select(OUTCOMES.c.key, *found, count)
+
+
+def authors_of_models(connection: Connection) -> dict[str, list[int]]:
+    """By model the ids of its authors."""
     found: dict[str, list[int]] = defaultdict(list)
-    for id_, author in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)) if models else ():
-        if (model := author_of(author).model) in models:
-            found[model].append(id_)
+    for id_, author in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)):
+        found[author_of(author).model].append(id_)
     return found
 
 

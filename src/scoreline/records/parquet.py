@@ -1,12 +1,14 @@
 """Files of archived decisions: Parquet in a folder or an object store, each readable without the database."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -70,6 +72,23 @@ def read_file(place: str, name: str, id_: bytes | None = None) -> Iterator[tuple
             yield from ((authors[row[by]], row) for row in zip(*columns, strict=True) if id_ in (None, row[0]))
 
 
+def read_some(place: str, name: str, ids: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+    """The rows with these ids, in the order of NAMES; none where there is no such file."""
+    system, folder = _open(place)
+    try:
+        file = pq.ParquetFile(f"{folder}/{name}", filesystem=system)
+    except FileNotFoundError:
+        return
+    asked = sorted(ids)
+    wanted = pa.array(asked, _SCHEMA.field("id").type)
+    with file:
+        for group in range(file.num_row_groups):
+            if _may_hold_some(file.metadata.row_group(group).column(0).statistics, asked):
+                table = file.read_row_group(group)
+                found = table.filter(pc.is_in(table["id"], value_set=wanted))
+                yield from zip(*found.to_pydict().values(), strict=True)
+
+
 def delete_file(place: str, name: str) -> None:
     """Deletes a file and what was begun of it, where they are there."""
     system, folder = _open(place)
@@ -85,3 +104,10 @@ def _open(place: str) -> tuple[Any, str]:
 
 def _may_hold(statistics: Any, id_: bytes) -> bool:
     return statistics is None or not statistics.has_min_max or statistics.min <= id_ <= statistics.max
+
+
+def _may_hold_some(statistics: Any, ids: Sequence[bytes]) -> bool:
+    if statistics is None or not statistics.has_min_max:
+        return True
+    following = bisect_left(ids, statistics.min)
+    return following < len(ids) and ids[following] <= statistics.max

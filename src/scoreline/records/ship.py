@@ -25,6 +25,7 @@ from scoreline.core.errors import DatabaseRefused
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.load import Values, author_ids, drop_repeated, insert_decisions, mark_unsent
 from scoreline.records.merkle import Tree
+from scoreline.records.moved import any_moved
 from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
 from scoreline.records.rows import SALT_BYTES, author_key, leaf
@@ -154,6 +155,8 @@ class Shipper:
             new = {author for author in piece.authors.values() if author_key(author) not in self._author_ids}
             ids = author_ids(connection, new)
             insert_decisions(connection, _values(piece, self._author_ids | ids, known, tree, salts))
+            if not once and any_moved(connection, (row[0] for row in piece.rows)):
+                raise DatabaseRefused("ids that are in the archive came again")
             for base in piece.unsent:
                 connection.execute(mark_unsent(base))
             grown: dict[str, Any] = {

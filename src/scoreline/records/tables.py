@@ -25,6 +25,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -216,7 +217,7 @@ EXPORTS: Final = Table(
     Column("who", Text, nullable=False),
     Column("at_ns", BigInteger, nullable=False),
 )
-# Decisions that are in the archive, as far as outcomes are joined to them.
+# Decisions that are in a file of the archive, as far as outcomes are joined to them: in `decisions` or here, not both.
 MOVED: Final = Table(
     "moved",
     METADATA,
@@ -224,6 +225,7 @@ MOVED: Final = Table(
     Column("time_ns", BigInteger, nullable=False),
     Column("entity", LargeBinary),
     Column("author", Integer, nullable=False),
+    Column("archive", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 Index(
@@ -240,5 +242,13 @@ LEFTOVERS: Final = Table(
     Column("name", Text, primary_key=True),
     Column("at_ns", BigInteger, nullable=False),
 )
+# An id of version 7 tells the time of its decision; one of a stream may tell any, and is found by `time_ns`.
+OTHER_TIME: Final = {
+    "sqlite": "substr(id, 7, 1) NOT BETWEEN x'70' AND x'7f'",
+    "postgresql": "get_byte(uuid_send(id), 6) / 16 <> 7",
+}
+for _table in (DECISIONS, MOVED):
+    _where: Any = {f"{kind}_where": text(condition) for kind, condition in OTHER_TIME.items()}
+    Index(f"{_table.name}_time", _table.c.time_ns, _table.c.id, **_where)
 # One row: the oldest schema a steward must know to use this database. Contracting steps raise it.
 COMPATIBLE: Final = Table("schema_compatible", METADATA, Column("since", Integer, nullable=False))

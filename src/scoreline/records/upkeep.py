@@ -1,10 +1,14 @@
-"""Upkeep of the database: what is past goes to the archive, what is older than the retention goes altogether."""
+"""Upkeep of the database: what is past goes to the archive, what is older than the retention goes altogether.
+
+Outcomes go after the decisions they belong to.
+"""
 
 from dataclasses import dataclass
 
 from scoreline.records.archive import Archive
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
+from scoreline.records.forgetting import remove_outcomes
 from scoreline.records.retention import remove_expired
 from scoreline.signing import Signer
 
@@ -42,4 +46,6 @@ class Upkeep:
             return False
         if remove_expired(database, days, now_ns, self.signer):
             return True
-        return bool(self.archive) and Archive(self.archive).expire(database, days, now_ns, self.signer)
+        if self.archive and Archive(self.archive).expire(database, days, now_ns, self.signer):
+            return True
+        return remove_outcomes(database, days, now_ns)

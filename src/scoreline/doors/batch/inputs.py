@@ -1,15 +1,11 @@
 """The files of a job: which there are, of what format, and whether they are still the same."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
 
+from scoreline.columnar import FORMATS, Format
 from scoreline.core.errors import BatchRefused, NotFound
-
-Format = Literal["parquet", "csv", "jsonl"]
-FORMATS: Final[Mapping[str, Format]] = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 @dataclass(frozen=True, slots=True)

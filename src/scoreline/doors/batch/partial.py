@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.errors import BatchRefused
+from scoreline.operations.files import make_folder, sync, whole
 
 _JOB: Final = "job.json"
 _LOCK: Final = "job.lock"
@@ -104,30 +105,6 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to; the file becomes `path`, durably, when the block ends without an error."""
-    make_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.tmp")
-    yield temporary
-    commit(temporary, path)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, durably."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync(folder.parent)
-
-
-def commit(temporary: Path, path: Path) -> None:
-    """Gives a written file its name, durably."""
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
-
-
 def write_json(path: Path, found: Mapping[str, Any]) -> None:
     with whole(path) as temporary:
         temporary.write_text(json.dumps(found))
@@ -183,12 +160,3 @@ def put(path: Path, target: Path) -> None:
             raise error
         path.rename(target)  # a file system without hard links
     sync(target.parent)
-
-
-def sync(path: Path) -> None:
-    """Has the bytes of a file, or the names in a folder, on disk before it returns."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -18,9 +18,10 @@ from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
 from scoreline.doors.batch.answers import answer_batch, answer_schema
 from scoreline.doors.batch.inputs import InputFile
-from scoreline.doors.batch.partial import Part, commit, finished_parts, part_path
+from scoreline.doors.batch.partial import Part, finished_parts, part_path
 from scoreline.doors.batch.report import Meter
 from scoreline.doors.batch.sources import Chunk, Judged, Source
+from scoreline.operations.files import commit
 
 CALLER: Final = "batch"
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.columnar import Format
 from scoreline.core import ids
 from scoreline.core.errors import BatchRefused
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
 from scoreline.doors.batch.answers import answer_columns, answer_schema
-from scoreline.doors.batch.inputs import Format, InputFile, find_inputs, format_of
+from scoreline.doors.batch.inputs import InputFile, find_inputs, format_of
 from scoreline.doors.batch.outputs import check_writable, write_output
 from scoreline.doors.batch.partial import (
     concatenate,
@@ -32,7 +33,6 @@ from scoreline.doors.batch.partial import (
     put,
     read_json,
     remove,
-    whole,
     working_in,
     write_json,
 )
@@ -42,6 +42,7 @@ from scoreline.doors.batch.read_jsonl import open_jsonl
 from scoreline.doors.batch.read_parquet import open_parquet
 from scoreline.doors.batch.report import BatchReport, Meter, Progress
 from scoreline.doors.batch.sources import Source, Wanted, without_source
+from scoreline.operations.files import whole
 
 # Of the files in the hidden folder: a run does not go on with those of another form.
 PARTS_FORMAT: Final = 1
