@@ -28,7 +28,9 @@ bench: .venv/ready ## measure, and write benchmarks/results/
 	@scripts/apt wrk util-linux postgresql
 	@$(VENV)/python benchmarks/run.py
 
-soak: .venv/ready ## a million requests and 100 swaps: memory flat, none failed; SOAK_REQUESTS=50000 SOAK_SWAPS=10 is shorter
+soak: .venv/ready ## 100 kills, a million requests, 100 swaps; SOAK_KILLS=20 SOAK_REQUESTS=50000 SOAK_SWAPS=10 is shorter
+	@scripts/apt postgresql
+	@$(VENV)/python benchmarks/kills.py
 	@$(VENV)/python benchmarks/soak.py
 
 lock: .venv/ready ## resolve requirements/ anew

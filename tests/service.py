@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -281,6 +282,13 @@ def start_serving(
             start_new_session=True,
         )
     return Service(process, folder, state_dir, environment.get("SCORELINE_RECORDS__DATABASE", ""))
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
