@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import batch
+import lookup
 import realtime
 import registry
 import shipping
@@ -19,7 +20,7 @@ import shipping
 import engines
 import replay
 
-PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping")
+PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping", "lookup")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -41,6 +42,8 @@ def main() -> int:
             figures += replay.measure()
         if "shipping" in which:
             figures += shipping.measure(Path(folder) / "shipping")
+        if "lookup" in which:
+            figures += lookup.measure(Path(folder) / "lookup")
     written = write(figures, which, f"make bench ({' '.join(which)})")
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")
