@@ -1,5 +1,5 @@
 # Every target sets up what it needs; `make help` lists them.
-.PHONY: help setup demo test check bench soak lock
+.PHONY: help setup demo test check bench soak evidence lock
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 
@@ -32,6 +32,9 @@ soak: .venv/ready ## 100 kills, a million requests, 100 swaps; SOAK_KILLS=20 SOA
 	@scripts/apt postgresql
 	@$(VENV)/python benchmarks/kills.py
 	@$(VENV)/python benchmarks/soak.py
+
+evidence: .venv/ready ## replay 100,000 decisions of all sample models after a restart; EVIDENCE_DECISIONS=5000 is shorter
+	@$(VENV)/python benchmarks/evidence.py
 
 lock: .venv/ready ## resolve requirements/ anew
 	@scripts/lock

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from realtime import figure
-from run import write
+from report import figure, write
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from killing import Count, run

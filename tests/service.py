@@ -168,8 +168,10 @@ class Service:
     def said(self) -> str:
         return self._out.read_text()
 
-    def wait_until_ready(self) -> None:
-        wait_until(lambda: "control plane" in self.said or self.process.poll() is not None, "the service starts")
+    def wait_until_ready(self, patience_s: float = 20) -> None:
+        wait_until(
+            lambda: "control plane" in self.said or self.process.poll() is not None, "the service starts", patience_s
+        )
         found = re.search(r"at (http://\S+) \(control plane at (http://[^\s)]+)\)", self.said)
         assert found, f"the service did not start:\n{self.log}"
         self.url, self.admin_url = (url.replace("0.0.0.0", "127.0.0.1") for url in found.groups())
