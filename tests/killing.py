@@ -242,7 +242,7 @@ def counted(spool: Path, database: Database, count: Count) -> Count:
         "predictions of no request that failed": strangers,
         "shipped again and dropped (segments.repeated)": int(repeated or 0),
         "answered without a record (segments.missed)": int(missed or 0),
-        "segments left in the spool": len(list(spool.iterdir())),
+        "files left in the spool": len([path for path in spool.iterdir() if not path.name.startswith(".")]),
         "outcomes taken and missing, or there twice": sum(outcomes[id_] != 1 for id_ in told.outcomes),
         "outcomes by entity taken and missing": max(0, told.by_entity - outcomes[""]),
     }
