@@ -23,10 +23,12 @@ from sqlalchemy import func, select
 
 from askers import Askers, Told, asking
 from postgres_server import Postgres
+from scoreline.audit.verify import verify
 from scoreline.records.database import Database, open_database
 from scoreline.records.read import read_record
 from scoreline.records.segments import segments
 from scoreline.records.tables import DECISIONS, OUTCOMES, SEGMENTS
+from scoreline.signing import TrustStore
 from service import SealedModel, Service, free_port, start_serving, wait_until
 from trees import check_trees
 
@@ -233,6 +235,7 @@ def counted(spool: Path, database: Database, count: Count) -> Count:
         repeated, missed = connection.execute(select(func.sum(SEGMENTS.c.repeated), func.sum(SEGMENTS.c.missed))).one()
         outcomes = outcome_counts(connection)
     check_trees(database)
+    audited = verify(database, TrustStore.from_files([spool.parent / "audit.pub"]))
     count.stored = rows
     count.held = {
         "answered predictions missing": len(told.scores.keys() - times.keys()),
@@ -243,6 +246,7 @@ def counted(spool: Path, database: Database, count: Count) -> Count:
         "shipped again and dropped (segments.repeated)": int(repeated or 0),
         "answered without a record (segments.missed)": int(missed or 0),
         "files left in the spool": len([path for path in spool.iterdir() if not path.name.startswith(".")]),
+        "findings of `audit verify`, and decisions not signed": audited.n_findings + audited.unsigned,
         "outcomes taken and missing, or there twice": sum(outcomes[id_] != 1 for id_ in told.outcomes),
         "outcomes by entity taken and missing": max(0, told.by_entity - outcomes[""]),
     }

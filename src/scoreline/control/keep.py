@@ -87,8 +87,9 @@ class Keeping:
             self._last, self._signed_s = link, time.monotonic()
 
     def _end(self) -> None:
+        """Signs whoever leads: a lease spares work, and this is the last of this host's."""
+        self._sign(pulse=False)
         if self._leads:
-            self._sign(pulse=False)
             self._lease.give_back()
 
     def _run(self, act: Callable[[], None]) -> None:
