@@ -13,10 +13,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def ask(work: Path, port: int, admin_port: int, deadline_s: float) -> int:
     """Compares answers with the bundle's own scores, once a row, until the deadline or Ctrl-C."""
     url = f"http://127.0.0.1:{port}"
     wait_until_ready(url)
-    own_score = scorer_of(work)
+    own_score, ended = scorer_of(work), until_signal()
     row: dict[str, Any] = {"amount": 5000}
     checked = agree(post(f"{url}/predict", row), own_score(row))
     print(
@@ -87,23 +87,30 @@ def ask(work: Path, port: int, admin_port: int, deadline_s: float) -> int:
         "A trickle of claims is being scored; Ctrl-C ends it.",
         flush=True,
     )
-    with suppress(KeyboardInterrupt):
-        checked = trickle(url, own_score, deadline_s, checked)
+    for claim in trickle():
+        if ended.is_set() or time.monotonic() >= deadline_s or not checked:
+            break
+        checked = agree(post(f"{url}/predict", claim), own_score(claim))
+        ended.wait(min(PAUSE_S, max(0.0, deadline_s - time.monotonic())))
     return 0 if checked else 1
 
 
-def trickle(url: str, own_score: Callable[[dict[str, Any]], float], deadline_s: float, checked: bool) -> bool:
-    """Scores a claim every half second until the deadline or an answer that differs."""
+def trickle() -> Iterator[dict[str, Any]]:
+    """Claims for ever; now and then it says how many."""
     claims, _ = make_claims(2_000, SEED + 1)
     rows = [json.loads(line) for line in claims.to_json(orient="records", lines=True).splitlines()]
     for number, row in enumerate(itertools.cycle(rows), start=2):
-        if time.monotonic() >= deadline_s or not checked:
-            break
-        checked = agree(post(f"{url}/predict", row), own_score(row))
+        yield row
         if number % 20 == 0:
             print(f"{number} answers, each equal to the bundle's own score", flush=True)
-        time.sleep(min(PAUSE_S, max(0.0, deadline_s - time.monotonic())))
-    return checked
+
+
+def until_signal() -> threading.Event:
+    """Set by Ctrl-C or SIGTERM: an exception may be raised where a library swallows it."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    return ended
 
 
 def scorer_of(work: Path) -> Callable[[dict[str, Any]], float]:
