@@ -56,6 +56,7 @@ def figures_of(place: str, count: Count, elapsed_s: float) -> Iterator[dict[str,
     reasons = {reason: failed.count(reason) for reason in sorted({*failed})}
     yield of("requests that failed at a kill", len(failed), "(counted)", True, reasons=reasons)
     yield of("... of them recorded, in predictions", count.untold, "(counted)", True)
+    yield of("segments left in the spool by the end in order", count.left, "(counted)", True)
     yield of("segments", count.segments, "(counted)", True)
 
 

@@ -28,7 +28,6 @@ from scoreline.records.tables import DECISIONS
 from scoreline.records.writer import SpoolWriter
 
 ROWS: Final = 180_000  # more than a segment
-ROUNDS: Final = 9
 Pieces = list[list[tuple[Any, ...]]]
 
 
@@ -56,7 +55,6 @@ def compared(folder: Path, database: Database) -> dict[str, Any]:
         ">= 0.5",
         lambda: rows_per_s(database, lambda: bare(database, pieces)),
         lambda: ship_copy(folder, database),
-        ROUNDS,
     )
 
 

@@ -18,18 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 from sqlalchemy import func, select
 
 from askers import Askers, Told, asking
-from postgres_server import Postgres
+from postgres_server import Postgres, free_port
 from scoreline.audit.verify import verify
 from scoreline.records.database import Database, open_database
 from scoreline.records.read import read_record
 from scoreline.records.segments import segments
 from scoreline.records.tables import DECISIONS, OUTCOMES, SEGMENTS
 from scoreline.signing import TrustStore
-from service import SealedModel, Service, free_port, start_serving, wait_until
+from service import SealedModel, Service, start_serving, wait_until
 from trees import check_trees
 
 OF_SERVICE = ("worker", "steward", "supervisor", "service")
@@ -52,6 +53,7 @@ class Count:
     stored: int = 0
     untold: int = 0  # recorded, and never told: their answers were lost on the way
     segments: int = 0
+    left: int = 0  # segments that the end in order left in the spool: it waits for 4 s at most
     held: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -85,7 +87,7 @@ class Ground:
             log.rename(self._folder / f"serve-{time.monotonic_ns()}.log")
         ports = ("--port", str(self.port), "--admin-port", str(self.admin_port))
         service = start_serving(self._model, folder=self._folder, workers=WORKERS, arguments=ports, **self._environment)
-        service.wait_until_ready()
+        service.wait_until_ready(PATIENCE_S)
         return service
 
     def kill(self, kind: str) -> None:
@@ -109,7 +111,8 @@ class Ground:
         return self.service.stop()
 
     def abandon(self) -> None:
-        """Leaves no process behind, whatever has failed."""
+        """Leaves no process of the service behind, and the server running, whatever has failed."""
+        self.restart_postgres()
         if self.service.process.poll() is None:
             self._kill_all()
 
@@ -205,8 +208,10 @@ def caught_up(ground: Ground) -> int:
     spool = ground.service.state_dir / "spool"
 
     def is_shipped() -> bool:
-        wait_until(ground.service.steward, "there is a steward", PATIENCE_S)
-        status = ground.service.admin("/status").json()
+        try:
+            status = ground.service.admin("/status").json()
+        except httpx.TransportError:  # the steward is being replaced
+            return False
         database = status["database"]
         return (database["lag_bytes"], database["error"], status["spool"]["lag_bytes"]) == (0, None, 0)
 
@@ -236,7 +241,7 @@ def counted(spool: Path, database: Database, count: Count) -> Count:
         outcomes = outcome_counts(connection)
     check_trees(database)
     audited = verify(database, TrustStore.from_files([spool.parent / "audit.pub"]))
-    count.stored = rows
+    count.stored, count.left = rows, len(segments(spool))
     count.held = {
         "answered predictions missing": len(told.scores.keys() - times.keys()),
         "predictions that are there twice": sum(n > 1 for n in times.values()) + rows - ids,
@@ -245,7 +250,6 @@ def counted(spool: Path, database: Database, count: Count) -> Count:
         "predictions of no request that failed": strangers,
         "shipped again and dropped (segments.repeated)": int(repeated or 0),
         "answered without a record (segments.missed)": int(missed or 0),
-        "files left in the spool": len([path for path in spool.iterdir() if not path.name.startswith(".")]),
         "findings of `audit verify`, and decisions not signed": audited.n_findings + audited.unsigned,
         "outcomes taken and missing, or there twice": sum(outcomes[id_] != 1 for id_ in told.outcomes),
         "outcomes by entity taken and missing": max(0, told.by_entity - outcomes[""]),

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from service import clean_environment, free_port, wait_until
+from service import clean_environment, wait_until
 
 USER = "scoreline"
 PASSWORD = "only-for-tests"
@@ -114,6 +115,13 @@ def postgres_server() -> Iterator[Postgres]:
             server.kill()
     finally:
         shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def unprivileged() -> dict[str, Any]:

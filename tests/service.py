@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -175,7 +174,7 @@ class Service:
         found = re.search(r"at (http://\S+) \(control plane at (http://[^\s)]+)\)", self.said)
         assert found, f"the service did not start:\n{self.log}"
         self.url, self.admin_url = (url.replace("0.0.0.0", "127.0.0.1") for url in found.groups())
-        wait_until(self.steward, "the steward runs")
+        wait_until(self.steward, "the steward runs", patience_s)
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
@@ -284,13 +283,6 @@ def start_serving(
             start_new_session=True,
         )
     return Service(process, folder, state_dir, environment.get("SCORELINE_RECORDS__DATABASE", ""))
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
