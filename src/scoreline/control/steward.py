@@ -27,7 +27,7 @@ from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import keyring, record_of, registries, spool_folder, verifier
+from scoreline.wiring import kept_of, keyring, registries, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
@@ -146,5 +146,6 @@ def make_control_app(steward: Steward) -> FastAPI:
 
     routes.add("GET", "/status", status, tags=["control"])
     add_outcomes_route(routes, steward.settings)
-    add_predictions(routes, record_of(steward.settings), Path(steward.settings.state_dir))
+    kept = kept_of(steward.settings)
+    add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
     return app
