@@ -47,10 +47,9 @@ class Wanted:
         )
 
     def takes(self, row: Row, author: Author) -> bool:
-        """Whether it is this decision."""
+        """Whether it is this decision, by an author whose decisions may be wanted."""
         return (
-            self.by(author)
-            and self.from_ns <= row.time_ns < self.until_ns
+            self.from_ns <= row.time_ns < self.until_ns
             and (self.caller is None or row.caller == self.caller)
             and (not self.outcome or outcome_of(row, author) == self.outcome)
             and (not self.entity or row.entity == self.entity)
