@@ -1,5 +1,5 @@
 # Every target sets up what it needs; `make help` lists them.
-.PHONY: help setup demo test check bench soak lock
+.PHONY: help setup demo test check bench soak evidence lock
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 
@@ -28,8 +28,13 @@ bench: .venv/ready ## measure, and write benchmarks/results/
 	@scripts/apt wrk util-linux postgresql
 	@$(VENV)/python benchmarks/run.py
 
-soak: .venv/ready ## a million requests and 100 swaps: memory flat, none failed; SOAK_REQUESTS=50000 SOAK_SWAPS=10 is shorter
+soak: .venv/ready ## 100 kills, a million requests, 100 swaps; SOAK_KILLS=20 SOAK_REQUESTS=50000 SOAK_SWAPS=10 is shorter
+	@scripts/apt postgresql
+	@$(VENV)/python benchmarks/kills.py
 	@$(VENV)/python benchmarks/soak.py
+
+evidence: .venv/ready ## replay 100,000 decisions of all sample models after a restart; EVIDENCE_DECISIONS=5000 is shorter
+	@$(VENV)/python benchmarks/evidence.py
 
 lock: .venv/ready ## resolve requirements/ anew
 	@scripts/lock

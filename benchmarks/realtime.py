@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import psutil
 import xgboost
+from report import figure
 
 from models import BenchModel, bench_model, pipeline_model
 
@@ -157,10 +158,6 @@ def interleaved(
         "ours": median(mine for _, mine in pairs),
         "note": f"{rounds} pairs; the base moved {moved:.0%} but for its best and worst round",
     }
-
-
-def figure(name: str, value: float, target: str, all_values: list[float]) -> Figure:
-    return {"figure": name, "measured": value, "target": target, "all": [round(value, 4) for value in all_values]}
 
 
 def requests_per_s(port: int, script: Path, connections: int) -> float:

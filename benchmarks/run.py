@@ -1,26 +1,22 @@
 """Runs the benchmarks and writes a dated file under benchmarks/results/. `make bench` calls it."""
 
 import argparse
-import datetime
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import batch
+import lookup
 import realtime
 import registry
 import shipping
+from report import write
 
 import engines
 import replay
 
-PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping")
-RESULTS = Path(__file__).parent / "results"
+PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping", "lookup")
 
 
 def main() -> int:
@@ -41,38 +37,13 @@ def main() -> int:
             figures += replay.measure()
         if "shipping" in which:
             figures += shipping.measure(Path(folder) / "shipping")
+        if "lookup" in which:
+            figures += lookup.measure(Path(folder) / "lookup")
     written = write(figures, which, f"make bench ({' '.join(which)})")
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")
     print(f"written to {written}")
     return 0
-
-
-def write(figures: list[dict[str, Any]], which: list[str], command: str) -> Path:
-    """The dated file: commit, machine, command, figures with targets."""
-    now = datetime.datetime.now(datetime.UTC)
-    commit = git("rev-parse", "--short", "HEAD") + ("+changes" if git("status", "--porcelain", "src") else "")
-    report = {
-        "date": now.isoformat(timespec="seconds"),
-        "commit": commit,
-        "command": command,
-        "machine": machine(),
-        "figures": figures,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{now:%Y-%m-%d-%H%M}-{'-'.join(which)}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    return path.relative_to(RESULTS.parent.parent)
-
-
-def machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
-
-
-def git(*words: str) -> str:
-    return subprocess.run(["git", *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

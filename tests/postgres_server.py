@@ -3,18 +3,18 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
-from service import clean_environment, wait_until
+from service import clean_environment, free_port, wait_until
 
 USER = "scoreline"
 PASSWORD = "only-for-tests"
@@ -58,11 +58,25 @@ class Postgres:
             self.process = None
 
     def kill(self) -> None:
-        """The server and its sessions die at once."""
+        """The server and all its processes die at once; each of these is a group of its own."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            server = psutil.Process(self.process.pid)
+            server.suspend()  # it begins no other meanwhile
+            family = [server, *server.children()]
+            for process in family:
+                process.kill()
             self.process.wait(30)
             self.process = None
+            psutil.wait_procs(family, timeout=30)
+
+    def sessions(self) -> list[psutil.Process]:
+        """The processes that serve connections."""
+        assert self.process is not None
+        found = []
+        for process in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                found += [process] if f": {USER} " in " ".join(process.cmdline()) else []
+        return found
 
     def _url(self, database: str) -> str:
         return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
@@ -81,9 +95,7 @@ class Postgres:
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """PostgreSQL, started anew and removed at the end; root runs it as `nobody`, because it refuses to be root's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="scoreline-postgres-"))
     try:
         (folder / "password").write_text(PASSWORD)

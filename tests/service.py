@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -167,8 +168,10 @@ class Service:
     def said(self) -> str:
         return self._out.read_text()
 
-    def wait_until_ready(self) -> None:
-        wait_until(lambda: "control plane" in self.said or self.process.poll() is not None, "the service starts")
+    def wait_until_ready(self, patience_s: float = 20) -> None:
+        wait_until(
+            lambda: "control plane" in self.said or self.process.poll() is not None, "the service starts", patience_s
+        )
         found = re.search(r"at (http://\S+) \(control plane at (http://[^\s)]+)\)", self.said)
         assert found, f"the service did not start:\n{self.log}"
         self.url, self.admin_url = (url.replace("0.0.0.0", "127.0.0.1") for url in found.groups())
@@ -281,6 +284,13 @@ def start_serving(
             start_new_session=True,
         )
     return Service(process, folder, state_dir, environment.get("SCORELINE_RECORDS__DATABASE", ""))
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:

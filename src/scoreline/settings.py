@@ -77,6 +77,12 @@ class Records:
     max_bytes: int = option(8 * 1024**3, "Most bytes of the spool, looked at once a second; 0: what the disk holds.")
     on_full: str = option("refuse", "While nothing can be recorded: `refuse` (503), or `answer` and count.")
     entity_key: str = option("", "Secret that entities are hashed with; hosts of one database share it.", secret=True)
+    audit_key: str = option(
+        "", "Private EC key (PEM) that checkpoints are signed with; else one is made in `state_dir`."
+    )
+    segment_s: int = option(
+        3600, "A spool file is closed after this time, whatever its size; what is in it can go then."
+    )
     fsync: str = option("never", "When the spool is put on the disk: `never` by us, each `second`, `always` first.")
 
 
@@ -122,6 +128,8 @@ class Settings:
         records = self.records
         if not 1 << 12 <= records.segment_bytes <= 1 << 32:
             raise SettingError("records.segment_bytes: between 4 KiB and 4 GiB")
+        if records.segment_s < 1:
+            raise SettingError("records.segment_s: at least 1")
         if records.max_bytes and records.max_bytes < 2 * records.segment_bytes:
             raise SettingError("records.max_bytes: 0, or at least twice records.segment_bytes")
         if records.retention_days < 0:

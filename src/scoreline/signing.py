@@ -68,15 +68,25 @@ def generate_keys(private: Path, public: Path) -> str:
 
 def public_pem_of(private: Path) -> bytes:
     """The public half of a private key file, as PEM; raises NotFound or SettingError."""
-    try:
-        key = serialization.load_pem_private_key(private.read_bytes(), password=None)
-    except OSError:
-        raise NotFound(f"no signing key at {private}; `scoreline keygen` makes a pair") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise SettingError(f"{private.name} is not a private EC key in PEM without a password") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in _HASHES:
-        raise SettingError(f"{private.name} is not an EC key on P-256, P-384 or P-521")
-    return _public_pem(key.public_key())
+    return _public_pem(_load_private(_read_private(private), private.name).public_key())
+
+
+class Signer:
+    """A private EC key that signs what a service says of itself, as a DSSE envelope's payload is signed."""
+
+    def __init__(self, pem: bytes) -> None:
+        self._key = _load_private(pem, "the key")
+        self.public_pem = _public_pem(self._key.public_key())
+        self.fingerprint = hashlib.sha256(self.public_pem).hexdigest()
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Signer":
+        """The private key in a PEM file; raises NotFound or SettingError."""
+        return cls(_read_private(path))
+
+    def sign(self, kind: str, payload: bytes) -> bytes:
+        """The signature (ECDSA, DER) over a payload of this kind."""
+        return self._key.sign(_message(kind, payload), ec.ECDSA(_HASHES[self._key.curve.name]()))
 
 
 class TrustStore:
@@ -121,6 +131,15 @@ class TrustStore:
             raise SignatureRefused("this bundle is revoked")
         return fingerprint
 
+    def vouches(self, fingerprint: str, kind: str, payload: bytes, signature: bytes) -> None:
+        """Raises SignatureRefused unless the trusted key of this fingerprint signed a payload of this kind."""
+        key = self._keys.get(fingerprint)
+        if key is None or fingerprint in self._revoked_keys:
+            what = "is not trusted" if key is None else "is revoked"
+            raise SignatureRefused(f"key {fingerprint[:16]} {what}")
+        if not _signed_by(key, signature, kind, payload):
+            raise SignatureRefused("the signature does not fit the bytes it claims to sign")
+
     def _verified_payload(self, found: Mapping[str, Any]) -> tuple[str, bytes]:
         envelope, material = found["dsseEnvelope"], found["verificationMaterial"]
         signature, named = envelope["signatures"][0], material["publicKey"]
@@ -135,7 +154,7 @@ class TrustStore:
         candidates = [hint] if hint else list(self._keys)
         for fingerprint in candidates:
             key = self._keys.get(fingerprint)
-            if key is not None and _signed_by(key, raw, payload):
+            if key is not None and _signed_by(key, raw, PAYLOAD_TYPE, payload):
                 if fingerprint in self._revoked_keys:
                     raise SignatureRefused(f"key {fingerprint[:16]} is revoked")
                 return fingerprint, payload
@@ -144,11 +163,14 @@ class TrustStore:
         raise SignatureRefused(f"signed by a key that is not trusted ({str(hint)[:16]}); trust it with --trust")
 
 
-def _signed_by(key: ec.EllipticCurvePublicKey, raw: bytes, payload: bytes) -> bool:
-    kind = PAYLOAD_TYPE.encode()
-    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+def _message(kind: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding."""
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+
+
+def _signed_by(key: ec.EllipticCurvePublicKey, raw: bytes, kind: str, payload: bytes) -> bool:
     try:
-        key.verify(raw, message, ec.ECDSA(_HASHES[key.curve.name]()))
+        key.verify(raw, _message(kind, payload), ec.ECDSA(_HASHES[key.curve.name]()))
     except InvalidSignature:
         return False
     return True
@@ -188,6 +210,23 @@ def _unbase64(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         raise ValueError from None
+
+
+def _read_private(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise NotFound(f"no signing key at {path}; `scoreline keygen` makes a pair") from None
+
+
+def _load_private(pem: bytes, name: str) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SettingError(f"{name} is not a private EC key in PEM without a password") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in _HASHES:
+        raise SettingError(f"{name} is not an EC key on P-256, P-384 or P-521")
+    return key
 
 
 def _load_public(pem: bytes) -> ec.EllipticCurvePublicKey:

@@ -19,7 +19,7 @@ from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.install import install_tried
-from scoreline.operations.keys import kept_key
+from scoreline.operations.keys import kept_key, kept_signer
 from scoreline.operations.state import State
 from scoreline.operations.tried import try_once
 from scoreline.records.spool import recorded
@@ -27,9 +27,11 @@ from scoreline.records.writer import SpoolWriter
 from scoreline.registries.folder import FolderRegistry
 from scoreline.registries.mlflow import MlflowRegistry
 from scoreline.settings import Settings
-from scoreline.signing import TrustStore
+from scoreline.signing import Signer, TrustStore
 
 ENTITY_KEY: Final = "entity.key"
+AUDIT_KEY: Final = "audit.key"
+AUDIT_PUBLIC: Final = "audit.pub"
 Recording = Callable[[Score], Score]
 
 
@@ -91,6 +93,7 @@ def spool_writer(settings: Settings) -> SpoolWriter:
     return SpoolWriter(
         spool_folder(settings),
         records.segment_bytes,
+        segment_s=records.segment_s,
         max_bytes=records.max_bytes,
         n_writers=settings.server.workers,
         fsync=records.fsync,
@@ -138,6 +141,14 @@ def entity_key(settings: Settings) -> bytes:
     if settings.records.entity_key:
         return hashlib.sha256(settings.records.entity_key.encode()).digest()
     return kept_key(Path(settings.state_dir) / ENTITY_KEY)
+
+
+def signer(settings: Settings) -> Signer:
+    """Who signs checkpoints: with the key of the setting, else with one made once for this state folder."""
+    if settings.records.audit_key:
+        return Signer.from_file(Path(settings.records.audit_key))
+    state_dir = Path(settings.state_dir)
+    return kept_signer(state_dir / AUDIT_KEY, state_dir / AUDIT_PUBLIC)
 
 
 def recorder(settings: Settings, sink: Sink) -> Recording:

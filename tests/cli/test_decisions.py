@@ -99,7 +99,7 @@ def test_a_training_set_is_exported_and_entered(tmp_path: Path, made: list[Decis
 def test_it_says_what_is_wrong(tmp_path: Path, made: list[Decisions]) -> None:
     (tmp_path / "there.csv").write_text("")
     for arguments, said in (
-        (("--from", "yesterday"), "--from: a date, as 2026-11-24, or a time with its zone"),
+        (("--from", "yesterday"), "--from: a day as 2026-11-24, or a time with its zone"),
         (("--labelled", "--unlabelled"), "--labelled or --unlabelled"),
         (("--out", "x.csv", "--limit", "3"), "are of the list"),
         (("--out", "x.csv", "--json"), "are of the list"),

@@ -57,7 +57,9 @@ def test_every_command_and_option_stands_in_the_docs() -> None:
     group = typer.main.get_command(build_app(list(COMMANDS)))
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         section = text.split(f"## scoreline {name}\n")[1].split("\n## ")[0]
-        for parameter in command.params:
+        under = getattr(command, "commands", {})  # of a group
+        assert all(f"`scoreline {name} {verb}" in section for verb in under)
+        for parameter in (found for one in (command, *under.values()) for found in one.params):
             if parameter.param_type_name == "option" and parameter.name != "help":
                 assert f"| `{max(parameter.opts, key=len)}` |" in section, (name, parameter.opts)
 

@@ -14,12 +14,13 @@ import pytest
 from sqlalchemy import select
 
 from recorded import decided, golden_rows, kept
+from scoreline.cli.options import moment
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import SettingError
+from scoreline.core.errors import DatabaseRefused, SettingError
 from scoreline.core.manifest import Manifest
 from scoreline.core.outcome import Outcome
 from scoreline.operations import export, maturity
-from scoreline.operations.decisions import ForTraining, Labels, Query, moment
+from scoreline.operations.decisions import ForTraining, Labels, Query
 from scoreline.operations.export import export_decisions
 from scoreline.operations.maturity import Manifests
 from scoreline.records.archive import Archive
@@ -27,7 +28,7 @@ from scoreline.records.database import Database, open_database
 from scoreline.records.joined import Places
 from scoreline.records.outcomes import add_outcomes
 from scoreline.records.ship import Shipper
-from scoreline.records.tables import EXPORTS
+from scoreline.records.tables import ERASURES, EXPORTS
 from scoreline.records.walk import Wanted
 from scoreline.records.writer import SpoolWriter
 
@@ -215,6 +216,21 @@ def test_it_is_there_whole_or_not_at_all_and_not_before_it_is_entered(
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 1
 
 
+def test_what_was_read_while_somebody_was_erased_never_leaves(
+    places: Places, database: Database, tmp_path: Path
+) -> None:
+    """An erasure lists the files that are entered by then; this one would come after."""
+    know(places, 1.0, *shipped(places, (40,)))
+    asked = {"entity": MARIE, "reason": "asked", "who": "a clerk", "last_segment": 1}
+    with database.writing() as connection:
+        connection.execute(ERASURES.insert().values(**asked, at_ns=NOW_NS + 1))
+    with pytest.raises(DatabaseRefused, match="export again"):
+        export_decisions(database, query(places, tmp_path), tmp_path / "out.csv", "me")
+    assert exports(database) == [] and list(tmp_path.glob("*out.csv*")) == []
+    later = replace(query(places, tmp_path), now_ns=NOW_NS + 2)
+    assert export_decisions(database, later, tmp_path / "out.csv", "me").rows == 1
+
+
 def test_nothing_is_overwritten_and_what_cannot_be_is_said(places: Places, database: Database, tmp_path: Path) -> None:
     many = shipped(places, (40, 50))
     other = replace(many[0].author, model="churn")
@@ -261,5 +277,5 @@ def test_a_moment_is_a_date_or_a_time_with_its_zone(given: str, ns: int | None) 
     if ns is not None:
         assert moment("--from", given) == ns
         return
-    with pytest.raises(SettingError, match="--until: a date, as 2026-11-24"):
+    with pytest.raises(SettingError, match="--until: a day as 2026-11-24"):
         moment("--until", given)

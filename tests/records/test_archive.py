@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, stored
+from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, signer, stored
 from somedecisions import author_of, exactly
 
 from scoreline.core.decision import Decisions
@@ -70,7 +71,7 @@ def test_days_that_are_past_become_files_that_read_the_same(
     monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
     many = five_days()
     keep(database, tmp_path / "spool", *many)
-    assert upkeep(database, Upkeep(archive=str(folder), archive_days=2), today=5) == 3
+    assert upkeep(database, Upkeep(signer(), archive=str(folder), archive_days=2), today=5) == 3
     assert sorted(path.name[:18] for path in folder.iterdir()) == [f"decisions-202311{day}" for day in (15, 16, 17)]
     assert ids_of(stored(database)) == ids_of(many[6:])
     archive = Archive(str(folder))
@@ -89,7 +90,7 @@ def test_days_that_are_past_become_files_that_read_the_same(
 
 def test_a_file_can_be_read_without_the_database(database: Database, tmp_path: Path, folder: Path) -> None:
     keep(database, tmp_path / "spool", decided(2, NOON_NS, CHURN))
-    upkeep(database, Upkeep(archive=str(folder), archive_days=1), today=9)
+    upkeep(database, Upkeep(signer(), archive=str(folder), archive_days=1), today=9)
     (file,) = folder.iterdir()
     table = pq.read_table(file)
     assert table.num_rows == 2
@@ -101,12 +102,12 @@ class Crash(Exception):
     """A death, as far as a test in one process can play it."""
 
 
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(10))
 def test_a_death_between_any_two_steps_loses_nothing_and_shows_nothing_twice(
     database: Database, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     monkeypatch.setattr(archiving, "SLICE_ROWS", 2)
-    many, kept, archive = five_days()[:4], Upkeep(archive=str(folder), archive_days=1), Archive(str(folder))
+    many, kept, archive = five_days()[:4], Upkeep(signer(), archive=str(folder), archive_days=1), Archive(str(folder))
     keep(database, tmp_path / "spool", *many)
     left = step
 
@@ -134,7 +135,7 @@ def test_what_arrives_late_gets_a_file_of_its_own(database: Database, tmp_path: 
     early, late = decided(2, NOON_NS), decided(3, NOON_NS)
     for made in (early, late):
         keep(database, tmp_path / "spool", made)
-        upkeep(database, Upkeep(archive=str(folder), archive_days=1), today=9)
+        upkeep(database, Upkeep(signer(), archive=str(folder), archive_days=1), today=9)
     assert len(list(folder.iterdir())) == 2
     assert ids_of(list(read_decisions(database, Archive(str(folder))))) == ids_of([early, late])
 
@@ -143,7 +144,7 @@ def test_files_expire_too_unless_something_in_them_may_be_held(
     database: Database, tmp_path: Path, folder: Path
 ) -> None:
     keep(database, tmp_path / "spool", *five_days())
-    kept = Upkeep(retention_days=30, archive=str(folder), archive_days=2)
+    kept = Upkeep(signer(), retention_days=30, archive=str(folder), archive_days=2)
     upkeep(database, kept, today=20)
     assert len(list(folder.iterdir())) == 5
     number = place(database, Hold(model="fraud", from_ns=NOON_NS + DAY_NS, until_ns=NOON_NS + 2 * DAY_NS))
@@ -155,15 +156,30 @@ def test_files_expire_too_unless_something_in_them_may_be_held(
     assert list(read_decisions(database, Archive(str(folder)))) == []
 
 
-def test_one_steward_at_a_time(database: Database, tmp_path: Path, folder: Path) -> None:
-    keep(database, tmp_path / "spool", decided(2, NOON_NS))
-    with database.alone() as first, database.alone() as second:
-        assert (first, second) == (True, database.kind == "sqlite"), "of SQLite's there is one"
+def test_a_file_that_counts_for_nothing_any_more_is_deleted_though_its_steward_died(
+    database: Database, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any) -> None:
+        raise Crash
+
+    keep(database, tmp_path / "spool", *five_days()[:2])
+    kept = Upkeep(signer(), retention_days=30, archive=str(folder), archive_days=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet, "delete_file", dies)
+        upkeep(database, kept, today=9)
+        with pytest.raises(Crash):
+            upkeep(database, kept, today=50)
+    assert len(list(folder.iterdir())) == 1
+    now_ns = time.time_ns()
+    Archive(str(folder)).sweep(database, now_ns)
+    assert len(list(folder.iterdir())) == 1, "whoever wrote it may be at it still"
+    Archive(str(folder)).sweep(database, now_ns + 2 * DAY_NS)
+    assert list(folder.iterdir()) == []
 
 
 def test_without_archive_and_retention_nothing_is_done(database: Database, tmp_path: Path) -> None:
     keep(database, tmp_path / "spool", decided(2, NOON_NS))
-    assert not Upkeep().step(database, NOON_NS + 10_000 * DAY_NS)
+    assert not Upkeep(signer()).step(database, NOON_NS + 10_000 * DAY_NS)
     assert len(stored(database)) == 1
 
 
@@ -175,7 +191,7 @@ from scoreline.records.database import open_database
 from scoreline.records.upkeep import Upkeep
 database = open_database("", Path({str(tmp_path / "x.db")!r}))
 database.prepare()
-Upkeep(3, "somewhere", 2).step(database, 10**18)
+Upkeep(None, 3).step(database, 10**18)
 assert "pyarrow" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

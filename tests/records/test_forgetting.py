@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shipping import DAY_NS, NOON_NS, decided, opened, ship_all
+from shipping import DAY_NS, NOON_NS, decided, opened, ship_all, signer
 from somedecisions import author_of
 from sqlalchemy import func, select
 
@@ -58,7 +58,7 @@ def report(database: Database, *outcomes: tuple[Outcome, bytes], day: float = 0)
 def upkeep(database: Database, today: float, kept: Upkeep | None = None) -> int:
     """How many outcomes are left once all that may go has gone."""
     steps = 0
-    while (kept or Upkeep(retention_days=DAYS)).step(database, NOON_NS + int(today * DAY_NS)):
+    while (kept or Upkeep(signer(), retention_days=DAYS)).step(database, NOON_NS + int(today * DAY_NS)):
         steps += 1
         assert steps < 100
     with database.reading() as connection:
@@ -88,7 +88,7 @@ def test_outcomes_of_archived_decisions_stay_until_their_file_goes(database: Dat
     one, other = on_day(0), on_day(0, MARIE)
     keep(database, tmp_path / "spool", one, other)
     report(database, of_id(one), of_entity(MARIE, 0.5))
-    kept = Upkeep(retention_days=DAYS, archive=str(tmp_path / "archive"), archive_days=2)
+    kept = Upkeep(signer(), retention_days=DAYS, archive=str(tmp_path / "archive"), archive_days=2)
     assert upkeep(database, 29, kept) == 2
     assert len(list((tmp_path / "archive").iterdir())) == 1
     assert upkeep(database, 31, kept) == 0

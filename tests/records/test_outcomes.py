@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shipping import opened, ship_all
+from shipping import opened, ship_all, signer
 from somedecisions import author_of, decisions_of
 from sqlalchemy import select
 
@@ -215,9 +215,9 @@ def test_stubs_go_with_their_file(database: Database, tmp_path: Path) -> None:
         archived(database, tmp_path / "archive")
     add_outcomes(database, [by_id(found, 1.0) for found in (early, late)], "ops", at(100))
     assert len(known(database, early, late)) == 2
-    assert Archive(str(tmp_path / "archive")).expire(database, 1, FOREVER_NS)
+    assert Archive(str(tmp_path / "archive")).expire(database, 1, FOREVER_NS, signer())
     assert len(shipped_ids(database)) == 1 and len(list(unmatched(database))) == 1
-    assert Archive(str(tmp_path / "archive")).expire(database, 1, FOREVER_NS)
+    assert Archive(str(tmp_path / "archive")).expire(database, 1, FOREVER_NS, signer())
     assert shipped_ids(database) == [] and len(list(unmatched(database))) == 2
 
 
@@ -232,11 +232,11 @@ def test_stubs_stay_where_the_transaction_of_their_file_fails(
         raise OSError
 
     with monkeypatch.context() as patched:
-        patched.setattr("scoreline.records.parquet.delete_file", dies)
+        patched.setattr("scoreline.records.archive.sign_away", dies)
         with pytest.raises(OSError):
-            archive.expire(database, 1, FOREVER_NS)
+            archive.expire(database, 1, FOREVER_NS, signer())
     assert shipped_ids(database) == [id_of(made)]
-    assert archive.expire(database, 1, FOREVER_NS)
+    assert archive.expire(database, 1, FOREVER_NS, signer())
     assert shipped_ids(database) == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, stored
+from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, signer, stored
 from somedecisions import author_of
 
 from scoreline.core.decision import Decisions
@@ -45,7 +45,7 @@ def keep(database: Database, folder: Path, *many: Decisions) -> None:
 def remove(database: Database, days: int, today: float) -> None:
     """Everything that has expired by a moment of a day; every step may be the last of a process."""
     steps = 0
-    while remove_expired(database, days, NOON_NS + int(today * DAY_NS)):
+    while remove_expired(database, days, NOON_NS + int(today * DAY_NS), signer()):
         steps += 1
         assert steps < 100
 
@@ -140,5 +140,5 @@ def test_what_arrives_late_for_a_day_that_is_gone_is_kept_and_expires_too(databa
 
 def test_now_nothing_of_today_expires(database: Database, tmp_path: Path) -> None:
     keep(database, tmp_path, decided())
-    assert not remove_expired(database, 1, time.time_ns())
+    assert not remove_expired(database, 1, time.time_ns(), signer())
     assert len(stored(database)) == 1

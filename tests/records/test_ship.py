@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shipping import DAY_NS, NOON_NS, check_trees, decided, ids_of, opened, ship_all, stored
+from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, stored
 from somedecisions import any_decisions, author_of, exactly
 from sqlalchemy import event, func, select, text
 
@@ -29,6 +29,7 @@ from scoreline.records.ship import Shipper
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
 from scoreline.records.writer import SpoolWriter
+from trees import check_trees
 
 fork = multiprocessing.get_context("fork")
 DAY_MS = DAY_NS // 1_000_000

@@ -21,6 +21,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "decisions": "scoreline.cli.decisions:decisions",
     "replay": "scoreline.cli.replay:replay",
     "explain": "scoreline.cli.explain:explain",
+    "audit": "scoreline.cli.audit:audit",
+    "holds": "scoreline.cli.holds:holds",
 }
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

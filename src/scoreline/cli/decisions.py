@@ -1,6 +1,5 @@
 """`scoreline decisions`."""
 
-import getpass
 import json
 import os
 import time
@@ -10,11 +9,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from scoreline.cli.options import Config, State, moment, user
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.core.entities import entity_hash, entity_of
 from scoreline.core.errors import SettingError
 from scoreline.core.names import load
-from scoreline.operations.decisions import ForTraining, Labels, Query, moment, score_shown, shown_line
+from scoreline.operations.decisions import ForTraining, Labels, Query, score_shown, shown_line
 from scoreline.operations.maturity import Manifests
 from scoreline.records.walk import Wanted
 from scoreline.settings import Settings, load_settings
@@ -30,8 +30,8 @@ def decisions(
     role: Annotated[str, typer.Option(help="In this role only, as champion.")] = "",
     caller: Annotated[str | None, typer.Option(help="For this caller only.")] = None,
     outcome: Annotated[str, typer.Option(help="With this outcome of the policy only, as decline.")] = "",
-    since: Annotated[str, typer.Option("--from", metavar="TIME", help="From this date or time on.")] = "",
-    until: Annotated[str, typer.Option(metavar="TIME", help="Before this date or time.")] = "",
+    since: Annotated[str | None, typer.Option("--from", help="Taken up at this day or time, or later.")] = None,
+    until: Annotated[str | None, typer.Option(help="Taken up before this day or time.")] = None,
     entity: Annotated[str, typer.Option(help="About this entity only, as the rows named it.")] = "",
     labelled: Annotated[bool, typer.Option("--labelled", help="Only those with a label.")] = False,
     unlabelled: Annotated[
@@ -44,10 +44,8 @@ def decisions(
         Path | None, typer.Option(help="Export all as a training set: a .parquet, .csv or .jsonl file.")
     ] = None,
     sensitive: Annotated[bool, typer.Option("--sensitive", help="Export sensitive fields too; recorded.")] = False,
-    state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    state_dir: State = None,
+    config: Config = None,
 ) -> None:
     """Lists recorded decisions with their labels, the newest first, or exports them as a training set."""
     with errors_as_exit():
@@ -60,8 +58,8 @@ def decisions(
             caller=caller,
             outcome=outcome,
             entity=_entity(entity, settings),
-            from_ns=moment("--from", since) if since else 0,
-            until_ns=moment("--until", until) if until else Wanted().until_ns,
+            from_ns=moment("--from", since) or 0,
+            until_ns=Wanted().until_ns if until is None else moment("--until", until) or 0,
         )
         if out is not None:
             _export(settings, wanted, ForTraining(immature, labelled, unlabelled), now_ns, out, sensitive=sensitive)
@@ -105,7 +103,7 @@ def _export(
         raise SettingError(f"--out needs {error.name}: install scoreline[batch]") from None
     database = database_of(settings)
     database.prepare()
-    made = export(database, _query(settings, wanted, labels, now_ns), out, _who(), sensitive=sensitive)
+    made = export(database, _query(settings, wanted, labels, now_ns), out, user(), sensitive=sensitive)
     say(f"{out}: {made.rows:,} decisions")
     if made.left_out:
         tell(f"sensitive fields are left out: {', '.join(made.left_out)}")
@@ -113,14 +111,6 @@ def _export(
         how = "their fields are the numbers of the record" if sensitive else "their fields are left out"
         tell(f"the bundles of these versions are not here: {', '.join(made.unknown)}; {how}, and nothing of them has")
         tell("matured as far as can be known: bring them with `scoreline pull`")
-
-
-def _who() -> str:
-    """The user of this machine who runs this."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _table(lines: Iterable[dict[str, Any]]) -> Iterator[str]:

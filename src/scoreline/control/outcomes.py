@@ -10,10 +10,11 @@ from scoreline.core.entities import MAX_INTEGER, MAX_LENGTH, PATTERN
 from scoreline.core.errors import Malformed, TooLarge
 from scoreline.core.strictjson import strict_json
 from scoreline.operations.outcomes import Reported, report_outcomes
+from scoreline.records.database import Database
 from scoreline.settings import Settings
 from scoreline.web.asgi import read_body
 from scoreline.web.routes import Routes
-from scoreline.wiring import database_of, entity_key
+from scoreline.wiring import entity_key
 
 _TIME: Final = {"type": "string", "format": "date-time"}
 _VALUE: Final = {
@@ -30,9 +31,9 @@ _ENTITY: Final = {
 }
 
 
-def add_outcomes_route(routes: Routes, settings: Settings) -> None:
+def add_outcomes_route(routes: Routes, settings: Settings, database: Database) -> None:
     """`POST /outcomes`: one object or an array, all kept or none."""
-    database, key, server = database_of(settings), entity_key(settings), settings.server
+    key, server = entity_key(settings), settings.server
 
     def keep(rows: list[Any], caller: str) -> Reported:
         database.prepare_once()

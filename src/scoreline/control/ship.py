@@ -6,39 +6,33 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.errors import DatabaseDown, ScorelineError
-from scoreline.records.database import Database, open_database
+from scoreline.records.database import Database
 from scoreline.records.segments import Segment
 from scoreline.records.ship import Shipper
-from scoreline.records.upkeep import Upkeep
-from scoreline.settings import Settings
-from scoreline.wiring import database_file, spool_folder
 
 PACE_S: Final = 0.5
 LAST_PACE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 5.0
-UPKEEP_S: Final = 3600.0
 log = logging.getLogger("scoreline.steward.ship")
 
 
 class Shipping:
     """Ships this host's spool; a database that is down costs lag, and one line in the log per outage."""
 
-    def __init__(self, settings: Settings, may_delete: Callable[[Segment, int], bool]) -> None:
-        self._settings = settings
+    def __init__(self, database: Database, spool: Path, may_delete: Callable[[Segment, int], bool]) -> None:
+        self._database = database
+        self._spool = spool
         self._may_delete = may_delete
-        self._database: Database | None = None
         self._shipper: Shipper | None = None
         self._prepared = False
         self._failures = 0
         self._error = ""
         self._said: set[str] = set()
         self._succeeded_s = 0.0
-        records = settings.records
-        self._upkeep = Upkeep(records.retention_days, records.archive, records.archive_days)
-        self._upkeep_due_s = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
 
@@ -54,7 +48,7 @@ class Shipping:
         """How far shipping is; `error` is a word: down, refused, failed, or none."""
         shipper = self._shipper
         return {
-            "kind": self._database.kind if self._database else None,
+            "kind": self._database.kind,
             "lag_bytes": shipper.lag_bytes if shipper else None,
             "shipped": shipper.shipped if shipper else 0,
             "refused_segments": len(shipper.refused) if shipper else 0,
@@ -83,29 +77,13 @@ class Shipping:
         self._say(shipper)
         return steps
 
-    def keep_up(self) -> None:
-        """One step of the database's upkeep where it is due: each hour, until nothing is left. Never raises."""
-        if time.monotonic() < self._upkeep_due_s or self._database is None or self._error:
-            return
-        more = False
-        try:
-            more = self._upkeep.step(self._database, time.time_ns())
-        except (ScorelineError, OSError) as error:
-            log.error("upkeep of the database is put off for an hour: %s", error)
-        except Exception:
-            log.exception("upkeep of the database failed; it is tried again in an hour")
-        self._upkeep_due_s = 0.0 if more else time.monotonic() + UPKEEP_S
-
     def _open(self) -> Shipper:
         """The shipper of a database whose schema fits: looked at first, and again after anything has failed."""
-        if self._database is None:
-            self._database = open_database(self._settings.records.database, database_file(self._settings))
         if not self._prepared:
             self._database.prepare()
             self._prepared = True
         if self._shipper is None:
-            folder = spool_folder(self._settings)
-            self._shipper = Shipper(folder, self._database, socket.gethostname(), self._may_delete)
+            self._shipper = Shipper(self._spool, self._database, socket.gethostname(), self._may_delete)
         return self._shipper
 
     def _failed(self, word: str, said: str) -> None:
@@ -126,8 +104,6 @@ class Shipping:
     def _run(self) -> None:
         while True:
             steps = self.look()
-            if not self._ending.is_set():
-                self.keep_up()
             if steps:
                 continue
             if self._ending.is_set():

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.control.keep import Keeping
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
 from scoreline.control.ship import Shipping
@@ -21,16 +22,19 @@ from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
 from scoreline.operations.state import read_state
+from scoreline.records.database import Database
 from scoreline.records.segments import segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
+from scoreline.records.upkeep import Upkeep
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import kept_of, keyring, registries, spool_folder, verifier
+from scoreline.wiring import database_of, kept_of, keyring, registries, signer, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
+LAST_SIGN_S: Final = 1.0
 log = logging.getLogger("scoreline.steward")
 
 
@@ -46,11 +50,13 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
     )
     threading.Thread(target=steward.follow, daemon=True).start()
     steward.shipping.start()
+    steward.keeping.start()
     run(server, listener, steward.run, on_ready)
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
         pass
     steward.shipping.finish(deadline_s - time.monotonic())
+    steward.keeping.finish(deadline_s + LAST_SIGN_S - time.monotonic())
 
 
 class Steward:
@@ -65,7 +71,9 @@ class Steward:
         self._folder = spool_folder(settings)
         self._reader = SpoolReader(self._folder)
         self._tallies = Tallies()
-        self.shipping = Shipping(settings, self._reader.is_past)
+        self.database: Database = database_of(settings)
+        self.shipping = Shipping(self.database, self._folder, self._reader.is_past)
+        self.keeping = Keeping(self.database, upkeep_of(settings))
         self._registries = registries(settings)
 
     def drain(self) -> None:
@@ -127,9 +135,15 @@ class Steward:
             },
             "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
             "database": self.shipping.status(),
+            "audit": self.keeping.status(),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
         }
+
+
+def upkeep_of(settings: Settings) -> Upkeep:
+    records = settings.records
+    return Upkeep(signer(settings), records.retention_days, records.archive, records.archive_days)
 
 
 def make_control_app(steward: Steward) -> FastAPI:
@@ -145,7 +159,7 @@ def make_control_app(steward: Steward) -> FastAPI:
         return steward.status()
 
     routes.add("GET", "/status", status, tags=["control"])
-    add_outcomes_route(routes, steward.settings)
+    add_outcomes_route(routes, steward.settings, steward.database)
     kept = kept_of(steward.settings)
     add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
     return app

@@ -22,6 +22,7 @@ ScorelineError
     DatabaseRefused         the database cannot be used as it is, or refuses what it is given
     BatchRefused            a batch job cannot start or finish as asked
     ReplayRefused           a recorded decision cannot be computed again, or explained, as it stands
+    ErasureRefused          what is recorded of an entity must not be erased now
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
@@ -142,3 +143,7 @@ class BatchRefused(ScorelineError):
 
 class ReplayRefused(ScorelineError):
     """A recorded decision cannot be computed again, or explained, as it stands or as its bundle stands."""
+
+
+class ErasureRefused(ScorelineError):
+    """What is recorded of an entity must not be erased now."""

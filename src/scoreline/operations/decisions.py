@@ -3,23 +3,18 @@
 A label is what is known to have happened, once that is final. What may change still is shown where it is asked for.
 """
 
-import datetime
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from scoreline.core import ids
 from scoreline.core.decision import Author
-from scoreline.core.errors import SettingError
-from scoreline.core.outcome import time_ns_of
 from scoreline.operations.maturity import Manifests, Status, status_of, utc
 from scoreline.records.joined import Joined, Places, joined
 from scoreline.records.outcomes import Known, Report
 from scoreline.records.rows import Row, decisions_of
 from scoreline.records.walk import Wanted, outcome_of
-
-MOMENT: Final = "a date, as 2026-11-24, or a time with its zone, as 2026-11-24T10:00:00Z"
 
 
 class Seen(NamedTuple):
@@ -79,18 +74,6 @@ class Query:
 
     def _is_matured(self, found: Joined) -> bool | None:
         return self.manifests.is_matured(found.author, found.row.time_ns, self.now_ns)
-
-
-def moment(option: str, given: str) -> int:
-    """Nanoseconds since 1970 of a time, or of the beginning of a day in UTC; raises SettingError."""
-    try:
-        day = datetime.datetime.strptime(given, "%Y-%m-%d").replace(tzinfo=datetime.UTC)
-    except ValueError:
-        day = None
-    found = time_ns_of(given if day is None else day)
-    if found is None:
-        raise SettingError(f"{option}: {MOMENT}")
-    return found
 
 
 def told(wanted: Wanted, labels: Labels) -> dict[str, Any]:

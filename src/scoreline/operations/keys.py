@@ -1,4 +1,4 @@
-"""Keys the service makes for itself: random bytes in the state folder, made once, readable by their owner only."""
+"""Keys the service makes for itself in the state folder: made once, secrets readable by their owner only."""
 
 import os
 import tempfile
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from scoreline.core.errors import SettingError
+from scoreline.operations.files import replace_bytes
+from scoreline.signing import Signer, generate_keys
 
 KEY_BYTES: Final = 32
 
@@ -26,6 +28,21 @@ def kept_key(path: Path) -> bytes:
         os.close(fd)
         Path(temporary).unlink()
     return _read(path)
+
+
+def kept_signer(private: Path, public: Path) -> Signer:
+    """The signer with the key in a file, made by whoever comes first; its public half is put beside it."""
+    if not private.exists():
+        private.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=private.parent) as folder:
+            new = Path(folder) / "key"
+            generate_keys(new, new.with_suffix(".pub"))
+            with suppress(FileExistsError):
+                os.link(new, private)
+    signer = Signer.from_file(private)
+    if not public.exists():
+        replace_bytes(public, signer.public_pem)
+    return signer
 
 
 def _read(path: Path) -> bytes:

@@ -2,32 +2,38 @@
 
 Order of a day:
   1. its decisions are written to a file with a name that was never used;
-  2. the file is put down in `archives`, where the day still has as many decisions and no other file is being taken up;
+  2. the file is put down in `archives`, where the day still has as many decisions, erased and not, and no other file is
+     being taken up;
   3. exactly the decisions in the file are removed, in slices, each leaving in `moved` what joins outcomes to it; what
      arrived meanwhile stays, for a file of its own;
   4. the file is `done`, and in PostgreSQL the empty day goes.
-A death after 1 leaves a file that counts for nothing, one after 2 is gone on from there.
+A death after 1 leaves a file that counts for nothing, one after 2 is gone on from there. `leftovers` names every file
+that counts for nothing, from before it is written, and until it is deleted.
 """
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, select
 
-from scoreline.core.errors import SettingError
+from scoreline.core.errors import DatabaseRefused, SettingError
 from scoreline.core.names import load
+from scoreline.records.chain import RETENTION
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import active_holds
+from scoreline.records.leaves import COLUMNS, Cells, Gone, leaves_of, sign_away, wholly
 from scoreline.records.moved import forget, move
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
-from scoreline.records.rows import Row
-from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS
+from scoreline.records.rows import Row, author_key, author_of
+from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS, LEFTOVERS
+from scoreline.signing import Signer
 
 SLICE_ROWS: Final = 5000
 _DAY_NS: Final = DAY_MS * 1_000_000
-_SALT, _LEAF = (DECISIONS.c.keys().index(name) for name in ("salt", "leaf"))
+_AUTHOR, _SEGMENT, _SALT, _LEAF = (COLUMNS.index(name) for name in ("author", "segment", "salt", "leaf"))
 
 
 class Archive:
@@ -50,25 +56,70 @@ class Archive:
             self._remove(database, *unfinished)
         return True
 
-    def expire(self, database: Database, days: int, now_ns: int) -> bool:
-        """Deletes one file of which all is older than `days` days and nothing may be held; whether there was one."""
-        old = select(ARCHIVES).where(ARCHIVES.c.done, ARCHIVES.c.until_ns < now_ns - days * _DAY_NS)
-        with database.writing() as connection:
-            database.lock(connection)  # no hold is placed meanwhile
-            holds = active_holds(connection).values()
-            for file in connection.execute(old.order_by(ARCHIVES.c.day)):
-                begin, end = file.from_ns, file.until_ns
-                if not any((hold.from_ns or 0) <= end and (hold.until_ns or end + 1) > begin for hold in holds):
-                    forget(connection, file.id, file.day)
-                    _parquet("delete_file")(self._place, file.name)
-                    connection.execute(ARCHIVES.delete().where(ARCHIVES.c.id == file.id))
+    def expire(self, database: Database, days: int, now_ns: int, signer: Signer) -> bool:
+        """Removes one file of which all is older than `days` days and nothing may be held; whether there was one."""
+        cutoff_ns = now_ns - days * _DAY_NS
+        old = select(ARCHIVES).where(ARCHIVES.c.done, ARCHIVES.c.until_ns < cutoff_ns).order_by(ARCHIVES.c.day)
+        with database.reading() as connection:
+            files = [file for file in connection.execute(old) if not _may_be_held(connection, file)]
+        for file in files[:1]:
+            gone = self._gone(database, file.name)
+            with database.writing() as connection:
+                database.lock(connection)  # no hold is placed, and no file written anew, meanwhile
+                named = ARCHIVES.delete().where(ARCHIVES.c.id == file.id, ARCHIVES.c.name == file.name)
+                if _may_be_held(connection, file) or connection.execute(named).rowcount != 1:
                     return True
-        return False
+                forget(connection, file.id, file.day)
+                _leave_over(connection, file.name)
+                facts = {"days": days, "before_ns": cutoff_ns, "file": file.name}
+                sign_away(connection, gone, signer, now_ns, RETENTION, facts)
+            self._delete(database, file.name)
+        return bool(files)
+
+    def rewrite(
+        self,
+        database: Database,
+        file_id: int,
+        name: str,
+        change: Callable[[Cells, str], Cells],
+        then: Callable[[Connection], None],
+    ) -> None:
+        """Puts another file in the place of one, with every row as `change` makes it of the row and its author's JSON.
+
+        `then` goes into the transaction that does so. Raises DatabaseRefused where the file went meanwhile.
+        """
+        new = f"{name.rpartition('-')[0]}-{os.urandom(4).hex()}.parquet"
+        authors = {row[_AUTHOR]: json for json, row in self.read(name)}
+        self._put(database, new, (change(row, json) for json, row in self.read(name)), authors)
+        with database.writing() as connection:
+            database.lock(connection)
+            named = ARCHIVES.update().where(ARCHIVES.c.id == file_id, ARCHIVES.c.name == name).values(name=new)
+            if connection.execute(named).rowcount != 1:
+                raise DatabaseRefused("a file of the archive changed meanwhile: try again")
+            connection.execute(LEFTOVERS.delete().where(LEFTOVERS.c.name == new))
+            _leave_over(connection, name)
+            then(connection)
+        self._delete(database, name)
+
+    def sweep(self, database: Database, now_ns: int) -> None:
+        """Deletes files that have counted for nothing for a day: whoever wrote or removed them died over it."""
+        with database.reading() as connection:
+            old = connection.scalars(select(LEFTOVERS.c.name).where(LEFTOVERS.c.at_ns < now_ns - _DAY_NS)).all()
+        for name in old:
+            self._delete(database, name)
 
     def read(self, name: str, id_: bytes | None = None) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The rows of a file, or one of them, each behind its author's JSON."""
         found: Iterator[tuple[str, tuple[Any, ...]]] = _parquet("read_file")(self._place, name, id_)
         return found
+
+    def _gone(self, database: Database, name: str) -> Gone:
+        """The leaves of a file; those of segments that lie wholly within it are not looked at."""
+        counts = Counter(row[_SEGMENT] for _, row in self.read(name))
+        with database.reading() as connection:
+            whole = wholly(connection, counts)
+        partly = ((row, author_key(author_of(json))) for json, row in self.read(name) if row[_SEGMENT] not in whole)
+        return Gone(leaves_of(partly) if len(whole) < len(counts) else {}, whole)
 
     def rows(self, name: str, ids: Sequence[bytes]) -> Iterator[Row]:
         """The decisions of a file with these ids, as they are in the database; erased ones are passed over."""
@@ -80,18 +131,41 @@ class Archive:
         name = f"decisions-{date_of(day)}-{os.urandom(4).hex()}.parquet"
         with database.reading() as connection:
             authors = {id_: json for id_, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))}  # noqa: C416
-        n_rows = _parquet("write_file")(self._place, name, _rows(database, day), authors)
+        n_told = 0
+
+        def rows() -> Iterator[Cells]:
+            nonlocal n_told
+            for row in _rows(database, day):
+                n_told += row[_SALT] is not None
+                yield row
+
+        n_rows = self._put(database, name, rows(), authors)
         with database.writing() as connection:
             database.lock(connection)
-            within = select(func.count(), func.min(DECISIONS.c.time_ns), func.max(DECISIONS.c.time_ns))
-            there, from_ns, until_ns = connection.execute(within.where(_on(day))).one()
+            times = func.min(DECISIONS.c.time_ns), func.max(DECISIONS.c.time_ns)
+            within = select(func.count(), func.count(DECISIONS.c.salt), *times)
+            there, told, from_ns, until_ns = connection.execute(within.where(_on(day))).one()
             others = connection.scalar(select(func.count()).select_from(ARCHIVES).where(~ARCHIVES.c.done))
-            if there == n_rows and n_rows and not others:
+            if (there, told) == (n_rows, n_told) and n_rows and not others:
                 facts = {"day": day, "name": name, "rows": n_rows, "from_ns": from_ns, "until_ns": until_ns}
+                connection.execute(LEFTOVERS.delete().where(LEFTOVERS.c.name == name))
                 put = ARCHIVES.insert().values(**facts, at_ns=time.time_ns()).returning(ARCHIVES.c.id)
                 return connection.execute(put).scalar_one(), day, name
-        _parquet("delete_file")(self._place, name)
+        self._delete(database, name)
         return None
+
+    def _put(self, database: Database, name: str, rows: Iterable[Cells], authors: Mapping[int, str]) -> int:
+        """Writes a file, which counts for nothing yet; returns how many rows."""
+        with database.writing() as connection:
+            _leave_over(connection, name)
+        n_rows: int = _parquet("write_file")(self._place, name, rows, authors)
+        return n_rows
+
+    def _delete(self, database: Database, name: str) -> None:
+        """Deletes a file that counts for nothing."""
+        _parquet("delete_file")(self._place, name)
+        with database.writing() as connection:
+            connection.execute(LEFTOVERS.delete().where(LEFTOVERS.c.name == name))
 
     def _remove(self, database: Database, number: int, day: int, name: str) -> None:
         ids = [row[0] for _, row in self.read(name)]
@@ -103,6 +177,16 @@ class Archive:
             connection.execute(ARCHIVES.update().where(ARCHIVES.c.id == number).values(done=True))
             if database.kind == POSTGRESQL and _is_empty(connection, day) and day in existing_days(connection):
                 drop_day(connection, day)
+
+
+def _may_be_held(connection: Connection, file: Any) -> bool:
+    begin, end = file.from_ns, file.until_ns
+    holds = active_holds(connection).values()
+    return any((hold.from_ns or 0) <= end and (hold.until_ns or end + 1) > begin for hold in holds)
+
+
+def _leave_over(connection: Connection, name: str) -> None:
+    connection.execute(LEFTOVERS.insert().values(name=name, at_ns=time.time_ns()))
 
 
 def _first_day(database: Database) -> int | None:

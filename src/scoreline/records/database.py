@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 
-from scoreline.core.errors import DatabaseDown, DatabaseRefused, ScorelineError, SettingError
+from scoreline.core.errors import DatabaseDown, DatabaseRefused, NotFound, ScorelineError, SettingError
 from scoreline.core.names import load
 from scoreline.records.migrations import HEAD
 
@@ -32,7 +33,7 @@ _LIBPQ: Final = {
 class Database:
     """Connections to one database. Nothing is asked before `prepare`, which must come first."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, read_only: bool = False) -> None:
         self.kind = url.get_backend_name()
         self._preparing = threading.Lock()
         self._is_prepared = False
@@ -41,7 +42,7 @@ class Database:
         self._engine = create_engine(url, connect_args=connect_args, hide_parameters=True, pool_pre_ping=True)
         self._driver: Any = self._engine.dialect.loaded_dbapi
         if self.kind == SQLITE:
-            _set_up_sqlite(self._engine)
+            _set_up_sqlite(self._engine, use_wal=not read_only)
 
     def __repr__(self) -> str:
         return f"<Database {self.kind}>"
@@ -74,16 +75,6 @@ class Database:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
     @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Whether no other steward is in here; SQLite has but one. It lasts as long as a connection is kept."""
-        if self.kind == SQLITE:
-            yield True
-            return
-        with self.reading() as connection:
-            taken = connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK + 1})
-            yield bool(taken)
-
-    @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[Connection]:
         """A transaction that may write; raises DatabaseDown or DatabaseRefused, and then nothing is written.
 
@@ -101,6 +92,27 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
                 yield connection
+
+    def overwrite(self, connection: Connection) -> None:
+        """What this transaction deletes or shortens is overwritten in the file, where the database leaves it there."""
+        if self.kind == SQLITE:
+            connection.execute(text("PRAGMA secure_delete=ON"))
+
+    def scrub(self) -> None:
+        """Takes what was deleted out of journals and old versions of rows. Raises DatabaseDown or DatabaseRefused."""
+        with self._border(), self._engine.connect() as connection:
+            raw: Any = connection.connection
+            if self.kind == SQLITE:
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            else:
+                autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+                autocommit.execute(text("VACUUM decisions, outcomes, moved"))
+
+    def close_file(self) -> None:
+        """Makes a file of SQLite's one file: without journals beside it."""
+        with self._border(), self._engine.connect() as connection:
+            raw: Any = connection.connection
+            raw.execute("PRAGMA journal_mode=DELETE").fetchall()
 
     def close(self) -> None:
         self._engine.dispose()
@@ -142,6 +154,14 @@ def open_database(url: str, file: Path) -> Database:
         raise SettingError(f"records.database needs {error.name}: install scoreline[postgres]") from None
 
 
+def open_file(file: Path) -> Database:
+    """A file of SQLite's as it is, to be read only; raises NotFound."""
+    if not file.is_file():
+        raise NotFound(f"no file at {file}")
+    url = URL.create(SQLITE, database=f"file:{quote(str(file.absolute()))}", query={"mode": "ro", "uri": "true"})
+    return Database(url, read_only=True)
+
+
 def _schema(connection: Connection) -> int:
     """The number of the last step taken; 0 where there was none."""
     if not inspect(connection).has_table(VERSION_TABLE):
@@ -162,7 +182,7 @@ def _use_wal(connection: Any) -> None:
             time.sleep(random.uniform(0.01, 0.05))
 
 
-def _set_up_sqlite(engine: Engine) -> None:
+def _set_up_sqlite(engine: Engine, *, use_wal: bool) -> None:
     """WAL, so that readers and the one writer do not wait for each other, and transactions begun by us.
 
     With `synchronous=NORMAL` a commit costs no fsync: it outlives every process, and the last ones not the machine, as
@@ -173,7 +193,8 @@ def _set_up_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA page_size=8192")  # counts for a new file only
-        _use_wal(connection)
+        if use_wal:
+            _use_wal(connection)
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
+from scoreline.core.errors import DatabaseRefused
 from scoreline.records.database import Database
-from scoreline.records.tables import EXPORTS
+from scoreline.records.tables import ERASURES, EXPORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,15 @@ class Export:
 
 
 def enter_export(database: Database, export: Export) -> int:
-    """The number under which it stands from now on, even if this machine ends. Raises DatabaseDown, DatabaseRefused."""
+    """The number under which it stands from now on, even if this machine ends.
+
+    Raises DatabaseRefused where somebody was asked to be erased since it was begun, who may be in it: an erasure lists
+    what is entered by then. Raises DatabaseDown too.
+    """
     facts = {name: getattr(export, name) for name in Export.__slots__}
     facts["filter"] = json.dumps(export.filter, sort_keys=True, ensure_ascii=False)
     with database.writing(durable=True) as connection:
+        database.lock(connection)  # as erasures do
+        if connection.scalar(select(ERASURES.c.id).where(ERASURES.c.at_ns >= export.at_ns).limit(1)) is not None:
+            raise DatabaseRefused("somebody was erased while this was read, and may be in it: export again")
         return int(connection.execute(insert(EXPORTS).values(**facts).returning(EXPORTS.c.id)).scalar_one())

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from time import time_ns
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, false, insert, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Table, and_, false, insert, or_, select, true
 
 from scoreline.core.errors import NotFound
 from scoreline.records.database import Database
@@ -49,17 +49,16 @@ def active_holds(connection: Connection) -> dict[int, Hold]:
     return {number: Hold(*facts) for number, *facts in found}
 
 
-def held(connection: Connection) -> ColumnElement[bool]:
-    """The condition that a decision is held now."""
+def held(connection: Connection, table: Table = DECISIONS) -> ColumnElement[bool]:
+    """The condition that a decision is held now, in the table it stands in."""
     holds = active_holds(connection).values()
     if not holds:
         return false()
     models = [(id_, author_of(json).model) for id_, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))]
-    return or_(*(_covered(hold, [id_ for id_, model in models if model == hold.model]) for hold in holds))
+    return or_(*(_covered(hold, [id_ for id_, model in models if model == hold.model], table.c) for hold in holds))
 
 
-def _covered(hold: Hold, authors: list[int]) -> ColumnElement[bool]:
-    row = DECISIONS.c
+def _covered(hold: Hold, authors: list[int], row: Any) -> ColumnElement[bool]:
     return and_(
         true() if hold.model is None else row.author.in_(authors),
         true() if hold.entity is None else row.entity.is_not_distinct_from(hold.entity),

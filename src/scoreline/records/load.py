@@ -26,6 +26,9 @@ def insert_decisions(connection: Connection, rows: Iterable[Values]) -> None:
         places = ", ".join("?" * len(COLUMNS))
         cursor.executemany(f"INSERT INTO decisions ({', '.join(quoted)}) VALUES ({places})", rows)
         return
+    # What the driver has for `bytea` is a wrapper in Python around this one in C, two thirds of what a row costs in it.
+    driver: Any = connection.dialect.loaded_dbapi
+    cursor.adapters.register_dumper(bytes, driver.types.string.BytesBinaryDumper)
     with cursor.copy(f"COPY decisions ({', '.join(quoted)}) FROM STDIN (FORMAT BINARY)") as copy:
         types = (DECISIONS.c[name].type.compile(connection.dialect).lower() for name in COLUMNS)
         copy.set_types(["bytea" if name == "uuid" else name for name in types])  # a UUID goes as its 16 bytes

@@ -106,10 +106,11 @@ def read_some(place: str, name: str, ids: Sequence[bytes]) -> Iterator[tuple[Any
 
 
 def delete_file(place: str, name: str) -> None:
-    """Deletes a file, where it is there."""
+    """Deletes a file and what was begun of it, where they are there."""
     system, folder = _open(place)
-    if system.get_file_info(f"{folder}/{name}").type != fs.FileType.NotFound:
-        system.delete_file(f"{folder}/{name}")
+    for path in (f"{folder}/{name}", f"{folder}/.{name}.part"):
+        if system.get_file_info(path).type != fs.FileType.NotFound:
+            system.delete_file(path)
 
 
 def _open(place: str) -> tuple[Any, str]:

@@ -48,8 +48,8 @@ def is_damaged(path: Path, end: int) -> bool:
 
 def rows_of_parts(parts: list[Any]) -> list[Cells]:
     """The rows of a decisions frame: `rows.rows_of` of the decisions it was made of."""
-    _, _, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
-    outcomes, defaulted, degraded, model_ns, entities = rest
+    base, n_rows, time_ns, request_id, caller, trace, values = parts[2:9]
+    margins, scores, outcomes, defaulted, degraded, model_ns, entities = parts[9:]
     if not is_plain(caller + request_id + trace):
         caller, request_id, trace = plain(caller), plain(request_id), plain(trace)
     lost = positions(degraded) if degraded else b""

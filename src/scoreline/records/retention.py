@@ -1,39 +1,49 @@
 """Retention: decisions older than so many days leave the database, but for those that are held.
 
 In PostgreSQL a day goes as its partition, unless something in it must stay; all else goes in slices, each in a
-transaction of its own, so that whoever writes waits for one slice at most.
+transaction of its own, so that whoever writes waits for one slice at most. Every such transaction is signed for: see
+`leaves`.
 """
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select
 
+from scoreline.records.chain import RETENTION
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import held
-from scoreline.records.partitions import DAY_MS, bounds, drop_day, existing_days
+from scoreline.records.leaves import Gone, leaves_of, sign_away, wholly, with_authors
+from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
 from scoreline.records.tables import DECISIONS
+from scoreline.signing import Signer
 
 SLICE_ROWS: Final = 5000
 _NS: Final = 1_000_000_000
 
 
-def remove_expired(database: Database, days: int, now_ns: int) -> bool:
+def remove_expired(database: Database, days: int, now_ns: int, signer: Signer) -> bool:
     """One step: a partition or a slice of what is older than `days` days; returns whether there may be more.
 
     Raises DatabaseDown or DatabaseRefused.
     """
     cutoff_ns = now_ns - int(timedelta(days=days).total_seconds()) * _NS
-    if database.kind == POSTGRESQL and _drop_a_day(database, cutoff_ns):
+    facts = {"days": days, "before_ns": cutoff_ns}
+    if database.kind == POSTGRESQL and _drop_a_day(database, cutoff_ns, now_ns, signer, facts):
         return True
     with database.writing() as connection:
         database.lock(connection)  # no hold is placed meanwhile
         expired = and_(_old(cutoff_ns, now_ns), not_(held(connection)))
-        slice_ = select(DECISIONS.c.id).where(expired).order_by(DECISIONS.c.id).limit(SLICE_ROWS)
-        return connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_(slice_))).rowcount == SLICE_ROWS
+        slice_ = select(*DECISIONS.c).where(expired).order_by(DECISIONS.c.id).limit(SLICE_ROWS)
+        rows = connection.execute(slice_).all()
+        if rows:
+            connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_([row.id for row in rows])))
+            gone = Gone(leaves_of(with_authors(connection, rows)))
+            sign_away(connection, gone, signer, now_ns, RETENTION, facts)
+        return len(rows) == SLICE_ROWS
 
 
-def _drop_a_day(database: Database, cutoff_ns: int) -> bool:
+def _drop_a_day(database: Database, cutoff_ns: int, now_ns: int, signer: Signer, facts: dict[str, Any]) -> bool:
     """Drops the first day of which nothing must stay; whether there was one."""
     with database.writing() as connection:
         database.lock(connection)
@@ -41,9 +51,21 @@ def _drop_a_day(database: Database, cutoff_ns: int) -> bool:
             if (day + 1) * DAY_MS * 1_000_000 > cutoff_ns:
                 return False
             if not connection.scalar(select(exists().where(_on(day), _stays(connection, cutoff_ns)))):
+                gone = _of_day(connection, day)
                 drop_day(connection, day)
+                sign_away(connection, gone, signer, now_ns, RETENTION, {**facts, "day": date_of(day)})
                 return True
     return False
+
+
+def _of_day(connection: Connection, day: int) -> Gone:
+    """The leaves of a day; those of segments that lie wholly within it are not looked at."""
+    of_segment = select(DECISIONS.c.segment, func.count()).where(_on(day)).group_by(DECISIONS.c.segment)
+    counts = {segment: count for segment, count in connection.execute(of_segment)}  # noqa: C416
+    whole = wholly(connection, counts)
+    partly = select(*DECISIONS.c).where(_on(day), DECISIONS.c.segment.in_(counts.keys() - whole))
+    rows = connection.execute(partly.execution_options(yield_per=SLICE_ROWS))
+    return Gone(leaves_of(with_authors(connection, rows)), whole)
 
 
 def _stays(connection: Connection, cutoff_ns: int) -> ColumnElement[bool]:

@@ -121,6 +121,7 @@ def author_json(author: Author) -> str:
     return json.dumps(asdict(author), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+@lru_cache(maxsize=64)
 def author_of(text: str) -> Author:
     return author_from(json.loads(text))
 

@@ -15,6 +15,7 @@ from scoreline.core.decision import Author, Decisions
 from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames, whole_frame
 
 SUFFIX: Final = ".seg"
+DAMAGED: Final = ".damaged"
 READ_BYTES: Final = 4 * 1024 * 1024
 BEGIN: Final = len(MAGIC)
 _NAME: Final = re.compile(rf"([0-9a-f]{{24}})-([0-9]{{8}}){re.escape(SUFFIX)}")
@@ -54,6 +55,12 @@ def segments(folder: Path) -> list[Segment]:
     """The segments of a spool, by writer and number; other files are passed over."""
     found = ((_NAME.fullmatch(path.name), path) for path in folder.glob(f"*{SUFFIX}"))
     return sorted(Segment(match[1], int(match[2]), path) for match, path in found if match)
+
+
+def damaged_segments(folder: Path, part: bytes) -> list[str]:
+    """The names of segments that were kept because they are damaged, and have these bytes in them."""
+    found = (path for path in folder.glob(f"*{SUFFIX}{DAMAGED}") if part in path.read_bytes())
+    return sorted(path.name for path in found)
 
 
 def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:

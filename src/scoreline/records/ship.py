@@ -29,19 +29,20 @@ from scoreline.records.moved import any_moved
 from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
 from scoreline.records.rows import SALT_BYTES, author_key, leaf
-from scoreline.records.segments import BEGIN, Segment, segments, size_of
+from scoreline.records.segments import BEGIN, DAMAGED, Segment, segments, size_of
 
-DAMAGED: Final = ".damaged"
 _score: Final = struct.Struct("<d").unpack_from
 _ADD: Final = text(
     'INSERT INTO segments (writer, number, host, "offset", rows, missed, repeated, tree, shipped_ns) '
     "VALUES (:writer, :number, :host, :offset, 0, 0, 0, :tree, :now_ns) ON CONFLICT DO NOTHING"
 )
-_FIND: Final = text('SELECT id, "offset", rows, tree, final FROM segments WHERE writer = :writer AND number = :number')
+_FIND: Final = text(
+    'SELECT id, "offset", rows, tree, final, unsent FROM segments WHERE writer = :writer AND number = :number'
+)
 _MOVE: Final = text('UPDATE segments SET "offset" = :end, shipped_ns = :now_ns WHERE id = :id AND "offset" = :offset')
 _GROW: Final = text(
-    "UPDATE segments SET rows = :rows, tree = :tree, missed = missed + :missed, repeated = repeated + :repeated "
-    "WHERE id = :id"
+    "UPDATE segments SET rows = :rows, tree = :tree, missed = missed + :missed, repeated = repeated + :repeated, "
+    "unsent = :unsent WHERE id = :id"
 )
 _END: Final = text('UPDATE segments SET final = true, root = :root WHERE id = :id AND "offset" = :offset AND NOT final')
 
@@ -55,6 +56,7 @@ class _Known:
     rows: int
     tree: bytes
     final: bool
+    unsent: bytes | None
     authors: dict[int, Author] = field(default_factory=dict)
 
 
@@ -157,16 +159,17 @@ class Shipper:
                 raise DatabaseRefused("ids that are in the archive came again")
             for base in piece.unsent:
                 connection.execute(mark_unsent(base))
-            grown = {
+            grown: dict[str, Any] = {
                 "id": known.id,
                 "rows": tree.size,
                 "tree": tree.state,
                 "missed": piece.missed,
                 "repeated": repeated,
+                "unsent": b"".join([known.unsent or b"", *piece.unsent]) or None,
             }
             connection.execute(_GROW, grown)
         self._author_ids |= ids
-        known.offset, known.rows, known.tree = piece.end, tree.size, tree.state
+        known.offset, known.rows, known.tree, known.unsent = piece.end, tree.size, tree.state, grown["unsent"]
         self.shipped += len(piece.rows)
         return 1
 

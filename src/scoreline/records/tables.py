@@ -57,7 +57,8 @@ AUTHORS: Final = Table(
 )
 # `offset` is where shipping goes on, `tree` the Merkle tree so far, `missed` counts what was answered without a record,
 # `repeated` what had been shipped under the same id before; `root` and `final` come when its writer has ended. `unsent`
-# are the bases of requests whose answers never left, 16 bytes each.
+# are the bases of requests whose answers never left, 16 bytes each; `signed` is the offset that the last checkpoint
+# has, -1 once it has the end.
 SEGMENTS: Final = Table(
     "segments",
     METADATA,
@@ -74,6 +75,7 @@ SEGMENTS: Final = Table(
     Column("final", Boolean, nullable=False, server_default=false()),
     Column("shipped_ns", BigInteger, nullable=False),
     Column("unsent", LargeBinary),
+    Column("signed", BigInteger),
     UniqueConstraint("writer", "number"),
 )
 DECISIONS: Final = Table(
@@ -184,17 +186,19 @@ LEASES: Final = Table(
     Column("holder", Text, nullable=False),
     Column("until_ns", BigInteger, nullable=False),
 )
-# Whose decisions of before `at_ns` are erased; the entity is forgotten too once none can come up any more.
+# Whose decisions of before `at_ns` are erased, also those that come up later. Those that were in a spool then have come
+# up once the segments up to `last_segment` have ended: since `done_ns`.
 ERASURES: Final = Table(
     "erasures",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("entity", LargeBinary),
+    Column("entity", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
     Column("who", Text, nullable=False),
     Column("at_ns", BigInteger, nullable=False),
     Column("decisions", BigInteger, nullable=False, server_default="0"),
     Column("outcomes", BigInteger, nullable=False, server_default="0"),
+    Column("last_segment", Integer, nullable=False),
     Column("done_ns", BigInteger),
 )
 # Files that decisions left in: what kind, under which name and SHA-256, by which filter (JSON), how many rows, and the
@@ -230,6 +234,13 @@ Index(
     MOVED.c.time_ns,
     sqlite_where=MOVED.c.entity.is_not(None),
     postgresql_where=MOVED.c.entity.is_not(None),
+)
+# Files of the archive that count for nothing: not put down yet, or not any more.
+LEFTOVERS: Final = Table(
+    "leftovers",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),
 )
 # An id of version 7 tells the time of its decision; one of a stream may tell any, and is found by `time_ns`.
 OTHER_TIME: Final = {

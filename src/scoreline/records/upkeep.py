@@ -7,34 +7,45 @@ from dataclasses import dataclass
 
 from scoreline.records.archive import Archive
 from scoreline.records.database import Database
+from scoreline.records.erase import Eraser
 from scoreline.records.forgetting import remove_outcomes
 from scoreline.records.retention import remove_expired
+from scoreline.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What becomes of decisions in time; a retention of 0 keeps them for ever, no archive keeps all in the database."""
+    """What becomes of decisions in time; a retention of 0 keeps them for ever, no archive keeps all in the database.
 
+    `signer` signs for what is removed.
+    """
+
+    signer: Signer
     retention_days: int = 0
     archive: str = ""
     archive_days: int = 0
 
     def step(self, database: Database, now_ns: int) -> bool:
-        """One step, by one steward at a time; whether there may be more. Raises a ScorelineError or OSError."""
-        if not (self.retention_days or self.archive):
-            return False
-        with database.alone() as alone:
-            return alone and (self._archive(database, now_ns) or self._expire(database, now_ns))
+        """One step, for one steward at a time; whether there may be more. Raises a ScorelineError or OSError."""
+        return self._archive(database, now_ns) or self._expire(database, now_ns)
+
+    def erase(self, database: Database, *, again: bool) -> None:
+        """Erases what has come up since it was asked for: of erasures that wait or, `again`, of every one."""
+        Eraser(database, self.signer, self.archive).again(every=again)
 
     def _archive(self, database: Database, now_ns: int) -> bool:
-        return bool(self.archive) and Archive(self.archive).move(database, self.archive_days, now_ns)
+        if not self.archive:
+            return False
+        archive = Archive(self.archive)
+        archive.sweep(database, now_ns)
+        return archive.move(database, self.archive_days, now_ns)
 
     def _expire(self, database: Database, now_ns: int) -> bool:
         days = self.retention_days
         if not days:
             return False
-        if remove_expired(database, days, now_ns):
+        if remove_expired(database, days, now_ns, self.signer):
             return True
-        if self.archive and Archive(self.archive).expire(database, days, now_ns):
+        if self.archive and Archive(self.archive).expire(database, days, now_ns, self.signer):
             return True
         return remove_outcomes(database, days, now_ns)

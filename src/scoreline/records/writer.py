@@ -26,9 +26,9 @@ log = logging.getLogger("scoreline.record")
 class SpoolWriter:
     """Appends decisions to segments of its own; one per process and thread. A `core.ports.Sink`.
 
-    A segment is followed by the next at `segment_bytes`. All files of the folder together have at most about
-    `max_bytes` (0: what the disk has room for), looked at once a second, where `n_writers` write there. `fsync`:
-    "never", "second" (by `unsynced`) or "always" (before the answer). `on_full`: "refuse" or "answer".
+    A segment ends at `segment_bytes`, and after `segment_s` at the latest. All files of the folder together have at
+    most about `max_bytes` (0: what the disk has room for), looked at once a second, where `n_writers` write there.
+    `fsync`: "never", "second" (by `unsynced`) or "always" (before the answer). `on_full`: "refuse" or "answer".
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class SpoolWriter:
         folder: Path,
         segment_bytes: int,
         *,
+        segment_s: int = 3600,
         max_bytes: int = 0,
         n_writers: int = 1,
         fsync: str = "never",
@@ -44,6 +45,7 @@ class SpoolWriter:
         self.has_room = True
         self._folder = folder
         self._segment_bytes = segment_bytes
+        self._segment_ns = segment_s * 1_000_000_000
         self._max_bytes = max_bytes
         self._n_writers = n_writers
         self._fsync = fsync
@@ -52,6 +54,7 @@ class SpoolWriter:
         self._number = 0
         self._fd = -1
         self._size = 0
+        self._begun_ns = 0
         self._looked_ns = self._measured_ns = 0
         self._used = self._own = 0
         self._authors: dict[int, int] = {}
@@ -81,7 +84,9 @@ class SpoolWriter:
             log.error("an answer that never left is not marked: %s", refused)
 
     def look(self) -> None:
-        """Tries whether there is room again; for now and then while there is none."""
+        """Ends a segment in time, and tries whether there is room again where there was none; for now and then."""
+        if self._fd >= 0 and time.monotonic_ns() - self._begun_ns >= self._segment_ns:
+            self.close()
         if self.has_room:
             return
         try:
@@ -170,6 +175,7 @@ class SpoolWriter:
     def _begin_segment(self) -> None:
         """A file gets its name once it is locked and begun: nobody takes it for one that has ended."""
         self.close()
+        self._begun_ns = time.monotonic_ns()
         name = segment_name(self._writer, self._number)
         path = self._folder / f".{name}"
         self._size = 0

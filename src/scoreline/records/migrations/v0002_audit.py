@@ -13,9 +13,10 @@ down_revision: Final = "0001"
 def upgrade() -> None:
     op.add_column("decisions", sa.Column("leaf", sa.LargeBinary))
     op.add_column("segments", sa.Column("unsent", sa.LargeBinary))
+    op.add_column("segments", sa.Column("signed", sa.BigInteger))
     make_chain()
     make_erasures_and_exports()
-    make_moved()
+    make_moved_and_leftovers()
     make_times()
 
 
@@ -46,12 +47,13 @@ def make_erasures_and_exports() -> None:
     op.create_table(
         "erasures",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("entity", sa.LargeBinary),
+        sa.Column("entity", sa.LargeBinary, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("who", sa.Text, nullable=False),
         sa.Column("at_ns", sa.BigInteger, nullable=False),
         sa.Column("decisions", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("outcomes", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("last_segment", sa.Integer, nullable=False),
         sa.Column("done_ns", sa.BigInteger),
     )
     op.create_table(
@@ -69,7 +71,7 @@ def make_erasures_and_exports() -> None:
     )
 
 
-def make_moved() -> None:
+def make_moved_and_leftovers() -> None:
     on_postgresql = op.get_context().dialect.name == "postgresql"
     op.create_table(
         "moved",
@@ -82,6 +84,11 @@ def make_moved() -> None:
     )
     told = sa.column("entity").is_not(None)
     op.create_index("moved_entity", "moved", ["entity", "time_ns"], sqlite_where=told, postgresql_where=told)
+    op.create_table(
+        "leftovers",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("at_ns", sa.BigInteger, nullable=False),
+    )
 
 
 def make_times() -> None:
