@@ -111,11 +111,15 @@ def database_file(settings: Settings) -> Path:
 
 
 def record_of(settings: Settings) -> Record:
-    """Where recorded decisions are found again. SQLAlchemy is loaded by whoever asks: no worker does."""
-    kept: Record = load("scoreline.records.kept:KeptRecord")(
-        spool_folder(settings), settings.records.database, database_file(settings), settings.records.archive
-    )
+    """Where recorded decisions are found again."""
+    kept: Record = kept_of(settings)
     return kept
+
+
+def kept_of(settings: Settings) -> Any:
+    """The whole record, a `records.kept.KeptRecord`. SQLAlchemy is loaded by whoever asks: no worker does."""
+    place = spool_folder(settings), settings.records.database, database_file(settings), settings.records.archive
+    return load("scoreline.records.kept:KeptRecord")(*place)
 
 
 def database_of(settings: Settings) -> Any:

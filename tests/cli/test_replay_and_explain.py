@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from recorded import decided, golden_rows, kept, spooled
@@ -104,3 +105,37 @@ def test_explain_names_reasons(tmp_path: Path) -> None:
     }  # fmt: skip
     wrong = run_scoreline("explain", made[0].id, "--adverse", "up", "--state-dir", "state", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (1, "error: --adverse: higher or lower\n")
+
+
+def test_what_a_batch_job_decided_is_replayed_from_its_file(tmp_path: Path) -> None:
+    """With the bundle beside, or from the state folder; one that was altered is found."""
+    lines = ["amount,age_days,distance", *(f"{100 * row},{row},{row / 7}" for row in range(50)), "-1,1,1"]
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    trust, kept_in = ("--trust", FORMAT / "signing.pub"), ("--record", "decided.parquet")
+    made = run_scoreline("batch", FRAUD, "in.csv", "out.csv", *kept_in, *trust, cwd=tmp_path)
+    assert made.returncode == 3, made.stderr
+    assert made.stdout.splitlines()[1] == f"{tmp_path / 'decided.parquet'}: their decisions"
+    there = ("replay", "--from", "decided.parquet", "--state-dir", "state")
+    assert "50 missing" in run_scoreline(*there, cwd=tmp_path).stdout
+    for more in (("--bundle", FRAUD), ()):
+        found = run_scoreline(*there, *more, cwd=tmp_path)
+        assert (found.returncode, found.stdout.splitlines()[0]) == (0, "50 decisions: 50 equal"), found.stderr
+        kept(FRAUD, tmp_path / "state")
+    other = FORMAT.with_name("bundle-1-lightgbm") / "fraud-1"
+    assert "50 equal" in run_scoreline(*there, "--bundle", other, cwd=tmp_path).stdout, "the digest says which"
+    assert "none recorded" in run_scoreline(*there, "--model", "churn", cwd=tmp_path).stdout
+    table = pq.read_table(tmp_path / "decided.parquet")
+    margins = table["margins"].to_pylist()
+    margins[7] = np.float64(0.125).tobytes()
+    pq.write_table(table.set_column(table.schema.get_field_index("margins"), "margins", [margins]),
+                   tmp_path / "decided.parquet")  # fmt: skip
+    found = run_scoreline(*there, cwd=tmp_path)
+    assert found.returncode == 3 and "49 equal, 1 differs" in found.stdout
+    for arguments, said in (
+        ((*there, "--all"), "their ids, or --all, or --from a file"),
+        (("replay", "--all", "--bundle", FRAUD), "--bundle goes with --from"),
+        (("replay", "--from", "nowhere.parquet"), "no file at"),
+        (("replay", "--from", "in.csv"), "cannot be read as Parquet"),
+    ):
+        found = run_scoreline(*arguments, cwd=tmp_path)
+        assert found.returncode == 1 and said in found.stderr

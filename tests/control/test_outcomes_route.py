@@ -47,6 +47,29 @@ def test_outcomes_find_their_decisions_by_id_and_by_entity(sealed: SealedModel, 
         assert told.stdout.split("\t")[0] == UNKNOWN
 
 
+def test_a_decision_shows_what_is_known_of_it(sealed: SealedModel, tmp_path: Path) -> None:
+    """By id or by entity, with what was corrected; final at once where the model declares no maturity."""
+    with serving(sealed, folder=tmp_path) as service:
+        first, second = answered(service, 2, customer="c-1")
+        assert service.admin(f"/predictions/{first}").json()["actual"] is None
+        for value, observed in ((1, "2026-01-02T00:00:00Z"), (0, "2026-01-03T00:00:00Z"), (1, "2026-01-01T00:00:00Z")):
+            report(service, {"prediction_id": first, "value": value, "observed_at": observed})
+        report(service, {"model": "fraud", "entity": "c-1", "event_time": soon(minutes=1), "value": True})
+        actual = service.admin(f"/predictions/{first}").json()["actual"]
+        assert (actual["value"], actual["observed_at"], actual["matured"]) == (
+            0,
+            "2026-01-03T00:00:00.000000+00:00",
+            True,
+        )
+        assert [(one["value"], one["observed_at"][:10]) for one in actual["history"]] == [
+            (1, "2026-01-01"), (1, "2026-01-02"),
+        ]  # fmt: skip
+        assert set(actual["history"][0]) == {"value", "observed_at", "received_at"}
+        actual = service.admin(f"/predictions/{second}").json()["actual"]
+        assert (actual["value"], actual["history"]) == (1, [])
+        assert actual["received_at"] == actual["observed_at"]
+
+
 def test_what_is_no_outcome_is_refused_whole_with_every_problem(sealed: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path) as service:
         (found,) = answered(service, 1)

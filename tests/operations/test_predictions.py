@@ -12,8 +12,11 @@ from recorded import decided, golden_rows, kept, spooled
 from scoreline.core import ids
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import NotFound
+from scoreline.operations import maturity
+from scoreline.operations.maturity import LatestActual
 from scoreline.operations.predictions import find, prediction
 from scoreline.records.lookup import SpoolRecord, one_row
+from scoreline.records.outcomes import Known, Report
 
 FRAUD = Path(__file__).parents[1] / "formats" / "bundle-1" / "fraud-1"
 
@@ -50,6 +53,30 @@ def test_without_its_bundle_nothing_says_what_may_be_shown(tmp_path: Path, made:
     found = prediction(made, tmp_path)
     assert set(found.features.values()) == {None}
     assert found.masked == made.author.fields
+
+
+def test_what_is_known_is_final_once_its_model_has_matured(
+    tmp_path: Path, made: Decisions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = [Report(b"", (b"", "", b"", 0), float(value), value, 5_000, "ops") for value in (1, 2_000)]
+    known = Known(reports[1], reports[:1])
+    day_ns = 86_400_000_000_000
+
+    def after(days: float) -> LatestActual:
+        shown = prediction(made, tmp_path, known, made.context.time_ns + int(days * day_ns))
+        assert shown.actual is not None
+        return shown.actual
+
+    assert prediction(made, tmp_path).actual is None
+    assert after(0).matured is True, "no maturity is declared"
+    of = maturity.manifest_of
+    monkeypatch.setattr(maturity, "manifest_of", lambda *given: replace(of(*given), maturity_s=30 * 86_400))
+    assert [after(days).matured for days in (0, 29.9, 30, 99)] == [False, False, True, True]
+    assert (after(0).value, after(0).observed_at) == (2_000.0, "1970-01-01T00:00:00.000002+00:00")
+    assert [(one.value, one.received_at) for one in after(0).history] == [(1.0, "1970-01-01T00:00:00.000005+00:00")]
+    json.dumps(asdict(after(0)), allow_nan=False)
+    shutil.rmtree(tmp_path / "bundles")
+    assert after(99).matured is None, "nobody here can say"
 
 
 def test_a_record_that_was_altered_is_still_json(tmp_path: Path, made: Decisions) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping import DAY_NS, NOON_NS, opened, ship_all
 from somedecisions import author_of, decisions_of
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from scoreline.core.batch import Context
 from scoreline.core.decision import Decisions
@@ -184,6 +184,26 @@ def test_what_moves_while_it_is_read_is_neither_missed_nor_read_twice(
         elif meanwhile == "archived" and number % 5 == 3:
             archive(places, 99, times=1)
     assert sorted(read) == sorted(ids(*many))
+
+
+def test_a_file_that_is_written_anew_while_it_is_read_is_read_again(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an erasure does: the name that was just asked for is of no file any more."""
+    many, database, files, real = [made(0, n_rows=3)], places.database, places.archive, Archive.rows
+    assert database and files
+    ship(places, *many)
+    archive(places, 9)
+
+    def rows(self: Archive, name: str, asked: Sequence[bytes]) -> Any:
+        monkeypatch.setattr(Archive, "rows", real)
+        files.rewrite(database, 1, name, lambda row, _: row, lambda _: None)
+        return real(self, name, asked)
+
+    with database.reading() as connection:
+        assert connection.scalars(select(ARCHIVES.c.id)).all() == [1]
+    monkeypatch.setattr(Archive, "rows", rows)
+    assert found(places) == ids(*many)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

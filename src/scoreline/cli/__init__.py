@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "serve": "scoreline.cli.serve:serve",
     "batch": "scoreline.cli.batch:batch",
     "outcomes": "scoreline.cli.outcomes:outcomes",
+    "decisions": "scoreline.cli.decisions:decisions",
     "replay": "scoreline.cli.replay:replay",
     "explain": "scoreline.cli.explain:explain",
     "audit": "scoreline.cli.audit:audit",

@@ -30,6 +30,9 @@ def batch(
         list[str] | None,
         typer.Option(help="Input column to carry over; may be repeated. Else all that are no feature."),
     ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep every decision too: a .parquet file, or for a folder a folder of them.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
     ] = None,
@@ -38,9 +41,11 @@ def batch(
     with errors_as_exit(), interruption_as_exit():
         model = open_model(ref, load_settings(config, os.environ, {"trust.keys": trust or None}))
         with progress_bar() as show:
-            report = run_batch(model.score, model.manifest, source, target, keep=keep, progress=show)
+            report = run_batch(model.score, model.manifest, source, target, keep=keep, record=record, progress=show)
     resumed = f", {report.resumed_rows:,} of them in an earlier run" if report.resumed_rows else ""
     say(f"{report.outputs}: {report.scored:,} of {report.rows:,} rows scored in {report.elapsed_s:.1f} s{resumed}")
+    if report.record is not None:
+        say(f"{report.record}: their decisions")
     if report.rejects is not None:
         say(f"{report.rejects}: rows rejected, with the reasons: {report.rejected:,}")
         raise typer.Exit(SOME_REJECTED)

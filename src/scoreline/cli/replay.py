@@ -10,10 +10,12 @@ from typing import Annotated, Final
 import typer
 
 from scoreline.cli.output import errors_as_exit, say
+from scoreline.core.decision import Decisions
 from scoreline.core.errors import SettingError
 from scoreline.operations.install import install
 from scoreline.operations.predictions import find
 from scoreline.operations.replay import backtest_many, replay_many, replay_one
+from scoreline.records.read import read_files
 from scoreline.replay.backtest import Backtest, Changes
 from scoreline.replay.recompute import Summary, Verdict
 from scoreline.settings import Settings, load_settings
@@ -25,7 +27,14 @@ NOT_ALL_EQUAL: Final = 3
 def replay(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Prediction ids.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every recorded decision.")] = False,
-    model: Annotated[str, typer.Option(help="With --all: of this model only.")] = "",
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="PATH", help="Every decision in a file of the archive or of `batch --record`."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="With --all or --from: of this model only.")] = "",
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of a bundle that decided, if it is not in the state folder.")
+    ] = None,
     other: Annotated[
         str, typer.Option("--with", metavar="REF", help="Score with this version instead, beside what was decided.")
     ] = "",
@@ -38,18 +47,26 @@ def replay(
 ) -> None:
     """Computes recorded decisions again, and compares their margins bit for bit."""
     with errors_as_exit():
-        if bool(ids) == every:
-            raise SettingError("say which decisions: their ids, or --all")
+        if bool(ids) + every + (source is not None) != 1:
+            raise SettingError("say which decisions: their ids, or --all, or --from a file")
+        if bundle is not None and source is None:
+            raise SettingError("--bundle goes with --from: what a service decided is replayed with its own bundles")
         settings = load_settings(config, os.environ, {"trust.keys": trust or None, "state_dir": state_dir})
-        folder, kept = Path(settings.state_dir), record_of(settings)
-        found = [find(kept, given) for given in ids] if ids else kept.iterate(model)
+        folder, found = Path(settings.state_dir), _found(ids or [], source, model, settings)
         if other:
             tell_changes(backtest_many(found, folder, _digest(other, settings)), as_json=as_json)
             return
-        verdicts = (replay_one(one, folder) for one in found) if ids else replay_many(found, folder)
+        verdicts = (replay_one(one, folder) for one in found) if ids else replay_many(found, folder, bundle)
         summary = tell_verdicts(verdicts, as_json=as_json, each=bool(ids))
     if not summary.all_equal:
         raise typer.Exit(NOT_ALL_EQUAL)
+
+
+def _found(ids: list[str], source: Path | None, model: str, settings: Settings) -> Iterable[Decisions]:
+    if source is not None:
+        return (one for one in read_files(source) if not model or one.author.model == model)
+    kept = record_of(settings)
+    return [find(kept, given) for given in ids] if ids else kept.iterate(model)
 
 
 def _digest(ref: str, settings: Settings) -> str:

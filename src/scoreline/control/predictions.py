@@ -4,6 +4,9 @@ Callers see their own decisions, an admin all of them. What loads a bundle runs 
 """
 
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,13 +14,16 @@ from fastapi import Path as InPath
 from fastapi import Query, Request
 
 from scoreline.core.decision import Decisions
+from scoreline.core.errors import DatabaseDown
 from scoreline.core.ports import Record
 from scoreline.operations.predictions import Prediction, find, prediction
 from scoreline.operations.replay import explain_one, replay_one
+from scoreline.records.outcomes import Known
 from scoreline.replay.explain import Adverse, Explanation
 from scoreline.replay.recompute import Verdict
 from scoreline.web.routes import Routes
 
+KnownOf = Callable[[Decisions], Known | None]
 APART_AT_ONCE: Final = 2
 TAGS: Final = ["predictions"]
 Id = Annotated[str, InPath(alias="id", description="The `prediction_id` of an answer.")]
@@ -25,7 +31,7 @@ Side = Annotated[Adverse, Query(description="Which side of the margin is the wor
 WithValues = Annotated[bool, Query(description="Whether reasons carry the fields' values; sensitive ones never do.")]
 
 
-def add_predictions(routes: Routes, record: Record, state_dir: Path) -> None:
+def add_predictions(routes: Routes, record: Record, known_of: KnownOf, state_dir: Path) -> None:
     """The routes are plain functions: they wait for files and processes, and so run in threads."""
     room = threading.BoundedSemaphore(APART_AT_ONCE)
 
@@ -33,8 +39,11 @@ def add_predictions(routes: Routes, record: Record, state_dir: Path) -> None:
         return find(record, decision_id, None if request.state.is_admin else request.state.caller)
 
     def show(request: Request, decision_id: Id) -> Prediction:
-        """A recorded decision: features as used, margins, scores, outcome, and which bundle and engine answered."""
-        return prediction(own(request, decision_id), state_dir)
+        """A recorded decision: features as used, scores, outcome, who answered, and what is known to have happened."""
+        found, known = own(request, decision_id), None
+        with suppress(DatabaseDown):  # what is in the spool is shown all the same
+            known = known_of(found)
+        return prediction(found, state_dir, known, time.time_ns())
 
     def replay(request: Request, decision_id: Id) -> Verdict:
         """The decision computed again from the bundle it names, and its margins compared bit for bit."""

@@ -30,7 +30,7 @@ from scoreline.records.upkeep import Upkeep
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import database_of, keyring, record_of, registries, signer, spool_folder, verifier
+from scoreline.wiring import database_of, kept_of, keyring, registries, signer, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
@@ -160,5 +160,6 @@ def make_control_app(steward: Steward) -> FastAPI:
 
     routes.add("GET", "/status", status, tags=["control"])
     add_outcomes_route(routes, steward.settings, steward.database)
-    add_predictions(routes, record_of(steward.settings), Path(steward.settings.state_dir))
+    kept = kept_of(steward.settings)
+    add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
     return app

@@ -1,6 +1,5 @@
 """One recorded decision as people see it: features by name and value, what is sensitive masked."""
 
-import datetime
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from scoreline.core.ports import Record
 from scoreline.core.schema import Scalar
 from scoreline.core.shown import shown
 from scoreline.operations.bundles import manifest_of
+from scoreline.operations.maturity import LatestActual, Manifests, actual_of, utc
+from scoreline.records.outcomes import Known
 from scoreline.replay.grouped import mismatch
 
 
@@ -29,7 +30,8 @@ class Flags:
 class Prediction:
     """A recorded decision. Features are as used, missing ones null; those in `masked` are null too, and not shown.
 
-    `time` is in UTC. Without the bundle nothing says what may be shown: all features are masked.
+    `time` is in UTC. Without the bundle nothing says what may be shown: all features are masked. `actual` is what is
+    known to have happened; null: nothing is, or the database of outcomes cannot be asked now.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Prediction:
     scores: Mapping[str, float | None]
     outcome: str | None
     flags: Flags
+    actual: LatestActual | None
 
 
 def find(record: Record, decision_id: str, caller: str | None = None) -> Decisions:
@@ -58,15 +61,15 @@ def find(record: Record, decision_id: str, caller: str | None = None) -> Decisio
     return found
 
 
-def prediction(found: Decisions, state_dir: Path) -> Prediction:
-    """The decision as people see it."""
+def prediction(found: Decisions, state_dir: Path, known: Known | None = None, now_ns: int = 0) -> Prediction:
+    """The decision as people see it, with what is known of it by now."""
     (decision,) = found
     author, context = decision.author, decision.context
     names = author.classes or (author.output,)
     features, masked = _features(found, _manifest(found, state_dir))
     return Prediction(
         id=decision.id,
-        time=_utc(context.time_ns),
+        time=utc(context.time_ns),
         model=author.model,
         version=author.version,
         digest=author.digest,
@@ -81,6 +84,7 @@ def prediction(found: Decisions, state_dir: Path) -> Prediction:
         scores=dict(zip(names, map(_number, decision.scores), strict=False)),
         outcome=decision.outcome,
         flags=Flags(decision.defaulted, decision.degraded),
+        actual=actual_of(known, matured=Manifests(state_dir).is_matured(author, context.time_ns, now_ns)),
     )
 
 
@@ -107,9 +111,3 @@ def _features(found: Decisions, manifest: Manifest | None) -> tuple[dict[str, Sc
 def _number(value: float) -> float | None:
     """JSON has no NaN and no infinity: a record that was altered may."""
     return value if math.isfinite(value) else None
-
-
-def _utc(time_ns: int) -> str:
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
-    return moment.isoformat(timespec="microseconds")

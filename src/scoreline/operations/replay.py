@@ -7,14 +7,15 @@ input, and answers JSON. A bundle that ends it ends nothing else.
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from scoreline.core.bundle import read_bundle
+from scoreline.core.bundle import Bundle, read_bundle
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import NotFound, ReplayRefused
+from scoreline.core.errors import NotFound, ReplayRefused, SignatureRefused
 from scoreline.engines.load import load_engine
 from scoreline.operations.apart import CPU_S, LEAST_BYTES, answer_apart, memory_for, run_apart
 from scoreline.operations.bundles import ByDigest, bundle_of, bundle_path, manifest_of
@@ -27,9 +28,16 @@ MODULE: Final = "scoreline.operations.replay"
 UNREADABLE: Final = "the process apart answered what cannot be read: ask who signed this bundle"
 
 
-def replay_many(found: Iterable[Decisions], state_dir: Path) -> Iterator[Verdict]:
-    """A verdict on every decision, computed in this process."""
-    return recompute(found, partial(bundle_of, state_dir))
+def replay_many(found: Iterable[Decisions], state_dir: Path, beside: Path | None = None) -> Iterator[Verdict]:
+    """A verdict on every decision, computed in this process; `beside` the state folder's bundles there may be one."""
+
+    def open_bundle(digest: str) -> Bundle:
+        if beside is not None:
+            with suppress(SignatureRefused):  # it is of another digest
+                return read_bundle(beside, ByDigest(digest))
+        return bundle_of(state_dir, digest)
+
+    return recompute(found, open_bundle)
 
 
 def backtest_many(found: Iterable[Decisions], state_dir: Path, digest: str) -> Iterator[Backtest]:

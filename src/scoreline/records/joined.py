@@ -69,7 +69,8 @@ def joined(
 
 def _waiting(places: Places, wanted: Wanted, keep: Keep, *, newest: bool, limit: int | None) -> list[Joined]:
     """What is kept of the spool, in order."""
-    rows = (Found(row, found.author) for found in read_spool(places.spool) for row in rows_of(found))
+    requests = (found for found in read_spool(places.spool) if wanted.by(found.author))
+    rows = (Found(row, found.author) for found in requests for row in rows_of(found))
     taken = (found for found in rows if wanted.takes(*found))
     known = filter(keep, _known(places.database, taken, PAGE_ROWS))
     if limit is None:

@@ -9,7 +9,9 @@ from scoreline.core.decision import Decisions
 from scoreline.core.errors import DatabaseDown
 from scoreline.records.archive import Archive
 from scoreline.records.database import Database, open_database
+from scoreline.records.joined import Places
 from scoreline.records.lookup import SpoolRecord
+from scoreline.records.outcomes import Known, known_of
 from scoreline.records.read import find_decision, read_record
 from scoreline.records.spool import read_spool
 
@@ -43,6 +45,21 @@ class KeptRecord:
         database = self._opened()
         found = read_record(self._folder, database, self._archive) if database else read_spool(self._folder)
         return (one for one in found if not model or one.author.model == model)
+
+    def known(self, decisions: Decisions) -> Known | None:
+        """What is known to have happened of a decision of one row; nothing before there is a database.
+
+        Raises DatabaseDown or DatabaseRefused.
+        """
+        database, id_ = self._opened(), decisions.base.to_bytes(16, "big")
+        if database is None:
+            return None
+        with database.reading() as connection:
+            return known_of(connection, {id_: decisions.entities[0] if decisions.entities else b""}).get(id_)
+
+    def places(self) -> Places:
+        """Where all of it is by now. Raises DatabaseDown or DatabaseRefused."""
+        return Places(self._folder, self._opened(), self._archive)
 
     def _shipped(self, decision_id: int) -> Decisions | None:
         database = self._opened()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scoreline.core.outcome import Outcome
@@ -104,6 +104,17 @@ def known_of(connection: Connection, decisions: Mapping[bytes, bytes]) -> dict[b
         *history, current = sorted(several, key=_rank)
         known[prediction] = Known(current, history)
     return known
+
+
+def has_texts(connection: Connection, model: str) -> bool:
+    """Whether the name of a class was reported for decisions of a model, ever."""
+    authors = authors_of_models(connection).get(model, [])
+    by_id = [
+        exists(select(table.c.id).where(table.c.id == OUTCOMES.c.prediction, table.c.author.in_(authors)))
+        for table in SHIPPED
+    ]
+    of_model = or_(OUTCOMES.c.model == model, *by_id)
+    return connection.scalar(select(OUTCOMES.c.id).where(OUTCOMES.c.label.is_not(None), of_model).limit(1)) is not None
 
 
 def unmatched(database: Database) -> Iterator[Report]:

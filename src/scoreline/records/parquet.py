@@ -12,9 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from scoreline.core.errors import NotFound, SettingError
+
 GROUP_ROWS: Final = 20_000
-_AUTHORS: Final = b"scoreline.authors"
-_SCHEMA: Final = pa.schema(
+COMPRESSION: Final = "zstd"
+AUTHORS: Final = b"scoreline.authors"
+# What was never in the log, as a batch job's decisions, has no segment, and the row of its input as place.
+SCHEMA: Final = pa.schema(
     [
         pa.field("id", pa.binary(16), nullable=False),
         pa.field("time_ns", pa.int64(), nullable=False),
@@ -26,14 +30,14 @@ _SCHEMA: Final = pa.schema(
         pa.field("model_ns", pa.int64()),
         pa.field("author", pa.int32(), nullable=False),
         pa.field("score", pa.float64()),
-        pa.field("segment", pa.int32(), nullable=False),
-        pa.field("place", pa.int32(), nullable=False),
+        pa.field("segment", pa.int32()),
+        pa.field("place", pa.int64(), nullable=False),
         pa.field("salt", pa.binary()),
         pa.field("unsent", pa.bool_(), nullable=False),
         pa.field("leaf", pa.binary()),
     ]
 )
-NAMES: Final = tuple(_SCHEMA.names)
+NAMES: Final = tuple(SCHEMA.names)
 
 
 def write_file(place: str, name: str, rows: Iterable[Sequence[Any]], authors: Mapping[int, str]) -> int:
@@ -44,8 +48,8 @@ def write_file(place: str, name: str, rows: Iterable[Sequence[Any]], authors: Ma
     system, folder = _open(place)
     system.create_dir(folder, recursive=True)
     part, n_rows, left = f"{folder}/.{name}.part", 0, iter(rows)
-    schema = _SCHEMA.with_metadata({_AUTHORS: json.dumps(authors)})
-    with pq.ParquetWriter(part, schema, filesystem=system, compression="zstd") as writer:
+    schema = SCHEMA.with_metadata({AUTHORS: json.dumps(authors)})
+    with pq.ParquetWriter(part, schema, filesystem=system, compression=COMPRESSION) as writer:
         while group := list(islice(left, GROUP_ROWS)):
             columns = zip(*group, strict=True)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
@@ -53,6 +57,18 @@ def write_file(place: str, name: str, rows: Iterable[Sequence[Any]], authors: Ma
             n_rows += len(group)
     system.move(part, f"{folder}/{name}")
     return n_rows
+
+
+def read_whole(path: Path) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What `read_file` reads of a file that people name; raises NotFound, or SettingError where it has no decisions."""
+    if not path.is_file():
+        raise NotFound(f"no file at {path}")
+    try:
+        if AUTHORS not in (pq.read_schema(path).metadata or {}):
+            raise SettingError(f"{path.name} holds no decisions: name a file of the archive, or of `batch --record`")
+        yield from read_file(str(path.absolute().parent), path.name)
+    except (pa.ArrowException, OSError) as error:
+        raise SettingError(f"{path.name} cannot be read as Parquet ({type(error).__name__})") from None
 
 
 def read_file(place: str, name: str, id_: bytes | None = None) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -63,7 +79,7 @@ def read_file(place: str, name: str, id_: bytes | None = None) -> Iterator[tuple
     except FileNotFoundError:
         return
     with file:
-        authors = {int(known): text for known, text in json.loads(file.schema_arrow.metadata[_AUTHORS]).items()}
+        authors = {int(known): text for known, text in json.loads(file.schema_arrow.metadata[AUTHORS]).items()}
         by = NAMES.index("author")
         for group in range(file.num_row_groups):
             if id_ is not None and not _may_hold(file.metadata.row_group(group).column(0).statistics, id_):
@@ -80,7 +96,7 @@ def read_some(place: str, name: str, ids: Sequence[bytes]) -> Iterator[tuple[Any
     except FileNotFoundError:
         return
     asked = sorted(ids)
-    wanted = pa.array(asked, _SCHEMA.field("id").type)
+    wanted = pa.array(asked, SCHEMA.field("id").type)
     with file:
         for group in range(file.num_row_groups):
             if _may_hold_some(file.metadata.row_group(group).column(0).statistics, asked):

@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.ids import MAX_ROWS, ROW_BITS
-from scoreline.records.archive import Archive
+from scoreline.core.names import load
+from scoreline.records.archive import Archive, is_erased, row_of
 from scoreline.records.database import Database
 from scoreline.records.partitions import DAY_MS
 from scoreline.records.rows import Row, author_of, decisions_of, request_of
@@ -39,14 +40,29 @@ def read_decisions(database: Database, archive: Archive | None = None) -> Iterat
     They are in the order of ids, and within a millisecond as they were taken up. It is read a page at a time: nobody
     waits for the reader. Erased decisions are passed over.
     """
+    yield from _requests(_in_order(_everything(database, archive)))
+
+
+def _requests(rows: Iterable[Found]) -> Iterator[Decisions]:
     request: list[Found] = []
-    for row, author in _in_order(_everything(database, archive)):
+    for row, author in rows:
         if request and not _goes_on(request, row, author):
             yield request_of([row for row, _ in request], request[0][1])
             request = []
         request.append((row, author))
     if request:
         yield request_of([row for row, _ in request], request[0][1])
+
+
+def read_files(path: Path) -> Iterator[Decisions]:
+    """Every decision in a file of the archive or of a batch job, or in the files of a folder, by request.
+
+    Raises NotFound or SettingError.
+    """
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    for file in files:
+        kept = load("scoreline.records.parquet:read_whole")(file)
+        yield from _requests((row_of(cells), author_of(json)) for json, cells in kept if not is_erased(cells))
 
 
 def find_decision(database: Database, id_: bytes, archive: Archive | None = None) -> Decisions | None:

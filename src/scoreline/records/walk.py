@@ -47,10 +47,9 @@ class Wanted:
         )
 
     def takes(self, row: Row, author: Author) -> bool:
-        """Whether it is this decision."""
+        """Whether it is this decision, by an author whose decisions may be wanted."""
         return (
-            self.by(author)
-            and self.from_ns <= row.time_ns < self.until_ns
+            self.from_ns <= row.time_ns < self.until_ns
             and (self.caller is None or row.caller == self.caller)
             and (not self.outcome or outcome_of(row, author) == self.outcome)
             and (not self.entity or row.entity == self.entity)
@@ -117,8 +116,7 @@ class _Way:
         while True:
             with database.reading() as connection:
                 page = self._page(connection, after)
-                names = _names(connection, {stub.archive for stub in page if stub.row is None}) if archive else {}
-            archived = _archived(archive, names, page) if archive else {}
+            archived = _archived(database, archive, page) if archive else {}
             for stub in page:
                 row = stub.row or archived.get(stub.id)
                 author = self._authors[stub.author]
@@ -201,20 +199,27 @@ def _authors(database: Database) -> dict[int, Author]:
     return {number: author_of(json) for number, json in found}
 
 
-def _names(connection: Connection, archives: set[int]) -> dict[int, str]:
-    if not archives:
-        return {}
-    found = connection.execute(select(ARCHIVES.c.id, ARCHIVES.c.name).where(ARCHIVES.c.id.in_(archives)))
-    return {number: name for number, name in found}  # noqa: C416
-
-
-def _archived(archive: Archive, names: dict[int, str], page: Sequence[_Stub]) -> dict[bytes, Row]:
-    """The rows of a page that are in files; a file that has just expired has none."""
+def _archived(database: Database, archive: Archive, page: Sequence[_Stub]) -> dict[bytes, Row]:
+    """The rows of a page that are in files; of a file that has just expired there are none."""
     wanted: dict[int, list[bytes]] = defaultdict(list)
     for stub in page:
-        if stub.row is None and stub.archive in names:
+        if stub.row is None:
             wanted[stub.archive].append(stub.id)
-    return {row.id: row for number, ids in wanted.items() for row in archive.rows(names[number], ids)}
+    return {row.id: row for number, ids in wanted.items() for row in _rows(database, archive, number, ids)}
+
+
+def _rows(database: Database, archive: Archive, number: int, ids: Sequence[bytes]) -> list[Row]:
+    """These rows of a file; where it is written anew meanwhile, as erasure does, of the new one."""
+    rows, name, before = list[Row](), _name(database, number), ""
+    while name and name != before:
+        rows, before = list(archive.rows(name, ids)), name
+        name = name if len(rows) == len(ids) else _name(database, number)
+    return rows
+
+
+def _name(database: Database, number: int) -> str:
+    with database.reading() as connection:
+        return connection.scalar(select(ARCHIVES.c.name).where(ARCHIVES.c.id == number)) or ""
 
 
 def _first_id(time_ns: int) -> bytes:

@@ -3,11 +3,13 @@
     .TARGET.partial/
         job.lock                                held while a run works here
         job.json                                what the job is; another job may not go on with these parts
-        00000-FIRST-LAST.arrow, .rejects.jsonl  finished parts of input 0: answers and rejects of the rows FIRST to LAST
+        00000-FIRST-LAST.arrow, .rejects.jsonl, .record.parquet
+                                                finished parts of input 0: answers to the rows FIRST to LAST, rejects,
+                                                and the decisions where they are to be kept
         done-00000.json, rejects-00000.jsonl    input 0 is finished, and its output is in outputs/
-        outputs/                                finished outputs
+        outputs/, records/                      finished outputs, and the decisions they are made of
 
-Every file gets its name once its bytes are on disk. Of a pair, the rejects come first: the other file commits both.
+Every file gets its name once its bytes are on disk. Of a part the answers come last: they commit the others too.
 """
 
 import fcntl
@@ -39,6 +41,10 @@ class Part:
     @property
     def rejects(self) -> Path:
         return self.path.with_suffix(".rejects.jsonl")
+
+    @property
+    def record(self) -> Path:
+        return self.path.with_suffix(".record.parquet")
 
 
 def partial_folder(target: Path) -> Path:
@@ -83,7 +89,7 @@ def _settle(folder: Path, job: Mapping[str, Any], new_job: Iterable[Path]) -> No
         _empty(folder)
         write_json(folder / _JOB, job)
     elif begun != job:
-        other = ", ".join(name for name in job if begun.get(name) != job[name]) or "its form"
+        other = ", ".join(name for name in {**begun, **job} if begun.get(name) != job.get(name)) or "its form"
         raise BatchRefused(
             f"{folder} holds an unfinished job that differs in: {other}; delete that folder to start over, or choose "
             "another target"
@@ -160,3 +166,27 @@ def put(path: Path, target: Path) -> None:
             raise error
         path.rename(target)  # a file system without hard links
     sync(target.parent)
+
+
+def put_anywhere(path: Path, target: Path) -> None:
+    """The same for a target that may lie on another disk; nothing is done where an earlier run came this far."""
+    if not os.path.lexists(path):
+        if os.path.lexists(target):
+            return
+        raise BatchRefused(f"{target} was removed meanwhile; delete {path.parent} to start over")
+    make_folder(target.parent)
+    if _is_elsewhere(path, target.parent):
+        copy = target.with_name(f".{target.name}.part")
+        shutil.rmtree(copy) if copy.is_dir() else copy.unlink(missing_ok=True)
+        shutil.copytree(path, copy) if path.is_dir() else shutil.copyfile(path, copy)
+        for file in (copy, *copy.rglob("*")):
+            sync(file)
+        put(copy, target)
+        copy.unlink(missing_ok=True)
+    else:
+        put(path, target)
+
+
+def _is_elsewhere(path: Path, folder: Path) -> bool:
+    """Whether a folder is on another disk."""
+    return path.stat().st_dev != folder.stat().st_dev

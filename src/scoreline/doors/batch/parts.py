@@ -19,6 +19,7 @@ from scoreline.core.ports import Score
 from scoreline.doors.batch.answers import answer_batch, answer_schema
 from scoreline.doors.batch.inputs import InputFile
 from scoreline.doors.batch.partial import Part, finished_parts, part_path
+from scoreline.doors.batch.record import recording
 from scoreline.doors.batch.report import Meter
 from scoreline.doors.batch.sources import Chunk, Judged, Source
 from scoreline.operations.files import commit
@@ -28,7 +29,10 @@ CALLER: Final = "batch"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all inputs of a job share; `folder` is the partial one, the sizes are in rows."""
+    """What all inputs of a job share; `folder` is the partial one, the sizes are in rows.
+
+    `records`: whether the decisions are kept too.
+    """
 
     score: Score
     manifest: Manifest
@@ -36,6 +40,7 @@ class Job:
     rows_per_chunk: int
     rows_per_part: int
     meter: Meter
+    records: bool = False
 
 
 def score_parts(job: Job, number: int, file: InputFile, source: Source) -> list[Part]:
@@ -53,17 +58,20 @@ def score_parts(job: Job, number: int, file: InputFile, source: Source) -> list[
 
 
 def _score_part(job: Job, number: int, file: InputFile, schema: pa.Schema, first: int, chunks: Iterable[Chunk]) -> Part:
-    answers, rejects = job.folder / "part.tmp", job.folder / "rejects.tmp"
+    answers, rejects, record = (job.folder / f"{what}.tmp" for what in ("part", "rejects", "record"))
     last = first
     with (
         pa.OSFile(str(answers), "wb") as sink,
         pa.ipc.new_stream(sink, schema) as writer,
         rejects.open("wb") as refused,
+        recording(record if job.records else None) as recorder,
     ):
         for chunk in chunks:
-            rows, decisions = _decide(job, chunk.rows)
+            rows, decisions = _decide(job, file.name, chunk.rows)
             if decisions is not None:
                 writer.write_batch(answer_batch(schema, rows, decisions))
+                if recorder is not None:
+                    recorder.write(decisions, rows.positions)
             refused.writelines(reject_lines(file.name, rows.problems))
             last = chunk.last
             job.meter.reached(last, chunk.bytes_read)
@@ -73,19 +81,21 @@ def _score_part(job: Job, number: int, file: InputFile, schema: pa.Schema, first
     part = Part(part_path(job.folder, number, first, last), first, last)
     if has_rejects:
         commit(rejects, part.rejects)
+    if job.records:
+        commit(record, part.record)
     commit(answers, part.path)
     return part
 
 
-def _decide(job: Job, rows: Judged) -> tuple[Judged, Decisions | None]:
+def _decide(job: Job, name: str, rows: Judged) -> tuple[Judged, Decisions | None]:
     """The rows with a score and their decisions, if there are any; rows the model has no score for are rejected."""
     if not len(rows.positions):
         return rows, None
-    context = Context(time.time_ns(), caller=CALLER)
+    context = Context(time.time_ns(), name, CALLER)
     try:
         decisions = job.score(Batch(rows.values, context, rows.defaulted))
     except RowsRefused as refused:
-        return _decide(job, rows.without(refused.problems))
+        return _decide(job, name, rows.without(refused.problems))
     if decisions.author.digest != job.manifest.digest:
         raise BatchRefused("another version of the model answered; a job is scored by one bundle: give its REF")
     return rows, decisions

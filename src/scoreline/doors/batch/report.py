@@ -13,7 +13,8 @@ Phase = Literal["scoring", "writing"]
 class BatchReport:
     """A finished job, in rows of the input: `rows` = `scored` + `rejected`; `resumed_rows` of them were done before.
 
-    `outputs` is the target, `rejects` the file of rejected rows or None where there are none; `elapsed_s` is this run.
+    `outputs` is the target, `rejects` the file of rejected rows or None where there are none, `record` where the
+    decisions are, or None; `elapsed_s` is this run.
     """
 
     rows: int
@@ -23,6 +24,7 @@ class BatchReport:
     rejects: Path | None
     resumed_rows: int
     elapsed_s: float
+    record: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ Delivery order:
   2. the hidden folder beside the target is locked, and found to be of this very job or made anew;
   3. every input is scored in parts; each part, with its rejects, is on disk before the next one begins;
   4. the parts of an input become its output, which is on disk before they are removed;
-  5. the rejects get their place beside the target, then the outputs theirs, then the hidden folder is removed.
+  5. the rejects get their place beside the target, then the decisions theirs, where they are kept, then the outputs
+     theirs, then the hidden folder is removed.
 
 Whatever ends a run before 5, the same call goes on where it stopped.
 """
@@ -31,6 +32,7 @@ from scoreline.doors.batch.partial import (
     concatenate,
     partial_folder,
     put,
+    put_anywhere,
     read_json,
     remove,
     working_in,
@@ -40,6 +42,7 @@ from scoreline.doors.batch.parts import Job, score_parts
 from scoreline.doors.batch.read_csv import open_csv
 from scoreline.doors.batch.read_jsonl import open_jsonl
 from scoreline.doors.batch.read_parquet import open_parquet
+from scoreline.doors.batch.record import join_records
 from scoreline.doors.batch.report import BatchReport, Meter, Progress
 from scoreline.doors.batch.sources import Source, Wanted, without_source
 from scoreline.operations.files import whole
@@ -47,6 +50,8 @@ from scoreline.operations.files import whole
 # Of the files in the hidden folder: a run does not go on with those of another form.
 PARTS_FORMAT: Final = 1
 OUTPUTS: Final = "outputs"
+RECORDS: Final = "records"
+PARQUET: Final = ".parquet"
 _OPENERS: Final[Mapping[Format, Callable[[InputFile, Wanted], Source]]] = {
     "parquet": open_parquet,
     "csv": open_csv,
@@ -64,6 +69,11 @@ class Work:
     kind: Format
     output: str
 
+    @property
+    def record(self) -> str:
+        """The name of the file of its decisions, below their folder."""
+        return self.output if self.output.endswith(PARQUET) else self.output + PARQUET
+
 
 def tell_nobody(_: Progress) -> None:
     """Shows progress to nobody."""
@@ -78,14 +88,16 @@ def run_batch(
     rows_per_chunk: int = 65_536,
     rows_per_part: int = 1_048_576,
     keep: Sequence[str] | None = None,
+    record: Path | None = None,
     progress: Callable[[Progress], None] = tell_nobody,
 ) -> BatchReport:
     """Scores a file, or every file of a folder, into `target`, which appears whole or not at all.
 
     A file's target is a .parquet, .csv or .jsonl file; a folder's is a folder with the same names and formats. Rows
     that break the schema go to `<stem of target>.rejects.jsonl`, with the reason and without their values. `keep` names
-    the input columns to copy; None copies all that are not fields of the model. `rows_per_chunk` are in memory at a
-    time, at most 1,048,576; `rows_per_part` is how many an interruption can cost.
+    the input columns to copy; None copies all that are not fields of the model. `record` is where every decision goes
+    too: a .parquet file, or for a folder's a folder with one for each input. `rows_per_chunk` are in memory at a time,
+    at most 1,048,576; `rows_per_part` is how many an interruption can cost.
 
     Raises NotFound, BatchRefused or EngineFailed. After these, as after any other interruption, what is finished is
     kept and the same call resumes it.
@@ -93,19 +105,27 @@ def run_batch(
     if not 1 <= rows_per_chunk <= ids.MAX_ROWS or rows_per_part < 1:
         raise BatchRefused(f"rows_per_chunk is 1 to {ids.MAX_ROWS:,}, and rows_per_part at least 1")
     source, target = source.absolute(), target.absolute()
+    record = record.absolute() if record else None
     works = _plan(manifest, source, target, keep)
+    if record:
+        _check_record(source, target, record, works)
     folder = partial_folder(target)
     meter = Meter(progress, _rows_total(works), sum(work.file.size for work in works))
-    job = Job(score, manifest, folder, rows_per_chunk, rows_per_part, meter)
+    job = Job(score, manifest, folder, rows_per_chunk, rows_per_part, meter, record is not None)
     rejects = target.with_name(f"{target.name if source.is_dir() else target.stem}.rejects.jsonl")
-    made = folder / OUTPUTS / ("" if source.is_dir() else target.name)
-    with _kept(folder), working_in(folder, _identity(job, works, keep), (target, rejects)):
+    free = target, rejects, *([record] if record else [])
+    made, decided = folder / OUTPUTS, folder / RECORDS
+    if not source.is_dir():
+        made, decided = made / works[0].output, decided / works[0].record
+    with _kept(folder), working_in(folder, _identity(job, works, keep, record), free):
         done = [_finish(job, work) for work in works]
         placed = _place_rejects(job, works, rejects)
+        if record:
+            put_anywhere(decided, record)
         put(made, target)
         remove(folder)
     rows, scored = (sum(counts) for counts in zip(*done, strict=True))
-    return BatchReport(rows, scored, rows - scored, target, placed, meter.rows_resumed, meter.elapsed_s)
+    return BatchReport(rows, scored, rows - scored, target, placed, meter.rows_resumed, meter.elapsed_s, record)
 
 
 def _plan(manifest: Manifest, source: Path, target: Path, keep: Sequence[str] | None) -> list[Work]:
@@ -127,13 +147,25 @@ def _plan(manifest: Manifest, source: Path, target: Path, keep: Sequence[str] | 
     return works
 
 
-def _identity(job: Job, works: Sequence[Work], keep: Sequence[str] | None) -> dict[str, Any]:
+def _check_record(source: Path, target: Path, record: Path, works: Sequence[Work]) -> None:
+    """Raises BatchRefused where decisions cannot go there."""
+    if not source.is_dir() and record.suffix.lower() != PARQUET:
+        raise BatchRefused(f"{record.name}: decisions are kept as Parquet; the name must end in {PARQUET}")
+    near = record.resolve()
+    if near.is_relative_to(source.resolve()) or near.is_relative_to(target.resolve()):
+        raise BatchRefused(f"{record} is, or lies in, the input or the target; choose a place outside")
+    if twice := [name for name, count in Counter(work.record for work in works).items() if count > 1]:
+        raise BatchRefused(f"two inputs would have their decisions in {twice[0]!r}; rename one")
+
+
+def _identity(job: Job, works: Sequence[Work], keep: Sequence[str] | None, record: Path | None) -> dict[str, Any]:
     """What must be the same for a run to go on with the parts of another."""
     return {
         "form of the parts": PARTS_FORMAT,
         "bundle": job.manifest.digest,
         "columns to keep": None if keep is None else list(keep),
         "inputs": [[work.file.name, work.file.size, work.file.mtime_ns] for work in works],
+        **({"record": str(record)} if record else {}),
     }
 
 
@@ -147,6 +179,9 @@ def _finish(job: Job, work: Work) -> tuple[int, int]:
         with whole(output) as temporary:
             schema = answer_schema(job.manifest, work.source.kept)
             scored = write_output(work.kind, schema, parts, temporary, job.meter.wrote)
+        if job.records:
+            with whole(job.folder / RECORDS / work.record) as temporary:
+                join_records([part.record for part in parts], temporary)
         concatenate([part.rejects for part in parts], _rejects_of(job, work))
         done = {"rows": parts[-1].last if parts else 0, "scored": scored}
         write_json(marker, done)
