@@ -116,10 +116,13 @@ def record_of(settings: Settings) -> Record:
     return kept
 
 
-def kept_of(settings: Settings) -> Any:
-    """The whole record, a `records.kept.KeptRecord`. SQLAlchemy is loaded by whoever asks: no worker does."""
+def kept_of(settings: Settings, database: Any = None) -> Any:
+    """The whole record, a `records.kept.KeptRecord`, with the database where it is open already.
+
+    SQLAlchemy is loaded by whoever asks: no worker does.
+    """
     place = spool_folder(settings), settings.records.database, database_file(settings), settings.records.archive
-    return load("scoreline.records.kept:KeptRecord")(*place)
+    return load("scoreline.records.kept:KeptRecord")(*place, database)
 
 
 def database_of(settings: Settings) -> Any:

@@ -1,6 +1,7 @@
 """An export proves itself on any machine, says what it leaves out, and cannot be thinned out afterwards."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +20,6 @@ from scoreline.records.erase import Eraser
 from scoreline.records.tables import EXPORTS
 from scoreline.records.upkeep import Upkeep
 
-LATER = NOON_NS + 400 * DAY_NS
-
 
 @pytest.fixture
 def log(database_url: str, tmp_path: Path) -> Iterator[Log]:
@@ -30,7 +29,7 @@ def log(database_url: str, tmp_path: Path) -> Iterator[Log]:
 
 def exported(log: Log, file: Path, by: Filter | None = None, archive: str = "") -> tuple[int, int]:
     place = Archive(archive) if archive else None
-    return export(log.database, place, file, signer(), by or Filter(), "me", LATER)
+    return export(log.database, place, file, signer(), by or Filter(), "me", time.time_ns())
 
 
 def offline(file: Path, head: str = "") -> Report:

@@ -106,7 +106,7 @@ def test_it_says_what_is_wrong(tmp_path: Path, made: list[Decisions]) -> None:
         (("--sensitive",), "--sensitive goes with --out"),
         (("--out", "x.xlsx"), "must end in .parquet"),
         (("--out", "there.csv"), "nothing is overwritten"),
-        (("--entity", "\n"), "--entity: a text"),
+        (("--entity", "\n"), "--entity: must be a text"),
     ):
         found = run_scoreline("decisions", *arguments, *HERE, cwd=tmp_path)
         assert found.returncode == 1 and said in found.stderr, arguments

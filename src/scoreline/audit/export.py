@@ -5,7 +5,6 @@ of its chain is the export's own: it is signed for the filter, and for how many 
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -21,10 +20,11 @@ from scoreline.core.errors import SettingError
 from scoreline.records.archive import Archive
 from scoreline.records.chain import EXPORT, Act, add_link, sign_pending
 from scoreline.records.database import Database, open_database
+from scoreline.records.exports import Export, enter_export
 from scoreline.records.leaves import COLUMNS, leaf_of
 from scoreline.records.merkle import Stump, merged
 from scoreline.records.rows import author_of
-from scoreline.records.tables import AUTHORS, CHECKPOINTS, DECISIONS, EXPORTS, SEGMENTS, STUMPS
+from scoreline.records.tables import AUTHORS, CHECKPOINTS, DECISIONS, SEGMENTS, STUMPS
 from scoreline.signing import Signer
 
 PAGE_ROWS: Final = 5000
@@ -57,7 +57,8 @@ def export(
 ) -> tuple[int, int]:
     """Writes the file, whole or not at all, and notes that it left; how many decisions are in it, and are left out.
 
-    Raises SettingError where the file is there, DatabaseDown, DatabaseRefused or OSError.
+    Raises SettingError where the file is there, DatabaseRefused where somebody was erased meanwhile, DatabaseDown,
+    OSError.
     """
     if file.exists():
         raise SettingError(f"{file} exists; an export is never overwritten: choose another name")
@@ -67,20 +68,8 @@ def export(
         counts = _write(database, archive, temporary, signer, by, now_ns)
         with temporary.open("rb") as raw:
             digest = hashlib.file_digest(raw, "sha256").hexdigest()
-        with database.writing() as connection:
-            connection.execute(
-                EXPORTS.insert().values(
-                    kind="audit",
-                    name=file.name,
-                    digest=digest,
-                    filter=json.dumps(by.to_json()),
-                    rows=counts.rows,
-                    from_ns=counts.first_ns,
-                    until_ns=counts.last_ns,
-                    who=who,
-                    at_ns=now_ns,
-                )
-            )
+        times = counts.first_ns, counts.last_ns
+        enter_export(database, Export("audit", file.name, digest, by.to_json(), counts.rows, *times, who, now_ns))
         temporary.replace(file)
     finally:
         for rest in (temporary, *(temporary.with_name(temporary.name + end) for end in ("-wal", "-shm"))):

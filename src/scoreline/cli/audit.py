@@ -16,9 +16,8 @@ from scoreline.audit.export import export as export_record
 from scoreline.audit.report import Report
 from scoreline.audit.verify import verify as verify_record
 from scoreline.cli.options import Config, State, moment, user
+from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
-from scoreline.core.entities import ENTITY_PROBLEM, entity_hash, entity_of
-from scoreline.core.errors import SettingError
 from scoreline.records.archive import Archive
 from scoreline.records.database import open_file
 from scoreline.records.erase import Eraser
@@ -26,7 +25,7 @@ from scoreline.records.erase import erasures as all_erasures
 from scoreline.records.segments import damaged_segments
 from scoreline.settings import Settings, load_settings
 from scoreline.signing import TrustStore
-from scoreline.wiring import AUDIT_PUBLIC, database_of, entity_key, signer, spool_folder
+from scoreline.wiring import AUDIT_PUBLIC, database_of, signer, spool_folder
 
 BROKEN: Final = 3
 NOTHING_SIGNED: Final = 4
@@ -90,10 +89,7 @@ def erase(
     """Erases all that is recorded of an entity; the chain still verifies. A legal hold goes before."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
-        known = entity_of(entity)
-        if not known:
-            raise SettingError(f"--entity: {ENTITY_PROBLEM}")
-        hashed = entity_hash(known, entity_key(settings))
+        hashed = about(entity, settings)
         with closing(_database(settings)) as database:
             eraser = Eraser(database, signer(settings), settings.records.archive)
             number, left = eraser.erase(hashed, reason, user())

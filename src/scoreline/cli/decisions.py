@@ -10,15 +10,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from scoreline.cli.options import Config, State, moment, user
+from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
-from scoreline.core.entities import entity_hash, entity_of
 from scoreline.core.errors import SettingError
 from scoreline.core.names import load
 from scoreline.operations.decisions import ForTraining, Labels, Query, score_shown, shown_line
 from scoreline.operations.maturity import Manifests
 from scoreline.records.walk import Wanted
 from scoreline.settings import Settings, load_settings
-from scoreline.wiring import database_of, entity_key, kept_of
+from scoreline.wiring import database_of, kept_of
 
 LISTED: Final = 20
 HEADS: Final = ("id", "time", "model", "version", "score", "outcome", "label")
@@ -57,7 +57,7 @@ def decisions(
             role=role,
             caller=caller,
             outcome=outcome,
-            entity=_entity(entity, settings),
+            entity=about(entity, settings) if entity else b"",
             from_ns=moment("--from", since) or 0,
             until_ns=Wanted().until_ns if until is None else moment("--until", until) or 0,
         )
@@ -79,15 +79,6 @@ def _check(
         raise SettingError("--limit, --json and --labelled are of the list: --out exports all that match, with labels")
     if out is None and sensitive:
         raise SettingError("--sensitive goes with --out: the list shows no fields")
-
-
-def _entity(given: str, settings: Settings) -> bytes:
-    if not given:
-        return b""
-    known = entity_of(given)
-    if not known:
-        raise SettingError("--entity: a text of 1 to 200 characters without controls, or an integer")
-    return entity_hash(known, entity_key(settings))
 
 
 def _query(settings: Settings, wanted: Wanted, labels: Labels, now_ns: int) -> Query:

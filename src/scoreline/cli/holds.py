@@ -9,15 +9,14 @@ from typing import Annotated
 import typer
 
 from scoreline.cli.options import Config, State, moment, user
+from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say
-from scoreline.core.entities import ENTITY_PROBLEM, entity_hash, entity_of
-from scoreline.core.errors import SettingError
 from scoreline.records.database import Database
 from scoreline.records.holds import Hold, active_holds
 from scoreline.records.holds import place as place_hold
 from scoreline.records.holds import release as release_hold
 from scoreline.settings import Settings, load_settings
-from scoreline.wiring import database_of, entity_key
+from scoreline.wiring import database_of
 
 holds = typer.Typer(no_args_is_help=True, help="Legal holds: what they cover, nobody removes or erases.")
 
@@ -34,12 +33,9 @@ def place(
 ) -> None:
     """Holds decisions, past ones and those to come; prints the number of the hold."""
     with errors_as_exit(), _opened(config, state_dir) as (settings, database):
-        known = entity_of(entity) if entity is not None else None
-        if entity is not None and not known:
-            raise SettingError(f"--entity: {ENTITY_PROBLEM}")
-        about = entity_hash(known, entity_key(settings)) if known else None
+        of = None if entity is None else about(entity, settings)
         times = moment("--from", since), moment("--until", until)
-        number = place_hold(database, Hold(model, about, *times, reason, user()))
+        number = place_hold(database, Hold(model, of, *times, reason, user()))
     say(f"hold {number}")
 
 

@@ -160,6 +160,6 @@ def make_control_app(steward: Steward) -> FastAPI:
 
     routes.add("GET", "/status", status, tags=["control"])
     add_outcomes_route(routes, steward.settings, steward.database)
-    kept = kept_of(steward.settings)
+    kept = kept_of(steward.settings, steward.database)
     add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
     return app

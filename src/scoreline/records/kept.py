@@ -19,15 +19,16 @@ from scoreline.records.spool import read_spool
 class KeptRecord:
     """The spool of this host, the database, and the archive where there is one.
 
-    `url` and `file` are those of `open_database`. Without either nothing has been shipped yet, and no file is made.
+    `url` and `file` are those of `open_database`. Without either nothing has been shipped yet, and no file is made. A
+    `database` that is open already is used as it is.
     """
 
-    def __init__(self, spool: Path, url: str, file: Path, archive: str = "") -> None:
+    def __init__(self, spool: Path, url: str, file: Path, archive: str = "", database: Database | None = None) -> None:
         self._folder = spool
         self._spool = SpoolRecord(spool)
         self._place = url, file
         self._archive = Archive(archive) if archive else None
-        self._database: Database | None = None
+        self._database = database
         self._opening = threading.Lock()
 
     def get(self, decision_id: int) -> Decisions | None:
@@ -69,7 +70,7 @@ class KeptRecord:
         url, file = self._place
         with self._opening:
             if self._database is None and (url or file.exists()):
-                database = open_database(url, file)
-                database.prepare()
-                self._database = database
+                self._database = open_database(url, file)
+            if self._database is not None:
+                self._database.prepare_once()
             return self._database
