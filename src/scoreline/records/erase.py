@@ -88,7 +88,10 @@ class Eraser:
         with self._database.reading() as connection:
             found = connection.execute(wanted if every else wanted.where(ERASURES.c.done_ns.is_(None))).all()
         for number, entity, at_ns in found:
-            self._apply(number, entity, at_ns)
+            with self._database.reading() as connection:
+                has_come_up = connection.scalar(select(or_(*_of(entity, at_ns))))
+            if has_come_up:
+                self._apply(number, entity, at_ns)
             self._conclude(number, time.time_ns())
 
     def _apply(self, number: int, entity: bytes, at_ns: int) -> None:
@@ -200,10 +203,17 @@ def _forget(connection: Connection, ids: list[bytes]) -> int:
     return connection.execute(OUTCOMES.delete().where(OUTCOMES.c.prediction.in_(ids))).rowcount
 
 
+def _of(entity: bytes, at_ns: int) -> Iterable[ColumnElement[bool]]:
+    """Whether decisions about an entity are here, in the database and in the archive, and outcomes about it."""
+    for time_ns in (DECISIONS.c.time_ns, MOVED.c.time_ns, OUTCOMES.c.received_ns):
+        table = time_ns.table
+        yield exists().where(table.c.entity == entity, time_ns <= at_ns)
+
+
 def _forget_entity(connection: Connection, entity: bytes, at_ns: int) -> int:
     """Removes the outcomes about an entity, unless a hold keeps decisions that they are of; returns how many."""
-    kept = or_(*(exists().where(table.c.entity == entity, table.c.time_ns <= at_ns) for table in (DECISIONS, MOVED)))
-    if connection.scalar(select(kept)):
+    here, archived, _ = _of(entity, at_ns)
+    if connection.scalar(select(or_(here, archived))):
         return 0
     of_entity = OUTCOMES.c.entity == entity, OUTCOMES.c.received_ns <= at_ns
     return connection.execute(OUTCOMES.delete().where(*of_entity)).rowcount
