@@ -66,8 +66,8 @@ class Log:
         self._writers = [SpoolWriter(self.folder / "spool", 2000) for _ in range(2)]
 
 
-def audited(database: Database, archive: Archive | None = None, head: str = "", name: str = "audit") -> Report:
-    return verify(database, TrustStore([signer(name).public_pem]), archive, head)
+def audited(database: Database, archive: Archive | None = None, head: str = "", *, is_export: bool = False) -> Report:
+    return verify(database, TrustStore([signer().public_pem]), archive, head, is_export=is_export)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def exported(log: Log, file: Path, by: Filter | None = None, archive: str = "") 
 
 def offline(file: Path, head: str = "") -> Report:
     with closing(open_file(file)) as database:
-        return audited(database, head=head)
+        return audited(database, head=head, is_export=True)
 
 
 def test_all_of_it_proves_itself_and_is_not_changed_by_that(log: Log, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_it_cannot_be_thinned_out_even_by_who_knows_the_trees(log: Log, tmp_path
         with database.writing() as connection:
             connection.execute(statement, {"body": body, "signature": signature})
         database.close_file()
-    assert "does not hold as many" in str(offline(less).findings)
+    assert "does not hold the decisions" in str(offline(less).findings)
     report = attacked(tmp_path / "part.db", "DELETE FROM checkpoints WHERE seq = (SELECT max(seq) FROM checkpoints)")
     assert report.verdict == "broken", "without its own link it would have to be whole"
 
@@ -149,7 +149,7 @@ def test_an_export_that_fails_leaves_nothing(log: Log, tmp_path: Path, monkeypat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("scoreline.audit.export.add_link", full)
+    monkeypatch.setattr("scoreline.audit.export.append", full)
     with pytest.raises(OSError, match="No space"):
         exported(log, tmp_path / "log.db")
     assert list(tmp_path.glob("*log.db*")) == []

@@ -81,7 +81,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "sample.db"
 
 
-def attacked(files: Path, *statements: Any, head: str = "", name: str = "audit") -> Report:
+def attacked(files: Path, *statements: Any, head: str = "") -> Report:
     """What an audit finds after somebody who can write, but not sign, was at the file."""
     copy = files.with_name("attacked.db")
     shutil.copy(files, copy)
@@ -89,7 +89,7 @@ def attacked(files: Path, *statements: Any, head: str = "", name: str = "audit")
         with database.writing() as connection:
             for statement in statements:
                 connection.execute(text(statement) if isinstance(statement, str) else statement)
-        found = audited(database, head=head, name=name)
+        found = audited(database, head=head)
         database.close_file()
     return found
 

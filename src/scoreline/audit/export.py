@@ -1,12 +1,12 @@
 """Exporting the record with all that proves it: one SQLite file, which `scoreline audit verify` takes as it is.
 
 Decisions that the filter leaves out have their stumps in it, so that what is there can still be proven. The last link
-of its chain is the export's own: it is signed for the filter, and for how many decisions that let through.
+of its chain is the export's own: it is signed for the filter, and for which places have no decision.
 """
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -15,14 +15,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, select
 
-from scoreline.audit.verify import records
-from scoreline.core.errors import SettingError
+from scoreline.audit.verify import coverage, files_of, records
+from scoreline.core.errors import DatabaseRefused, SettingError
 from scoreline.records.archive import Archive
-from scoreline.records.chain import EXPORT, Act, add_link, sign_pending
+from scoreline.records.chain import EXPORT, Act, append, sign_pending
 from scoreline.records.database import Database, open_database
 from scoreline.records.exports import Export, enter_export
 from scoreline.records.leaves import COLUMNS, leaf_of
 from scoreline.records.merkle import Stump, merged
+from scoreline.records.ranges import joined
 from scoreline.records.rows import author_of
 from scoreline.records.tables import AUTHORS, CHECKPOINTS, DECISIONS, SEGMENTS, STUMPS
 from scoreline.signing import Signer
@@ -87,8 +88,10 @@ def _write(database: Database, archive: Archive | None, file: Path, signer: Sign
                 _copy(source, to, table)
             stumps = _copy_records(source, to, archive, by, counts)
             _put(to, STUMPS, (_stump(segment, stump) for segment, several in stumps for stump in several))
+            if files_now(database) != files_of(source):
+                raise DatabaseRefused("files of the archive were written anew meanwhile: export once more")
             facts = {"filter": by.to_json(), "rows": counts.rows, "left_out": counts.left_out}
-            add_link(to, signer, now_ns, (), Act(EXPORT, facts))
+            append(to, signer, now_ns, Act(EXPORT, {**facts, "without": _coverage(to, dict(stumps))}))
         target.close_file()
     return counts
 
@@ -121,6 +124,17 @@ def _copy_records(
 
     _put(to, DECISIONS, chosen())
     return [(segment, merged(several)) for segment, several in stumps.items()]
+
+
+def files_now(database: Database) -> list[tuple[str, bool]]:
+    with database.reading() as connection:
+        return files_of(connection)
+
+
+def _coverage(to: Connection, stumps: Mapping[int, list[Stump]]) -> str:
+    names = {row.id: (row.writer, row.number) for row in to.execute(select(SEGMENTS))}
+    empty = {id_: joined((stump.place, stump.leaves) for stump in several) for id_, several in stumps.items()}
+    return coverage({names[id_]: ranges for id_, ranges in empty.items() if id_ in names})
 
 
 def _copy(source: Connection, to: Connection, table: Table) -> None:

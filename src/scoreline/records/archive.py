@@ -13,7 +13,6 @@ that counts for nothing, from before it is written, and until it is deleted.
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from scoreline.core.names import load
 from scoreline.records.chain import RETENTION
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import active_holds
-from scoreline.records.leaves import COLUMNS, Cells, Gone, leaves_of, sign_away, wholly
+from scoreline.records.leaves import COLUMNS, Cells, Leaving, sign_away
 from scoreline.records.moved import forget, move
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
 from scoreline.records.rows import Row, author_key, author_of
@@ -33,7 +32,7 @@ from scoreline.signing import Signer
 
 SLICE_ROWS: Final = 5000
 _DAY_NS: Final = DAY_MS * 1_000_000
-_AUTHOR, _SEGMENT, _SALT, _LEAF = (COLUMNS.index(name) for name in ("author", "segment", "salt", "leaf"))
+_TIME, _AUTHOR, _SALT, _LEAF = (COLUMNS.index(name) for name in ("time_ns", "author", "salt", "leaf"))
 
 
 class Archive:
@@ -63,7 +62,7 @@ class Archive:
         with database.reading() as connection:
             files = [file for file in connection.execute(old) if not _may_be_held(connection, file)]
         for file in files[:1]:
-            gone = self._gone(database, file.name)
+            gone = self._gone(file)
             with database.writing() as connection:
                 database.lock(connection)  # no hold is placed, and no file written anew, meanwhile
                 named = ARCHIVES.delete().where(ARCHIVES.c.id == file.id, ARCHIVES.c.name == file.name)
@@ -113,13 +112,16 @@ class Archive:
         found: Iterator[tuple[str, tuple[Any, ...]]] = _parquet("read_file")(self._place, name, id_)
         return found
 
-    def _gone(self, database: Database, name: str) -> Gone:
-        """The leaves of a file; those of segments that lie wholly within it are not looked at."""
-        counts = Counter(row[_SEGMENT] for _, row in self.read(name))
-        with database.reading() as connection:
-            whole = wholly(connection, counts)
-        partly = ((row, author_key(author_of(json))) for json, row in self.read(name) if row[_SEGMENT] not in whole)
-        return Gone(leaves_of(partly) if len(whole) < len(counts) else {}, whole)
+    def _gone(self, file: Any) -> Leaving:
+        """The decisions of a file; raises DatabaseRefused where they are not of the times that it is put down with."""
+        gone = Leaving()
+        for json, row in self.read(file.name):
+            if not file.from_ns <= row[_TIME] <= file.until_ns:
+                raise DatabaseRefused(f"{file.name} has decisions of other times than it was put down with: it stays")
+            gone.add(row, author_key(author_of(json)))
+        if gone.rows != file.rows:
+            raise DatabaseRefused(f"{file.name} has {gone.rows} decisions of {file.rows}: it stays")
+        return gone
 
     def rows(self, name: str, ids: Sequence[bytes]) -> Iterator[Row]:
         """The decisions of a file with these ids, as they are in the database; erased ones are passed over."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, case, or_, select
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, case, or_, select
 from scoreline.core.errors import DatabaseRefused
 from scoreline.records.database import Database
 from scoreline.records.merkle import Tree
+from scoreline.records.ranges import Ranges
 from scoreline.records.tables import CHECKPOINTS, SEGMENTS
 from scoreline.signing import Signer
 
@@ -26,15 +27,16 @@ GENESIS: Final = "0" * 64
 RETENTION: Final = "retention"
 ERASURE: Final = "erasure"
 EXPORT: Final = "export"
+KEY: Final = "key"
+ID_BYTES: Final = 16
 _ENDED: Final = -1
-Ranges = list[tuple[int, int]]  # (first place, how many), in order
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
     """A segment as a checkpoint has it: how many leaves, and the root over them; hashes in hexadecimal.
 
-    `unsent` is the SHA-256 over the bases of requests whose answers never left.
+    `unsent` counts the requests whose answers never left, `unsent_hash` is the SHA-256 over their bases.
     """
 
     writer: str
@@ -44,21 +46,23 @@ class Signed:
     final: bool
     missed: int
     repeated: int
-    unsent: str
+    unsent: int
+    unsent_hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Leaves that were taken away from a segment: nothing of these decisions is here any more but their hashes."""
+    """Places of a segment that were erased, or taken away; in `erased` those of the latter that were erased before."""
 
     writer: str
     number: int
     ranges: Ranges
+    erased: Ranges = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Why leaves were taken away, or copied: `kind` is retention, erasure or export, `facts` say more."""
+    """What was done: `kind` is retention, erasure, export or key, `facts` say more."""
 
     kind: str
     facts: Mapping[str, Any]
@@ -91,8 +95,8 @@ class Checkpoint:
             act = found.pop("act")
             segments = tuple(Signed(**segment) for segment in found.pop("segments"))
             return cls(segments=segments, act=_act(act) if act else None, **found)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("not a checkpoint") from error
+        except (KeyError, TypeError, AttributeError, RecursionError):
+            raise ValueError("not a checkpoint") from None
 
 
 def hash_of(body: str) -> str:
@@ -126,12 +130,19 @@ def add_link(
     connection: Connection, signer: Signer, now_ns: int, segments: tuple[Signed, ...], act: Act | None
 ) -> Checkpoint:
     """The next link as given."""
-    seq, previous = head(connection)
+    seq, previous = _head_for(connection, signer, act)
     link = Checkpoint(seq + 1, previous, now_ns, socket.gethostname(), signer.fingerprint, segments, act)
     body = link.body()
     signed = {"seq": link.seq, "at_ns": now_ns, "body": body, "signature": signer.sign(KIND, body.encode())}
     connection.execute(CHECKPOINTS.insert().values(**signed))
     return link
+
+
+def change_key(database: Database, signer: Signer, now_ns: int) -> Checkpoint:
+    """Goes on with another key than the chain's last link was signed with; both must be trusted from here on."""
+    with database.writing(durable=True) as connection:
+        database.lock(connection)
+        return add_link(connection, signer, now_ns, (), Act(KEY, {}))
 
 
 def head(connection: Connection) -> tuple[int, str]:
@@ -148,16 +159,31 @@ def links(connection: Connection) -> Iterator[tuple[int, str, bytes]]:
         yield row.seq, row.body, row.signature
 
 
+def _head_for(connection: Connection, signer: Signer, act: Act | None) -> tuple[int, str]:
+    """The head, for one who may follow it; raises DatabaseRefused. Another key is no accident, or it would be one."""
+    last = select(CHECKPOINTS.c.seq, CHECKPOINTS.c.body).order_by(CHECKPOINTS.c.seq.desc()).limit(1)
+    found = connection.execute(last).one_or_none()
+    if found is None:
+        return 0, GENESIS
+    if f'"key":"{signer.fingerprint}"' not in found.body and (act is None or act.kind not in (KEY, EXPORT)):
+        raise DatabaseRefused(
+            "the chain of this database is signed with another key: give the same one with records.audit_key on every "
+            "host, or go on with this one by `scoreline audit rekey`"
+        )
+    return found.seq, hash_of(found.body)
+
+
 def signed_of(row: Any) -> Signed:
     """A row of `segments` as a checkpoint has it."""
     try:
         root = Tree(row.rows, row.tree).root.hex()
-    except ValueError:
+    except (TypeError, ValueError):
         raise DatabaseRefused(
             f"segment {row.writer}-{row.number} has a tree that is none: see `audit verify`"
         ) from None
-    unsent = hashlib.sha256(row.unsent or b"").hexdigest()
-    return Signed(row.writer, row.number, row.rows, root, bool(row.final), row.missed, row.repeated, unsent)
+    bases = row.unsent or b""
+    unsent = len(bases) // ID_BYTES, hashlib.sha256(bases).hexdigest()
+    return Signed(row.writer, row.number, row.rows, root, bool(row.final), row.missed, row.repeated, *unsent)
 
 
 def _pending() -> Any:
@@ -166,5 +192,9 @@ def _pending() -> Any:
 
 
 def _act(found: Mapping[str, Any]) -> Act:
-    taken = [Taken(one["writer"], one["number"], [(first, n) for first, n in one["ranges"]]) for one in found["taken"]]
-    return Act(found["kind"], found["facts"], tuple(taken))
+    return Act(found["kind"], found["facts"], tuple(_taken(one) for one in found["taken"]))
+
+
+def _taken(found: Mapping[str, Any]) -> Taken:
+    ranges, erased = ([(int(first), int(n)) for first, n in found[name]] for name in ("ranges", "erased"))
+    return Taken(found["writer"], found["number"], ranges, erased)

@@ -6,20 +6,21 @@ all others stay provable. A checkpoint in the same transaction says which leaves
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from scoreline.core.errors import DatabaseRefused
-from scoreline.records.chain import Act, Ranges, Taken, append
-from scoreline.records.merkle import HASH_BYTES, Stump, Tree, merged
+from scoreline.records.chain import Act, Taken, append
+from scoreline.records.merkle import HASH_BYTES, Stump, merged
+from scoreline.records.ranges import Ranges, joined
 from scoreline.records.rows import Row, leaf
 from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS, STUMPS
 from scoreline.signing import Signer
 
 COLUMNS: Final = tuple(DECISIONS.c.keys())
 _WIDTH: Final = len(Row._fields)
+_MERGED: Final = 4096
 _ENTITY, _AUTHOR, _SEGMENT, _PLACE, _SALT, _LEAF = (
     COLUMNS.index(name) for name in ("entity", "author", "segment", "place", "salt", "leaf")
 )
@@ -27,12 +28,26 @@ Facts = Mapping[str, Any]
 Cells = Sequence[Any]  # of a row of `decisions`, in the order of COLUMNS
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """Leaves that are to leave, by the segment's id: some with their hashes, or all there are."""
+class Leaving:
+    """Decisions that are to leave, by their segment's id: as few stumps as stand for them, and which were erased."""
 
-    some: Mapping[int, Sequence[tuple[int, bytes]]]
-    whole: frozenset[int] = frozenset()
+    def __init__(self, rows: Iterable[tuple[Cells, bytes]] = ()) -> None:
+        """`rows` come each with its author's key."""
+        self.stumps: dict[int, list[Stump]] = defaultdict(list)
+        self.erased: dict[int, Ranges] = defaultdict(list)
+        self.rows = 0
+        for row, author in rows:
+            self.add(row, author)
+
+    def add(self, row: Cells, author: bytes) -> None:
+        """Raises DatabaseRefused where two decisions stand in one place."""
+        several = self.stumps[row[_SEGMENT]]
+        several.append(Stump(row[_PLACE], 1, leaf_of(row, author)))
+        if len(several) % _MERGED == 0:
+            several[:] = _merged(several)
+        if row[_SALT] is None:
+            self.erased[row[_SEGMENT]].append((row[_PLACE], 1))
+        self.rows += 1
 
 
 def leaf_of(found: Cells, author: bytes) -> bytes:
@@ -43,47 +58,26 @@ def leaf_of(found: Cells, author: bytes) -> bytes:
     return leaf(found[_SALT], author, tuple(told))
 
 
-def leaves_of(rows: Iterable[tuple[Cells, bytes]]) -> dict[int, list[tuple[int, bytes]]]:
-    """Place and leaf of every row, each given with its author's key, by its segment's id."""
-    found: dict[int, list[tuple[int, bytes]]] = defaultdict(list)
-    for row, author in rows:
-        found[row[_SEGMENT]].append((row[_PLACE], leaf_of(row, author)))
-    return found
-
-
 def with_authors(connection: Connection, rows: Iterable[Cells]) -> Iterator[tuple[Cells, bytes]]:
     """Rows with the keys of their authors; of an author that is not there with none."""
     keys = dict(tuple(found) for found in connection.execute(select(AUTHORS.c.id, AUTHORS.c.key)))
     return ((row, keys.get(row[_AUTHOR], b"")) for row in rows)
 
 
-def wholly(connection: Connection, counts: Mapping[int, int]) -> frozenset[int]:
-    """Of segments by how many of their decisions leave: those that have ended and then have none left.
-
-    What is left of their trees is known without a look at a decision.
-    """
-    gone = select(STUMPS.c.segment, func.sum(STUMPS.c.leaves)).group_by(STUMPS.c.segment)
-    before = dict(tuple(found) for found in connection.execute(gone))
-    ended = connection.execute(select(SEGMENTS.c.id, SEGMENTS.c.rows).where(SEGMENTS.c.final))
-    return frozenset(id_ for id_, rows in ended if id_ in counts and counts[id_] + int(before.get(id_, 0)) == rows)
-
-
-def sign_away(connection: Connection, gone: Gone, signer: Signer, now_ns: int, kind: str, facts: Facts) -> None:
-    """Leaves stumps where these leaves were, and signs for it; in a transaction that holds the database's lock."""
+def sign_away(connection: Connection, gone: Leaving, signer: Signer, now_ns: int, kind: str, facts: Facts) -> None:
+    """Leaves stumps where these decisions were, and signs for it; in a transaction that holds the database's lock."""
     taken = []
-    for segment in _segments(connection, gone.some.keys() | gone.whole):
-        of_segment = STUMPS.c.segment == segment.id
+    for segment in _segments(connection, gone.stumps.keys()):
+        of_segment, new = STUMPS.c.segment == segment.id, _merged(gone.stumps[segment.id])
         before = [Stump(*found) for found in connection.execute(select(*_STUMP).where(of_segment))]
-        if segment.id in gone.whole:
-            after = Tree(segment.rows, segment.tree).stumps
-            places = _without(segment.rows, before)
-        else:
-            new = [Stump(place, 1, hash_) for place, hash_ in gone.some[segment.id]]
-            after, places = _merged(before, new), _ranges(stump.place for stump in new)
         connection.execute(STUMPS.delete().where(of_segment))
-        left = [{"segment": segment.id, "place": s.place, "leaves": s.leaves, "hash": s.hash} for s in after]
+        left = [
+            {"segment": segment.id, "place": stump.place, "leaves": stump.leaves, "hash": stump.hash}
+            for stump in _merged([*before, *new])
+        ]
         connection.execute(STUMPS.insert(), left)
-        taken.append(Taken(segment.writer, segment.number, places))
+        places = joined((stump.place, stump.leaves) for stump in new)
+        taken.append(Taken(segment.writer, segment.number, places, joined(gone.erased.get(segment.id, ()))))
     append(connection, signer, now_ns, Act(kind, facts, tuple(taken)))
 
 
@@ -92,7 +86,7 @@ def sign_for(
 ) -> None:
     """Signs for what was done to decisions that stay where they are; as `sign_away`."""
     found = _segments(connection, places.keys())
-    taken = [Taken(segment.writer, segment.number, _ranges(places[segment.id])) for segment in found]
+    taken = [Taken(one.writer, one.number, joined((place, 1) for place in places[one.id])) for one in found]
     append(connection, signer, now_ns, Act(kind, facts, tuple(taken)))
 
 
@@ -101,32 +95,11 @@ def _segments(connection: Connection, ids: Iterable[int]) -> Sequence[Any]:
     return connection.execute(wanted.order_by(SEGMENTS.c.writer, SEGMENTS.c.number)).all()
 
 
-def _merged(before: list[Stump], new: list[Stump]) -> list[Stump]:
+def _merged(stumps: list[Stump]) -> list[Stump]:
     try:
-        return merged([*before, *new])
+        return merged(stumps)
     except ValueError as error:
         raise DatabaseRefused(f"decisions cannot be removed: {error}; see `scoreline audit verify`") from None
-
-
-def _ranges(places: Iterable[int]) -> Ranges:
-    found: Ranges = []
-    for place in sorted(places):
-        if found and sum(found[-1]) == place:
-            found[-1] = found[-1][0], found[-1][1] + 1
-        else:
-            found.append((place, 1))
-    return found
-
-
-def _without(rows: int, before: Iterable[Stump]) -> Ranges:
-    """The places up to `rows` that no stump stands for."""
-    found: Ranges = []
-    at = 0
-    for stump in sorted(before):
-        if stump.place > at:
-            found.append((at, stump.place - at))
-        at = stump.place + stump.leaves
-    return [*found, (at, rows - at)] if at < rows else found
 
 
 _STUMP: Final = (STUMPS.c.place, STUMPS.c.leaves, STUMPS.c.hash)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_,
 from scoreline.records.chain import RETENTION
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import held
-from scoreline.records.leaves import Gone, leaves_of, sign_away, wholly, with_authors
+from scoreline.records.leaves import Leaving, sign_away, with_authors
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
 from scoreline.records.tables import DECISIONS
 from scoreline.signing import Signer
@@ -31,41 +31,44 @@ def remove_expired(database: Database, days: int, now_ns: int, signer: Signer) -
     facts = {"days": days, "before_ns": cutoff_ns}
     if database.kind == POSTGRESQL and _drop_a_day(database, cutoff_ns, now_ns, signer, facts):
         return True
+    with database.reading() as connection:  # it may take a while to see that nothing is, and nobody waits for that
+        if connection.scalar(select(DECISIONS.c.id).where(_expired(connection, cutoff_ns, now_ns)).limit(1)) is None:
+            return False
     with database.writing() as connection:
         database.lock(connection)  # no hold is placed meanwhile
-        expired = and_(_old(cutoff_ns, now_ns), not_(held(connection)))
-        slice_ = select(*DECISIONS.c).where(expired).order_by(DECISIONS.c.id).limit(SLICE_ROWS)
-        rows = connection.execute(slice_).all()
-        if rows:
-            connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_([row.id for row in rows])))
-            gone = Gone(leaves_of(with_authors(connection, rows)))
-            sign_away(connection, gone, signer, now_ns, RETENTION, facts)
+        expired = select(*DECISIONS.c).where(_expired(connection, cutoff_ns, now_ns))
+        rows = connection.execute(expired.order_by(DECISIONS.c.id).limit(SLICE_ROWS)).all()
+        if not rows:
+            return False
+        connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_([row.id for row in rows])))
+        sign_away(connection, Leaving(with_authors(connection, rows)), signer, now_ns, RETENTION, facts)
         return len(rows) == SLICE_ROWS
 
 
 def _drop_a_day(database: Database, cutoff_ns: int, now_ns: int, signer: Signer, facts: dict[str, Any]) -> bool:
     """Drops the first day of which nothing must stay; whether there was one."""
+    with database.reading() as connection:
+        past = (day for day in existing_days(connection) if (day + 1) * DAY_MS * 1_000_000 <= cutoff_ns)
+        day = next((day for day in past if not _must_stay(connection, day, cutoff_ns)), None)
+        if day is None:
+            return False
+        rows = connection.execute(select(*DECISIONS.c).where(_on(day)).execution_options(yield_per=SLICE_ROWS))
+        gone = Leaving(with_authors(connection, rows))
     with database.writing() as connection:
-        database.lock(connection)
-        for day in existing_days(connection):
-            if (day + 1) * DAY_MS * 1_000_000 > cutoff_ns:
-                return False
-            if not connection.scalar(select(exists().where(_on(day), _stays(connection, cutoff_ns)))):
-                gone = _of_day(connection, day)
-                drop_day(connection, day)
-                sign_away(connection, gone, signer, now_ns, RETENTION, {**facts, "day": date_of(day)})
-                return True
-    return False
+        database.lock(connection)  # no hold is placed meanwhile
+        there = connection.scalar(select(func.count()).select_from(DECISIONS).where(_on(day)))
+        if there == gone.rows and not _must_stay(connection, day, cutoff_ns):
+            drop_day(connection, day)
+            sign_away(connection, gone, signer, now_ns, RETENTION, {**facts, "day": date_of(day)})
+    return True
 
 
-def _of_day(connection: Connection, day: int) -> Gone:
-    """The leaves of a day; those of segments that lie wholly within it are not looked at."""
-    of_segment = select(DECISIONS.c.segment, func.count()).where(_on(day)).group_by(DECISIONS.c.segment)
-    counts = {segment: count for segment, count in connection.execute(of_segment)}  # noqa: C416
-    whole = wholly(connection, counts)
-    partly = select(*DECISIONS.c).where(_on(day), DECISIONS.c.segment.in_(counts.keys() - whole))
-    rows = connection.execute(partly.execution_options(yield_per=SLICE_ROWS))
-    return Gone(leaves_of(with_authors(connection, rows)), whole)
+def _must_stay(connection: Connection, day: int, cutoff_ns: int) -> bool:
+    return bool(connection.scalar(select(exists().where(_on(day), _stays(connection, cutoff_ns)))))
+
+
+def _expired(connection: Connection, cutoff_ns: int, now_ns: int) -> ColumnElement[bool]:
+    return and_(_old(cutoff_ns, now_ns), not_(held(connection)))
 
 
 def _stays(connection: Connection, cutoff_ns: int) -> ColumnElement[bool]:
