@@ -11,6 +11,7 @@ from scoreline.core.entities import entity_hash
 from scoreline.operations.keys import kept_key
 from scoreline.records.database import open_database
 from scoreline.records.ship import Shipper
+from scoreline.signing import generate_keys
 from service import CHURN_ROW, SealedModel, run_scoreline
 
 
@@ -42,7 +43,7 @@ def scoreline(folder: Path, *arguments: str, code: int = 0) -> str:
 
 
 def test_the_whole_way_from_nothing_signed_to_a_proof_offline(state: Path) -> None:
-    assert "no public key" in scoreline(state, "audit", "verify", code=1)
+    assert "no audit.pub in state" in scoreline(state, "audit", "verify", code=1)
     said = scoreline(state, "audit", "export", "first.db")
     assert "10 decisions" in said
     said = scoreline(state, "audit", "verify")
@@ -92,10 +93,37 @@ def test_a_hold_stands_in_the_way_until_it_is_released(state: Path) -> None:
     assert "5 decisions" in scoreline(state, "audit", "erase", "--entity", "Marie", "--reason", "she asked to")
 
 
+def test_a_folder_that_was_mistyped_is_not_made(state: Path) -> None:
+    for arguments in (
+        ("audit", "erase", "--entity", "Marie", "--reason", "x"),
+        ("audit", "verify"),
+        ("audit", "rekey"),
+        ("holds", "list"),
+    ):
+        found = run_scoreline(*arguments, "--state-dir", "stat", cwd=state)
+        assert (found.returncode, found.stdout) == (1, "")
+        assert "nothing is recorded in stat" in found.stderr
+    assert not (state / "stat").exists()
+    (state / "state" / "entity.key").unlink()
+    assert "no entity.key in state" in scoreline(state, "audit", "erase", "--entity", "Marie", "--reason", "x", code=1)
+
+
+def test_another_key_goes_on_only_where_one_says_so(state: Path) -> None:
+    scoreline(state, "audit", "export", "log.db")
+    for name in ("audit.key", "audit.pub"):
+        (state / "state" / name).rename(state / name)
+    erase = ("audit", "erase", "--entity", "Marie", "--reason", "she asked to")
+    assert "scoreline audit rekey" in scoreline(state, *erase, code=1)
+    assert scoreline(state, "audit", "rekey").startswith("checkpoint 2 is signed by ")
+    assert "5 decisions" in scoreline(state, *erase)
+    assert "intact" in scoreline(state, "audit", "verify", "--trust", "audit.pub", "--trust", "state/audit.pub")
+
+
 def test_with_no_checkpoint_there_is_no_verdict(state: Path) -> None:
     scoreline(state, "audit", "export", "log.db")
     with closing(sqlite3.connect(state / "state" / "scoreline.db")) as connection, connection:
         connection.execute("DELETE FROM checkpoints")
+        connection.execute("UPDATE segments SET signed = NULL")
     assert "nothing signed: " in scoreline(state, "audit", "verify", code=4)
 
 
@@ -103,12 +131,15 @@ def test_with_no_checkpoint_there_is_no_verdict(state: Path) -> None:
     ("arguments", "said"),
     (
         (("audit", "export", "log.db", "--from", "yesterday"), "--from: a day as 2026-11-24"),
+        (("audit", "export", "log.db", "--from", "2026-02-01", "--until", "2026-01-01"), "--from comes after --until"),
         (("audit", "verify", "nothing.db"), "no file at nothing.db"),
+        (("audit", "verify", "--head", "17"), "--head: NUMBER:HASH"),
+        (("audit", "verify", "state/entity.key"), "no export of `scoreline audit export`"),
         (("audit", "erase", "--entity", "", "--reason", "x"), "--entity: must be a text"),
         (("holds", "place", "--entity", "", "--reason", "x"), "--entity: must be a text"),
         (("holds", "place", "--until", "2026-11-24T10:00", "--reason", "x"), "--until: a day"),
     ),
 )
 def test_what_makes_no_sense_is_said_in_a_line(state: Path, arguments: tuple[str, ...], said: str) -> None:
-    (state / "state" / "audit.pub").touch()
+    generate_keys(state / "state" / "audit.key", state / "state" / "audit.pub")
     assert said in scoreline(state, *arguments, code=1)

@@ -13,13 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, select, text
 
 from scoreline.audit.verify import coverage, files_of, records
-from scoreline.core.errors import DatabaseRefused, SettingError
+from scoreline.core.errors import DatabaseDown, DatabaseRefused, SettingError
 from scoreline.records.archive import Archive
 from scoreline.records.chain import EXPORT, Act, append, sign_pending
-from scoreline.records.database import Database, open_database
+from scoreline.records.database import Database, open_database, open_file
 from scoreline.records.exports import Export, enter_export
 from scoreline.records.leaves import COLUMNS, leaf_of
 from scoreline.records.merkle import Stump, merged
@@ -79,6 +79,24 @@ def export(
     return counts.rows, counts.left_out
 
 
+def open_export(file: Path) -> Database:
+    """An export to be verified; raises NotFound, or DatabaseRefused where it is none.
+
+    Whoever made the file may have put views in the place of tables: they do not count.
+    """
+    database = open_file(file)
+    wanted = {table.name for table in (AUTHORS, SEGMENTS, STUMPS, CHECKPOINTS, DECISIONS)}
+    try:
+        with database.reading() as connection:
+            found = set(connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'table'")))
+    except (DatabaseDown, DatabaseRefused):
+        found = set()
+    if not wanted <= found:
+        database.close()
+        raise DatabaseRefused(f"{file.name} is no export of `scoreline audit export`")
+    return database
+
+
 def _write(database: Database, archive: Archive | None, file: Path, signer: Signer, by: Filter, now_ns: int) -> _Counts:
     counts = _Counts()
     with closing(open_database("", file)) as target:
@@ -103,8 +121,8 @@ def _copy_records(
     stumps: dict[int, list[Stump]] = {}
     for segment, *stump in source.execute(select(STUMPS)):
         stumps.setdefault(segment, []).append(Stump(*stump))
-    authors = {id_: text for id_, text in source.execute(select(AUTHORS.c.id, AUTHORS.c.json))}  # noqa: C416
-    wanted = {id_ for id_, text in authors.items() if by.model in ("", author_of(text).model)}
+    authors = source.execute(select(AUTHORS.c.id, AUTHORS.c.json))
+    wanted = {id_ for id_, json in authors if by.model in ("", author_of(json).model)}
 
     def chosen() -> Iterator[dict[str, Any]]:
         for cells, author in records(source, archive):

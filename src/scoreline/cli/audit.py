@@ -2,34 +2,37 @@
 
 import json
 import os
+import re
 import time
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from scoreline.audit.export import Filter
+from scoreline.audit.export import Filter, open_export
 from scoreline.audit.export import export as export_record
 from scoreline.audit.report import Report
 from scoreline.audit.verify import verify as verify_record
-from scoreline.cli.options import Config, State, moment, user
+from scoreline.cli.options import Config, State, kept_database, span, user
 from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
+from scoreline.core.errors import NotFound, SettingError
 from scoreline.records.archive import Archive
-from scoreline.records.database import open_file
+from scoreline.records.chain import change_key
 from scoreline.records.erase import Eraser
 from scoreline.records.erase import erasures as all_erasures
 from scoreline.records.segments import damaged_segments
 from scoreline.settings import Settings, load_settings
 from scoreline.signing import TrustStore
-from scoreline.wiring import AUDIT_PUBLIC, database_of, signer, spool_folder
+from scoreline.wiring import AUDIT_PUBLIC, signer, spool_folder
 
 BROKEN: Final = 3
 NOTHING_SIGNED: Final = 4
 SHOWN: Final = 20
+HEAD: Final = re.compile(r"[0-9]+:[0-9a-fA-F]{64}")
 
 audit = typer.Typer(no_args_is_help=True, help="Proves the record whole, exports it with its proof, erases from it.")
 
@@ -47,11 +50,13 @@ def verify(
 ) -> None:
     """Finds whatever was altered, removed, inserted or reordered since it was signed. Exit code 3: something was."""
     with errors_as_exit():
+        if head and not HEAD.fullmatch(head):
+            raise SettingError("--head: NUMBER:HASH as an earlier `audit verify` has printed it")
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
-        keys = trust or [Path(settings.state_dir) / AUDIT_PUBLIC]
         archive = Archive(settings.records.archive) if settings.records.archive and not file else None
-        with closing(open_file(file) if file else _database(settings)) as database:
-            report = verify_record(database, TrustStore.from_files(keys), archive, head)
+        with closing(open_export(file)) if file else kept_database(settings) as database:
+            keys = TrustStore.from_files(trust or [_own_key(settings)])
+            report = verify_record(database, keys, archive, head, is_export=file is not None)
     if as_json:
         say(json.dumps({"verdict": report.verdict, **asdict(report)}, indent=2))
     else:
@@ -72,9 +77,9 @@ def export(
     """Writes the record with all that proves it to one file, which `audit verify` takes on any machine."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
-        by = Filter(model, moment("--from", since), moment("--until", until))
+        by = Filter(model, *span(since, until))
         archive = Archive(settings.records.archive) if settings.records.archive else None
-        with closing(_database(settings)) as database:
+        with kept_database(settings) as database:
             rows, left_out = export_record(database, archive, file, signer(settings), by, user(), time.time_ns())
     say(f"{file}: {rows:,} decisions, and proof of them; {left_out:,} are left out")
 
@@ -89,8 +94,8 @@ def erase(
     """Erases all that is recorded of an entity; the chain still verifies. A legal hold goes before."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
-        hashed = about(entity, settings)
-        with closing(_database(settings)) as database:
+        with kept_database(settings) as database:
+            hashed = about(entity, settings)
             eraser = Eraser(database, signer(settings), settings.records.archive)
             number, left = eraser.erase(hashed, reason, user())
             found = next(one for one in all_erasures(database) if one.number == number)
@@ -110,11 +115,21 @@ def erasures(state_dir: State = None, config: Config = None) -> None:
     """Lists what was erased: number, time, by whom, why, how many decisions and outcomes, and whether any wait."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
-        with closing(_database(settings)) as database:
+        with kept_database(settings) as database:
             for one in all_erasures(database):
                 state = f"{one.waiting} segments wait" if one.waiting else "done"
                 counts = f"{one.decisions}\t{one.outcomes}"
                 say(f"{one.number}\t{_utc(one.at_ns)}\t{one.who}\t{one.reason}\t{counts}\t{state}")
+
+
+@audit.command("rekey")
+def rekey(state_dir: State = None, config: Config = None) -> None:
+    """Goes on with this service's own key, where another one has signed so far; auditors need both from here on."""
+    with errors_as_exit():
+        settings = load_settings(config, os.environ, {"state_dir": state_dir})
+        with kept_database(settings) as database:
+            link = change_key(database, signer(settings), time.time_ns())
+    say(f"checkpoint {link.seq} is signed by {link.key}, and so are those that follow")
 
 
 def _say(report: Report) -> None:
@@ -134,10 +149,12 @@ def _say(report: Report) -> None:
         say(f"note this elsewhere: --head {report.head}")
 
 
-def _database(settings: Settings) -> Any:
-    database = database_of(settings)
-    database.prepare()
-    return database
+def _own_key(settings: Settings) -> Path:
+    """The public key of the service itself; raises NotFound."""
+    path = Path(settings.state_dir) / AUDIT_PUBLIC
+    if not path.exists():
+        raise NotFound(f"no {AUDIT_PUBLIC} in {settings.state_dir}: name the public key of who signs with --trust")
+    return path
 
 
 def _utc(time_ns: int) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from scoreline.cli.options import Config, State, moment, user
+from scoreline.cli.options import Config, State, span, user
 from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.core.errors import SettingError
@@ -51,6 +51,7 @@ def decisions(
     with errors_as_exit():
         _check(out, limit, as_json=as_json, labelled=labelled, unlabelled=unlabelled, sensitive=sensitive)
         settings, now_ns = load_settings(config, os.environ, {"state_dir": state_dir}), time.time_ns()
+        first_ns, last_ns = span(since, until)
         wanted = Wanted(
             model=model,
             version=version,
@@ -58,8 +59,8 @@ def decisions(
             caller=caller,
             outcome=outcome,
             entity=about(entity, settings) if entity else b"",
-            from_ns=moment("--from", since) or 0,
-            until_ns=Wanted().until_ns if until is None else moment("--until", until) or 0,
+            from_ns=first_ns or 0,
+            until_ns=Wanted().until_ns if last_ns is None else last_ns,
         )
         if out is not None:
             _export(settings, wanted, ForTraining(immature, labelled, unlabelled), now_ns, out, sensitive=sensitive)

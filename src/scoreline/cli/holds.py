@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from scoreline.cli.options import Config, State, moment, user
+from scoreline.cli.options import Config, State, kept_database, span, user
 from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.records.database import Database
@@ -16,7 +16,6 @@ from scoreline.records.holds import Hold, active_holds
 from scoreline.records.holds import place as place_hold
 from scoreline.records.holds import release as release_hold
 from scoreline.settings import Settings, load_settings
-from scoreline.wiring import database_of
 
 holds = typer.Typer(no_args_is_help=True, help="Legal holds: what they cover, nobody removes or erases.")
 
@@ -34,8 +33,7 @@ def place(
     """Holds decisions, past ones and those to come; prints the number of the hold."""
     with errors_as_exit(), _opened(config, state_dir) as (settings, database):
         of = None if entity is None else about(entity, settings)
-        times = moment("--from", since), moment("--until", until)
-        number = place_hold(database, Hold(model, of, *times, reason, user()))
+        number = place_hold(database, Hold(model, of, *span(since, until), reason, user()))
     say(f"hold {number}")
 
 
@@ -64,8 +62,7 @@ def list_(state_dir: State = None, config: Config = None) -> None:
 @contextmanager
 def _opened(config: Config, state_dir: State) -> Iterator[tuple[Settings, Database]]:
     settings = load_settings(config, os.environ, {"state_dir": state_dir})
-    with closing(database_of(settings)) as database:
-        database.prepare()
+    with kept_database(settings) as database:
         yield settings, database
 
 

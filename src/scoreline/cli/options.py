@@ -1,16 +1,19 @@
 """What options of several commands have in common."""
 
 import getpass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scoreline.core.entities import ENTITY_PROBLEM, entity_hash, entity_of
-from scoreline.core.errors import SettingError
+from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.outcome import time_ns_of
+from scoreline.records.database import Database
 from scoreline.settings import Settings
-from scoreline.wiring import entity_key
+from scoreline.wiring import ENTITY_KEY, database_file, database_of, entity_key
 
 State = Annotated[str | None, typer.Option("--state-dir", help="Folder of everything the service keeps.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")]
@@ -26,11 +29,31 @@ def moment(name: str, text: str | None) -> int | None:
     return found
 
 
+def span(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """The times of --from and --until; raises SettingError."""
+    first, last = moment("--from", since), moment("--until", until)
+    if first is not None and last is not None and first >= last:
+        raise SettingError("--from comes after --until: nothing lies between them")
+    return first, last
+
+
+@contextmanager
+def kept_database(settings: Settings) -> Iterator[Database]:
+    """The decision database, where there is one; a folder that was mistyped is not made. Raises NotFound."""
+    if not settings.records.database and not database_file(settings).exists():
+        raise NotFound(f"nothing is recorded in {settings.state_dir}: say with --state-dir where the service keeps it")
+    with closing(database_of(settings)) as database:
+        database.prepare()
+        yield database
+
+
 def entity(given: str, settings: Settings) -> bytes:
-    """Whom an option names, as the record does; raises SettingError."""
+    """Whom an option names, as the record does; raises SettingError or NotFound."""
     known = entity_of(given)
     if not known:
         raise SettingError(f"--entity: {ENTITY_PROBLEM}")
+    if not settings.records.entity_key and not (Path(settings.state_dir) / ENTITY_KEY).exists():
+        raise NotFound(f"no {ENTITY_KEY} in {settings.state_dir}, and no records.entity_key: nobody can be found")
     return entity_hash(known, entity_key(settings))
 
 
