@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreline.records.merkle import Tree
+from scoreline.records.merkle import EMPTY, Stump, Tree, merged
 
 
 def root_of(leaves: list[bytes]) -> bytes:
@@ -41,3 +41,32 @@ def test_any_leaf_changed_moved_or_left_out_changes_the_root(found: list[bytes],
     flipped = bytes([found[place][0] ^ 1]) + found[place][1:]
     other.extend([*found[:place], *data.draw(st.sampled_from(([flipped], []))), *found[place + 1 :]])
     assert other.root != tree.root
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=200))
+def test_stumps_stand_for_any_leaves_and_leave_every_root_as_it_is(gone: list[bool]) -> None:
+    leaves = [hashlib.sha256(bytes([place])).digest() for place in range(len(gone))]
+    whole, rest = Tree(), Tree()
+    whole.extend(leaves)
+    stumps = {
+        stump.place: stump
+        for stump in merged(Stump(place, 1, leaves[place]) for place, is_gone in enumerate(gone) if is_gone)
+    }
+    assert sum(stump.leaves for stump in stumps.values()) == sum(gone)
+    while rest.size < len(gone):
+        if rest.size in stumps:
+            rest.add_stump(stumps[rest.size])
+        else:
+            rest.extend([leaves[rest.size]])
+    assert (rest.size, rest.state, rest.root) == (whole.size, whole.state, whole.root)
+
+
+def test_a_leaf_is_not_gone_twice_and_a_stump_is_a_node() -> None:
+    leaf = hashlib.sha256(b"").digest()
+    with pytest.raises(ValueError, match="twice"):
+        merged([Stump(0, 4, leaf), Stump(3, 1, leaf)])
+    tree = Tree()
+    tree.extend([leaf])
+    for stump in (Stump(0, 1, leaf), Stump(2, 1, leaf), Stump(1, 2, leaf), Stump(1, 0, leaf), Stump(1, 3, leaf)):
+        with pytest.raises(ValueError, match="no stump"):
+            tree.add_stump(stump)

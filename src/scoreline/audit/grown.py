@@ -23,8 +23,9 @@ class Grown:
         self._tree = Tree()
         self._sound = 0
         self._broken = False
+        end = 0
         for stump in sorted(stumps):
-            self._put(stump, report)
+            end = self._put(stump, end, report)
         self.covered = joined((stump.place, stump.leaves) for stump in self._stumps.values())
 
     def take(self, place: int, leaf: bytes, report: Report, *, erased: bool) -> bool:
@@ -57,14 +58,14 @@ class Grown:
         """Places without a decision that no signature took away."""
         return without(self.covered, self._signed.removed)
 
-    def _put(self, stump: Stump, report: Report) -> None:
-        last = max(self._stumps, default=0)
-        begin = last + self._stumps[last].leaves if self._stumps else 0
+    def _put(self, stump: Stump, end: int, report: Report) -> int:
+        """Takes a stump behind the end of the last one; the end from here on."""
         is_node = stump.leaves > 0 and stump.leaves.bit_count() == 1 and stump.place % stump.leaves == 0
-        if stump.place < begin or not is_node or len(stump.hash) != HASH_BYTES:
+        if stump.place < end or not is_node or len(stump.hash) != HASH_BYTES:
             report.add("inserted", self.where, f"there is a hash at place {stump.place} that stands for nothing")
-        else:
-            self._stumps[stump.place] = stump
+            return end
+        self._stumps[stump.place] = stump
+        return stump.place + stump.leaves
 
     def _grow(self, report: Report) -> None:
         tree, waiting, stumps, states = self._tree, self._waiting, self._stumps, self._states

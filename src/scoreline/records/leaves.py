@@ -69,13 +69,12 @@ def sign_away(connection: Connection, gone: Leaving, signer: Signer, now_ns: int
     taken = []
     for segment in _segments(connection, gone.stumps.keys()):
         of_segment, new = STUMPS.c.segment == segment.id, _merged(gone.stumps[segment.id])
-        before = [Stump(*found) for found in connection.execute(select(*_STUMP).where(of_segment))]
-        connection.execute(STUMPS.delete().where(of_segment))
-        left = [
-            {"segment": segment.id, "place": stump.place, "leaves": stump.leaves, "hash": stump.hash}
-            for stump in _merged([*before, *new])
-        ]
-        connection.execute(STUMPS.insert(), left)
+        before = {Stump(*found) for found in connection.execute(select(*_STUMP).where(of_segment))}
+        after = set(_merged([*before, *new]))
+        for stump in before - after:
+            connection.execute(STUMPS.delete().where(of_segment, STUMPS.c.place == stump.place))
+        left = [{"place": stump.place, "leaves": stump.leaves, "hash": stump.hash} for stump in after - before]
+        connection.execute(STUMPS.insert().values(segment=segment.id), left)
         places = joined((stump.place, stump.leaves) for stump in new)
         taken.append(Taken(segment.writer, segment.number, places, joined(gone.erased.get(segment.id, ()))))
     append(connection, signer, now_ns, Act(kind, facts, tuple(taken)))

@@ -20,17 +20,17 @@ def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
 def without(ranges: Ranges, others: Ranges) -> Ranges:
     """The places of the one and not the other; both joined."""
     found: Ranges = []
-    place = 0
+    left = iter(others)
+    begin, length = next(left, (None, 0))
     for first, count in ranges:
         at, end = first, first + count
-        while place < len(others) and sum(others[place]) <= at:
-            place += 1
-        for begin, length in others[place:]:
-            if begin >= end:
-                break
+        while begin is not None and begin < end:
             if begin > at:
                 found.append((at, begin - at))
-            at = begin + length
+            at = max(at, begin + length)
+            if at > end:
+                break  # it goes on in the next range
+            begin, length = next(left, (None, 0))
         if at < end:
             found.append((at, end - at))
     return found
