@@ -2,10 +2,11 @@
 
 import hashlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreline.records.merkle import EMPTY, Stump, Tree, merged
+from scoreline.records.merkle import Stump, Tree, merged
 
 
 def root_of(leaves: list[bytes]) -> bytes:
