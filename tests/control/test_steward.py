@@ -2,14 +2,16 @@
 
 import asyncio
 import math
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
-from scoreline.control.steward import Steward, make_control_app
+from scoreline.control.steward import NICENESS, Steward, make_control_app
 from scoreline.core.decision import Decisions
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.records.segments import segment_name, segments
@@ -142,3 +144,20 @@ def test_the_tallies_of_a_service_add_up_to_its_answers(
         assert (tally["requests"], tally["decisions"]) == (requests[model], len(given))
         assert tally["defaulted"] == sum(1 for answer in given if answer["defaulted"])
         assert tally["outcomes"] == dict(Counter(answer["outcome"] for answer in given if "outcome" in answer))
+
+
+def niceness(process: psutil.Process) -> set[int]:
+    """Of every thread of a process."""
+    return {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in process.threads()}
+
+
+def test_the_steward_gives_way_to_the_workers_with_all_its_threads(sealed: SealedModel, tmp_path: Path) -> None:
+    with serving(sealed, folder=tmp_path, workers=2) as service:
+        assert service.post(FRAUD_ROW).status_code == 200
+        wait_until(lambda: service.admin("/status").json()["database"]["shipped"] == 1, "the decision is shipped")
+        ours, steward = os.getpriority(os.PRIO_PROCESS, 0), service.steward()
+        assert steward is not None
+        assert niceness(steward) == {min(ours + NICENESS, 19)}
+        others = [psutil.Process(service.process.pid), *service.workers()]
+        assert [niceness(process) for process in others] == [{ours}] * 3
+        assert service.admin("/healthz/live").status_code == 200

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 import threading
 import time
@@ -31,11 +32,16 @@ from scoreline.wiring import keyring, record_of, registries, spool_folder, verif
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
+NICENESS: Final = 10  # a tenth of a core where workers want all of it; a core that is idle is wholly the steward's
 log = logging.getLogger("scoreline.steward")
 
 
 def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Runs the steward until it is told to end; the spool is read and shipped to its end before it does."""
+    """Runs the steward until it is told to end; the spool is read and shipped to its end before it does.
+
+    It gives way to workers: who asks them waits for an answer, and nobody waits for what the steward does.
+    """
+    os.nice(NICENESS)  # first of all: the threads it starts take it over
     steward = Steward(settings, refs)
     server = DrainingServer(
         make_control_app(steward),
