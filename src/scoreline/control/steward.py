@@ -22,7 +22,7 @@ from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
 from scoreline.operations.state import read_state
-from scoreline.records.segments import segments
+from scoreline.records.segments import READ_BYTES, segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
@@ -82,13 +82,14 @@ class Steward:
         return self._reader.read(self._tallies.add)
 
     async def run(self) -> None:
-        """Tails for ever; what fails is logged and tried again."""
+        """Tails for ever, without a pause while it is behind; what fails is logged and tried again."""
         while True:
+            behind = False
             try:
-                self.tail()
+                behind = self.tail() > 0 and self._reader.lag_bytes > READ_BYTES
             except (OSError, ScorelineError) as error:
                 log.error("the spool cannot be read now: %s", error)
-            await asyncio.sleep(TAIL_S)
+            await asyncio.sleep(0.0 if behind else TAIL_S)
 
     def follow(self) -> None:
         """Follows for ever, in a thread of its own: a registry may take its time, and its client to load."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from scoreline.core.decision import Author, Decisions
-from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames, whole_frame
+from scoreline.records.frames import MAGIC, Missed, Unsent, missing_bytes, read_frames
 
 SUFFIX: Final = ".seg"
-READ_BYTES: Final = 4 * 1024 * 1024
+READ_BYTES: Final = 1024 * 1024  # its rows take several times that: it bounds the steward's memory
 BEGIN: Final = len(MAGIC)
 _NAME: Final = re.compile(rf"([0-9a-f]{{24}})-([0-9]{{8}}){re.escape(SUFFIX)}")
 
@@ -57,7 +57,7 @@ def segments(folder: Path) -> list[Segment]:
 
 
 def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
-    """What the whole frames after an offset say, about 4 MiB of them, and the offset after these.
+    """What the whole frames after an offset say, about 1 MiB of them, and the offset after these.
 
     `authors` belongs to the segment and is filled on the way. Where it is empty and the offset is not the beginning,
     what stands before is read again for its authors.
@@ -69,12 +69,12 @@ def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[lis
 
 
 def read_raw(path: Path, offset: int) -> bytes:
-    """About 4 MiB after an offset; more where one frame is larger."""
+    """About 1 MiB after an offset; more where one frame is larger."""
     with path.open("rb") as file:
         file.seek(offset)
         raw = file.read(READ_BYTES)
-        if len(raw) == READ_BYTES and not whole_frame(raw):
-            raw += file.read()
+        if len(raw) == READ_BYTES:
+            raw += file.read(missing_bytes(raw))
     return raw
 
 
