@@ -13,13 +13,14 @@ from typing import Any
 
 import batch
 import realtime
+import recording
 import registry
 import shipping
 
 import engines
 import replay
 
-PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping")
+PARTS = ("engines", "realtime", "recording", "batch", "registry", "replay", "shipping")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -33,6 +34,8 @@ def main() -> int:
             figures += engines.measure()
         if "realtime" in which:
             figures += realtime.measure(Path(folder))
+        if "recording" in which:
+            figures += recording.measure(Path(folder) / "recording")
         if "batch" in which:
             figures += batch.measure()
         if "registry" in which:
