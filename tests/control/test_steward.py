@@ -146,18 +146,26 @@ def test_the_tallies_of_a_service_add_up_to_its_answers(
         assert tally["outcomes"] == dict(Counter(answer["outcome"] for answer in given if "outcome" in answer))
 
 
-def niceness(process: psutil.Process) -> set[int]:
-    """Of every thread of a process."""
-    return {os.getpriority(os.PRIO_PROCESS, thread.id) for thread in process.threads()}
+def niceness(process: psutil.Process) -> list[int]:
+    """Of each thread of a process."""
+    return sorted(os.getpriority(os.PRIO_PROCESS, thread.id) for thread in process.threads())
 
 
-def test_the_steward_gives_way_to_the_workers_with_all_its_threads(sealed: SealedModel, tmp_path: Path) -> None:
-    with serving(sealed, folder=tmp_path, workers=2) as service:
+@pytest.mark.parametrize("n_following", (0, 1))
+def test_the_steward_gives_way_to_the_workers_and_what_follows_an_alias_does_not(
+    sealed: SealedModel, tmp_path: Path, n_following: int
+) -> None:
+    registry = {"refs": ("folder:/fraud",), "SCORELINE_REGISTRY__FOLDER": str(sealed.folder.parent)}
+    options: dict[str, Any] = registry if n_following else {}
+    with serving(sealed, folder=tmp_path, workers=2, **options) as service:
         assert service.post(FRAUD_ROW).status_code == 200
         wait_until(lambda: service.admin("/status").json()["database"]["shipped"] == 1, "the decision is shipped")
         ours, steward = os.getpriority(os.PRIO_PROCESS, 0), service.steward()
         assert steward is not None
-        assert niceness(steward) == {min(ours + NICENESS, 19)}
-        others = [psutil.Process(service.process.pid), *service.workers()]
-        assert [niceness(process) for process in others] == [{ours}] * 3
+        lowered = min(ours + NICENESS, 19)
+        found = niceness(steward)
+        assert found == [ours] * n_following + [lowered] * (len(found) - n_following)
+        assert len(found) >= n_following + 2, "the one that answers and the one that ships"
+        for process in (psutil.Process(service.process.pid), *service.workers()):
+            assert set(niceness(process)) == {ours}
         assert service.admin("/healthz/live").status_code == 200

@@ -39,9 +39,9 @@ log = logging.getLogger("scoreline.steward")
 def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Runs the steward until it is told to end; the spool is read and shipped to its end before it does.
 
-    It gives way to workers: who asks them waits for an answer, and nobody waits for what the steward does.
+    It gives way to workers: who asks them waits for an answer, and nobody waits for shipping. Only the thread that
+    follows does not, nor do the trials it starts: a version to go back to is waited for.
     """
-    os.nice(NICENESS)  # first of all: the threads it starts take it over
     steward = Steward(settings, refs)
     server = DrainingServer(
         make_control_app(steward),
@@ -51,6 +51,7 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
         on_drain=steward.drain,
     )
     threading.Thread(target=steward.follow, daemon=True).start()
+    os.nice(NICENESS)  # of this thread and, from it, of those that are started after
     steward.shipping.start()
     run(server, listener, steward.run, on_ready)
     deadline_s = time.monotonic() + LAST_TAIL_S
