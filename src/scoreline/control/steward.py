@@ -22,7 +22,7 @@ from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
 from scoreline.operations.state import read_state
-from scoreline.records.segments import READ_BYTES, segments
+from scoreline.records.segments import ITEMS_BYTES, segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.settings import Settings
@@ -87,7 +87,7 @@ class Steward:
         while True:
             behind = False
             try:
-                behind = self.tail() > 0 and self._reader.lag_bytes > READ_BYTES
+                behind = self.tail() > 0 and self._reader.lag_bytes > ITEMS_BYTES
             except (OSError, ScorelineError) as error:
                 log.error("the spool cannot be read now: %s", error)
             await asyncio.sleep(0.0 if behind else TAIL_S)
