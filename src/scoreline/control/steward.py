@@ -21,6 +21,7 @@ from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
+from scoreline.operations.memory import give_back_freed_memory
 from scoreline.operations.state import read_state
 from scoreline.records.segments import ITEMS_BYTES, segments
 from scoreline.records.spool import SpoolReader
@@ -113,6 +114,7 @@ class Steward:
             if version:
                 log.info("%s names version %s now: assigned", ref, version)
                 gc.collect()
+                give_back_freed_memory()
         except (ScorelineError, OSError) as error:
             said = str(error)
             if said != self._said.get(ref):
