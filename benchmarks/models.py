@@ -30,8 +30,8 @@ class BenchModel:
     many: bytes
 
 
-def bench_model(folder: Path, n_columns: int, n_rows: int = 1000) -> BenchModel:
-    """A binary model on `n_columns` normal floats rounded to six digits, as people send them."""
+def bench_model(folder: Path, n_columns: int, n_rows: int = 1000, **options: Any) -> BenchModel:
+    """A binary model on `n_columns` normal floats rounded to six digits, as people send them; `options` of `seal`."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     values = np.round(rng.normal(size=(20_000, n_columns)), 6)
@@ -41,7 +41,7 @@ def bench_model(folder: Path, n_columns: int, n_rows: int = 1000) -> BenchModel:
         {"objective": "binary:logistic", "max_depth": 6, "nthread": 2}, xgboost.DMatrix(frame, label), 100
     )
     booster.save_model(folder / "model.ubj")
-    return _sealed(folder, booster, frame, values[:n_rows])
+    return _sealed(folder, booster, frame, values[:n_rows], **options)
 
 
 def pipeline_model(folder: Path, n_rows: int = 1000) -> BenchModel:

@@ -18,7 +18,8 @@ import mlflow.xgboost
 import numpy as np
 import pandas as pd
 import xgboost
-from realtime import figure, free_port
+from measuring import figure
+from services import free_port
 
 from scoreline.operations.register import seal_version
 from scoreline.registries.mlflow import MlflowRegistry

@@ -9,6 +9,7 @@ from typing import Any
 import batch
 import lookup
 import realtime
+import recording
 import registry
 import shipping
 from report import write
@@ -16,7 +17,7 @@ from report import write
 import engines
 import replay
 
-PARTS = ("engines", "realtime", "batch", "registry", "replay", "shipping", "lookup")
+PARTS = ("engines", "realtime", "recording", "batch", "registry", "replay", "shipping", "lookup")
 
 
 def main() -> int:
@@ -29,6 +30,8 @@ def main() -> int:
             figures += engines.measure()
         if "realtime" in which:
             figures += realtime.measure(Path(folder))
+        if "recording" in which:
+            figures += recording.measure(Path(folder) / "recording")
         if "batch" in which:
             figures += batch.measure()
         if "registry" in which:

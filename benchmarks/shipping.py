@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from realtime import interleaved
+from measuring import interleaved
 from sqlalchemy import text
 
 from scoreline.core.batch import Context

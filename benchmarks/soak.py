@@ -7,8 +7,10 @@ shorten it.
 
 Memory is each process's private part, in MB: `Private_Clean + Private_Dirty + Swap` of /proc/PID/smaps_rollup. What
 is shared with the parent or mapped from files by others (PSS counts shares of it) changes when another process ends, so
-it says nothing of a leak. Each reading is the median of nine, without load. A warm-up of a tenth as many requests and
-of 40 swaps goes before and does not count: by then caches are filled, and the allocator has found its places.
+it says nothing of a leak. It is read without load, in each quarter 24 times, with two swaps or more between, and the
+median counts: whatever is loaded lies otherwise in memory each time, by some hundred kB. It is always the same
+version's turn then, as versions differ in size. A warm-up of a tenth as many requests and of 40 swaps goes before, and
+its second half is what the quarters are compared with.
 """
 
 import json
@@ -28,19 +30,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import lightgbm
 import numpy as np
-import pandas as pd
 import psutil
-import xgboost
-from realtime import answer_when_up, figure, free_port
-from run import write
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
-
-from scoreline.sealing import seal
-from scoreline.signing import generate_keys
+from report import figure, write
+from services import answer_when_up, free_port
+from soak_models import WORDS, assign, seal_two
 
 REQUESTS: Final = int(os.environ.get("SOAK_REQUESTS", "1000000"))
 SWAPS: Final = int(os.environ.get("SOAK_SWAPS", "100"))
@@ -49,8 +43,7 @@ CLIENTS: Final = 4
 WARM_UP: Final = 0.1
 WARM_UP_SWAPS: Final = 40
 QUARTERS: Final = 4
-COLUMNS: Final = [f"f{number}" for number in range(20)]
-WORDS: Final = {"channel": "broker", "region": "north", "cover": "full"}
+ROUNDS: Final = 24
 ID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _fork = multiprocessing.get_context("fork")
 
@@ -73,26 +66,42 @@ def soak(
     folder: Path, port: int, process: "subprocess.Popen[bytes]", row: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     family = {child.pid: child for child in psutil.Process(process.pid).children()}
-    warm_up = under_load(folder, port, row, int(REQUESTS * WARM_UP), WARM_UP_SWAPS)
-    readings, start_s = [memory_mb(process.pid, family)], time.monotonic()
-    outcomes: Counter[str] = Counter()
+    readings: list[list[dict[int, float]]] = []
+
+    def in_rounds(requests: int, swaps: int) -> Counter[str]:
+        """The outcomes of so many requests and swaps; memory is read after each round of them."""
+        outcomes, found = Counter[str](), list[dict[int, float]]()
+        for _ in range(ROUNDS):
+            outcomes += under_load(folder, port, row, -(-requests // ROUNDS), 2 * -(-swaps // (2 * ROUNDS)))
+            found.append(memory_mb(process.pid, family))
+        readings.append(found)
+        return outcomes
+
+    half = int(REQUESTS * WARM_UP / 2), WARM_UP_SWAPS // 2
+    warm_up = under_load(folder, port, row, *half) + in_rounds(*half)
+    outcomes, start_s = Counter[str](), time.monotonic()
     for _ in range(QUARTERS):
-        outcomes += under_load(folder, port, row, -(-REQUESTS // QUARTERS), -(-SWAPS // QUARTERS))
-        readings.append(memory_mb(process.pid, family))
+        outcomes += in_rounds(-(-REQUESTS // QUARTERS), -(-SWAPS // QUARTERS))
     answered = sum(outcomes.values())
     outcomes += warm_up
     failed = {what: n for what, n in outcomes.items() if what not in ("one", "many", "bad")}
     yield held("requests", answered, f">= {REQUESTS}", answered >= REQUESTS, kinds=dict(outcomes))
     yield held("failed requests", sum(failed.values()), "0", not failed, failures=failed)
-    yield held("swaps under load", SWAPS, f"{SWAPS}", True, seconds=round(time.monotonic() - start_s))
+    n_swaps = QUARTERS * ROUNDS * 2 * -(-SWAPS // (2 * ROUNDS * QUARTERS))
+    yield held("swaps under load", n_swaps, f">= {SWAPS}", n_swaps >= SWAPS, seconds=round(time.monotonic() - start_s))
     died = [pid for pid in family if not psutil.pid_exists(pid)]
     yield held("processes that died", len(died), "0", not died)
     for pid, name in roles(family):
-        growth = readings[-1][pid] / readings[0][pid] - 1
-        last = readings[-1][pid] / readings[-2][pid] - 1
-        note = f"private MB after warm-up and each quarter: {', '.join(f'{found[pid]:.2f}' for found in readings)}"
-        yield held(f"growth of memory, {name}, %", 100 * growth, "<= 2", growth <= 0.02, note=note)
-        yield held(f"... of it in the last quarter, {name}, %", 100 * last, "<= .5", last <= 0.005)
+        yield from flat(name, [[found[pid] for found in quarter] for quarter in readings])
+
+
+def flat(name: str, readings: list[list[float]]) -> Iterator[dict[str, Any]]:
+    mb = [median(found) for found in readings]
+    growth, last = mb[-1] / mb[0] - 1, mb[-1] / mb[-2] - 1
+    ranges = (f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f})" for found in readings)
+    note = f"private MB in the warm-up and each quarter: {', '.join(ranges)}"
+    yield held(f"growth of memory, {name}, %", 100 * growth, "<= 2", growth <= 0.02, note=note)
+    yield held(f"... of it in the last quarter, {name}, %", 100 * last, "<= .5", last <= 0.005)
 
 
 def held(name: str, value: float, target: str, kept: bool, **more: Any) -> dict[str, Any]:
@@ -197,7 +206,7 @@ def binary_tensors(row: dict[str, float], n_rows: int) -> tuple[bytes, bytes]:
 
 def memory_mb(supervisor: int, family: dict[int, psutil.Process]) -> dict[int, float]:
     time.sleep(2.0)  # what follows the last request (a segment's end, the steward's reading) is over
-    return {pid: median(private_mb(pid) for _ in range(9)) for pid in (supervisor, *family)}
+    return {pid: private_mb(pid) for pid in (supervisor, *family)}
 
 
 def private_mb(pid: int) -> float:
@@ -210,39 +219,6 @@ def roles(family: dict[int, psutil.Process]) -> list[tuple[int, str]]:
     """Workers are started first, the steward last."""
     *workers, steward = sorted(family)
     return [*((pid, f"worker {number}") for number, pid in enumerate(workers, 1)), (steward, "steward")]
-
-
-def seal_two(folder: Path) -> dict[str, float]:
-    """Two versions of one model, 100 trees of depth 6 on 20 floats, in a folder registry; a row for them."""
-    generate_keys(folder / "signing.key", folder / "signing.pub")
-    for version in ("1", "2"):
-        rng = np.random.default_rng(int(version))
-        rows = pd.DataFrame(np.round(rng.normal(size=(5000, len(COLUMNS))), 6), columns=COLUMNS)
-        matrix = xgboost.DMatrix(rows, (rows["f0"] + rng.normal(size=len(rows)) > 0).astype(int))
-        booster = xgboost.train({"objective": "binary:logistic", "max_depth": 6, "nthread": 1}, matrix, 100)
-        settings: dict[str, Any] = {"output": "p", "reference": rows, "key": folder / "signing.key"}
-        seal(booster, name="fraud", version=version, out=folder / "bundles" / f"fraud-{version}", **settings)
-    assign(folder, "1")
-    seal_others(folder, rows)
-    return dict(rows.iloc[0])
-
-
-def seal_others(folder: Path, rows: pd.DataFrame) -> None:
-    """LightGBM on the same fields, and a pipeline of scikit-learn on words."""
-    rng = np.random.default_rng(3)
-    label = (rows["f0"] + rng.normal(size=len(rows)) > 0).astype(int)
-    settings: dict[str, Any] = {"version": "1", "output": "p", "key": folder / "signing.key"}
-    booster = lightgbm.LGBMClassifier(n_estimators=100, n_jobs=1, verbosity=-1).fit(rows, label)
-    seal(booster, name="risk", reference=rows, out=folder / "bundles" / "risk-1", **settings)
-    words = pd.DataFrame({name: rng.choice([found, "other"], len(rows)) for name, found in WORDS.items()})
-    model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(words, label)
-    seal(model, name="claims", reference=words, out=folder / "bundles" / "claims-1", **settings)
-
-
-def assign(folder: Path, version: str) -> None:
-    temporary = folder / "champion"
-    temporary.write_text(version)
-    temporary.replace(folder / "bundles" / "fraud@champion")
 
 
 @contextmanager

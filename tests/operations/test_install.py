@@ -150,6 +150,29 @@ def test_processes_that_install_at_once_do_not_disturb_one_another(bundles: Path
     assert read_files(installed) == read_files(bundles / "m-1")
 
 
+def test_a_copy_that_others_replace_at_the_same_moment_is_put_there_all_the_same(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process puts its copy there before ours, and a second moves that away as soon as ours has met it."""
+    rename, met = Path.rename, []
+
+    def rename_among_others(self: Path, target: Path) -> Path:
+        if self.name != "new" or met:
+            return rename(self, target)
+        met.append(target)
+        shutil.copytree(bundles / "m-1", target)
+        try:
+            return rename(self, target)
+        finally:
+            rename(target, tmp_path / "moved")
+
+    monkeypatch.setattr(Path, "rename", rename_among_others)
+    installed = install("folder:/m", registries(bundles), trust(bundles), tmp_path)
+    assert met == [installed.path]
+    assert read_files(installed.path) == read_files(bundles / "m-1")
+    assert list((tmp_path / "bundles").iterdir()) == [installed.path]
+
+
 def test_a_registry_that_hangs_is_not_waited_for_where_a_verified_copy_is(
     bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,7 +19,7 @@ from scoreline.core.batch import NO_DEFAULTS, Batch, Context
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.records.frames import MAGIC
-from scoreline.records.segments import READ_BYTES, segment_name, segments
+from scoreline.records.segments import BEGIN, READ_BYTES, read_items, read_raw, segment_name, segments
 from scoreline.records.spool import SpoolReader, read_spool, recorded
 from scoreline.records.writer import SpoolWriter
 
@@ -155,6 +155,18 @@ def test_frames_larger_than_one_read_are_read(tmp_path: Path, n_rows: int) -> No
         found += tail.read()
     assert found == [0, 1, 2]
     assert bases(tmp_path) == [0, 1, 2]
+
+
+def test_a_frame_larger_than_one_read_is_read_without_what_is_behind_it(tmp_path: Path) -> None:
+    writer, author = SpoolWriter(tmp_path, 1 << 30), author_of(n_fields=20)
+    for base in range(3):
+        writer.write(decisions_of(author, base, n_rows=20_000))
+    (segment,) = segments(tmp_path)
+    offset = read_items(segment.path, BEGIN, authors := {})[1]  # the author
+    one = read_raw(segment.path, offset)
+    assert len(one) > READ_BYTES
+    assert offset + 3 * len(one) == segment.path.stat().st_size
+    assert len(authors) == 1
 
 
 def test_the_death_of_a_writer_loses_nothing_it_has_written(tmp_path: Path) -> None:

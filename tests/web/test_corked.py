@@ -379,6 +379,16 @@ def test_two_hosts_and_other_encodings_than_chunks_are_no_http(head: bytes) -> N
     assert wire.done[-1] == "closed"
 
 
+def test_http_1_1_names_its_host_and_1_0_need_not() -> None:
+    rest = b"content-length: 1\r\n\r\n1"
+    wire, bodies = received(b"POST / HTTP/1.1\r\n" + rest)
+    assert bodies == []
+    assert wire.done[0].startswith(b"HTTP/1.1 400")
+    assert wire.done[-1] == "closed"
+    assert received(b"POST / HTTP/1.0\r\n" + rest)[1] == [b"1"]
+    assert received(b"POST / HTTP/1.1\r\nhost:\r\n" + rest)[1] == [b"1"], "a host may be empty"
+
+
 def test_what_may_stand_twice_does() -> None:
     assert received(post(b"1", b"cookie: a\r\ncookie: b\r\n"))[1] == [b"1"]
     assert received(CHUNKED.replace(b"chunked", b"Chunked") + b"\r\n")[1] == [b"a"]

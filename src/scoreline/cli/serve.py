@@ -19,6 +19,7 @@ from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.manifest import MANIFEST
 from scoreline.core.refs import Ref, is_path
 from scoreline.operations.follow import install_or_keep
+from scoreline.operations.memory import share_one_arena
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
@@ -49,6 +50,7 @@ def serve(
 ) -> None:
     """Serves models over HTTP: verifies them, loads them, answers, and records every answer before giving it."""
     set_up_logging()
+    share_one_arena()
     with errors_as_exit():
         flags = {
             "trust.keys": trust or None,

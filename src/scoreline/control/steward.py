@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 import threading
 import time
@@ -21,9 +22,10 @@ from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.ports import Verifier
 from scoreline.operations.follow import follow, moving
+from scoreline.operations.memory import give_back_freed_memory
 from scoreline.operations.state import read_state
 from scoreline.records.database import Database
-from scoreline.records.segments import segments
+from scoreline.records.segments import ITEMS_BYTES, segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
@@ -35,11 +37,16 @@ from scoreline.wiring import database_of, kept_of, keyring, registries, signer, 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
 LAST_SIGN_S: Final = 1.0
+NICENESS: Final = 10  # a tenth of a core where workers want all of it; a core that is idle is wholly the steward's
 log = logging.getLogger("scoreline.steward")
 
 
 def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Runs the steward until it is told to end; the spool is read and shipped to its end before it does."""
+    """Runs the steward until it is told to end; the spool is read and shipped to its end before it does.
+
+    It gives way to workers: who asks them waits for an answer, and nobody waits for shipping. Only the thread that
+    follows does not, nor do the trials it starts: a version to go back to is waited for.
+    """
     steward = Steward(settings, refs)
     server = DrainingServer(
         make_control_app(steward),
@@ -49,6 +56,7 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
         on_drain=steward.drain,
     )
     threading.Thread(target=steward.follow, daemon=True).start()
+    os.nice(NICENESS)  # of this thread and, from it, of those that are started after
     steward.shipping.start()
     steward.keeping.start()
     run(server, listener, steward.run, on_ready)
@@ -84,13 +92,14 @@ class Steward:
         return self._reader.read(self._tallies.add)
 
     async def run(self) -> None:
-        """Tails for ever; what fails is logged and tried again."""
+        """Tails for ever, without a pause while it is behind; what fails is logged and tried again."""
         while True:
+            behind = False
             try:
-                self.tail()
+                behind = self.tail() > 0 and self._reader.lag_bytes > ITEMS_BYTES
             except (OSError, ScorelineError) as error:
                 log.error("the spool cannot be read now: %s", error)
-            await asyncio.sleep(TAIL_S)
+            await asyncio.sleep(0.0 if behind else TAIL_S)
 
     def follow(self) -> None:
         """Follows for ever, in a thread of its own: a registry may take its time, and its client to load."""
@@ -113,6 +122,7 @@ class Steward:
             if version:
                 log.info("%s names version %s now: assigned", ref, version)
                 gc.collect()
+                give_back_freed_memory()
         except (ScorelineError, OSError) as error:
             said = str(error)
             if said != self._said.get(ref):

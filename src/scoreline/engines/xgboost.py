@@ -39,7 +39,7 @@ class XGBoostEngine:
 
     def __init__(self, model: bytes, n_fields: int, n_outputs: int) -> None:
         self._library = load_library()
-        self._handle = ctypes.c_void_p()
+        self._handle, self._proxy = ctypes.c_void_p(), ctypes.c_void_p()
         self._n_fields = n_fields
         self._n_outputs = n_outputs
         self.name = f"xgboost {library_version()}"
@@ -50,6 +50,8 @@ class XGBoostEngine:
         self._check(self._library.XGBoosterLoadModelFromBuffer(self._handle, model, ctypes.c_uint64(len(model))))
         self._check(self._library.XGBoosterSetParam(self._handle, b"nthread", b"1"))
         self._in_place = self._booster_name() == "gbtree"
+        # Without one of ours the library makes one at each call, and asks the system how many threads that may have.
+        self._check(self._library.XGProxyDMatrixCreate(ctypes.byref(self._proxy)))
         self._feature_types = self._stored_feature_types()
         self._shape = ctypes.POINTER(ctypes.c_uint64)()
         self._dimensions = ctypes.c_uint64()
@@ -64,7 +66,8 @@ class XGBoostEngine:
             return np.empty((0, self._n_outputs))
         interface = _array_interface(values)
         if self._in_place:
-            self._check(self._library.XGBoosterPredictFromDense(self._handle, interface, _CONFIG, None, *self._out()))
+            in_place = self._library.XGBoosterPredictFromDense
+            self._check(in_place(self._handle, interface, _CONFIG, self._proxy, *self._out()))
         else:
             self._predict_from_matrix(interface, _CONFIG)
         return self._answer(n_rows, self._n_outputs)
@@ -129,6 +132,8 @@ class XGBoostEngine:
             raise EngineFailed(f"{self.name}: {lines[0] if lines else 'failed without a word'}")
 
     def __del__(self) -> None:
+        if getattr(self, "_proxy", None):
+            self._library.XGDMatrixFree(self._proxy)
         if getattr(self, "_handle", None):
             self._library.XGBoosterFree(self._handle)
 

@@ -3,11 +3,13 @@
 What a REF named last stands in `state_dir/refs/`: while its registry is down, that version is the one to go on with.
 """
 
+import errno
 import logging
 import shutil
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -23,6 +25,7 @@ from scoreline.operations.files import replace_text
 from scoreline.operations.tried import try_once
 
 PATIENCE_S: Final = 8.0
+_TAKEN: Final = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # of a rename to where something is
 log = logging.getLogger("scoreline.install")
 
 
@@ -154,14 +157,23 @@ def _write_files(files: dict[str, bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".new.", dir=target.parent))
     try:
-        (staging / "new").mkdir()
+        new = staging / "new"
+        new.mkdir()
         for name, raw in files.items():
-            (staging / "new" / name).write_bytes(raw)
-        if target.exists():
-            target.rename(staging / "old")
-        (staging / "new").rename(target)
-    except OSError:
-        if not _holds(target, files):  # else another process was faster
-            raise
+            (new / name).write_bytes(raw)
+        while not _put(new, target) and not _holds(target, files):
+            with suppress(FileNotFoundError):  # others who replace it move it away, too
+                target.rename(Path(tempfile.mkdtemp(dir=staging)) / "old")
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _put(new: Path, target: Path) -> bool:
+    """Puts a folder in its place, unless something is there."""
+    try:
+        new.rename(target)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            raise
+        return False
+    return True

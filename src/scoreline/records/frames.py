@@ -123,6 +123,12 @@ def whole_frame(raw: bytes) -> bool:
     return len(raw) >= _HEAD.size and len(raw) - _HEAD.size >= _HEAD.unpack_from(raw)[0]
 
 
+def missing_bytes(raw: bytes) -> int:
+    """How many bytes of its first frame a piece of a segment does not hold; the piece has at least a frame's head."""
+    length: int = _HEAD.unpack_from(raw)[0]
+    return max(0, _HEAD.size + length - len(raw))
+
+
 def _frame(payload: tuple[object, ...]) -> bytearray:
     """Encoded behind its head in one buffer: a frame of many rows is not copied again."""
     frame = bytearray(_HEAD.size)

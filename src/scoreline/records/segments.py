@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from scoreline.core.decision import Author, Decisions
-from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames, whole_frame
+from scoreline.records.frames import MAGIC, Missed, Unsent, missing_bytes, read_frames
 
 SUFFIX: Final = ".seg"
 DAMAGED: Final = ".damaged"
-READ_BYTES: Final = 4 * 1024 * 1024
+READ_BYTES: Final = 1024 * 1024  # of rows, which take three times that: it bounds the steward's memory
+ITEMS_BYTES: Final = READ_BYTES // 4  # of decisions, which take seven times that
 BEGIN: Final = len(MAGIC)
 _NAME: Final = re.compile(rf"([0-9a-f]{{24}})-([0-9]{{8}}){re.escape(SUFFIX)}")
 
@@ -64,7 +65,7 @@ def damaged_segments(folder: Path, part: bytes) -> list[str]:
 
 
 def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
-    """What the whole frames after an offset say, about 4 MiB of them, and the offset after these.
+    """What the whole frames after an offset say, about 256 KiB of them, and the offset after these.
 
     `authors` belongs to the segment and is filled on the way. Where it is empty and the offset is not the beginning,
     what stands before is read again for its authors.
@@ -75,13 +76,13 @@ def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[lis
     return _read(path, offset, authors)
 
 
-def read_raw(path: Path, offset: int) -> bytes:
-    """About 4 MiB after an offset; more where one frame is larger."""
+def read_raw(path: Path, offset: int, n_bytes: int = READ_BYTES) -> bytes:
+    """So many bytes after an offset; more where one frame is larger."""
     with path.open("rb") as file:
         file.seek(offset)
-        raw = file.read(READ_BYTES)
-        if len(raw) == READ_BYTES and not whole_frame(raw):
-            raw += file.read()
+        raw = file.read(n_bytes)
+        if len(raw) == n_bytes:
+            raw += file.read(missing_bytes(raw))
     return raw
 
 
@@ -95,7 +96,7 @@ def size_of(path: Path) -> int:
 
 def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
     found, end = [], 0
-    for item, end in read_frames(read_raw(path, offset), authors):  # noqa: B007
+    for item, end in read_frames(read_raw(path, offset, ITEMS_BYTES), authors):  # noqa: B007
         if item is not None:
             found.append(item)
     return found, offset + end

@@ -78,7 +78,7 @@ class Shipper:
         self.damaged: list[str] = []  # segments kept beside the spool, because more is in them than could be read
 
     def ship(self) -> int:
-        """One look at every segment, about 4 MiB of each; returns how many steps it took. None: all is shipped.
+        """One look at every segment, about 1 MiB of each; returns how many steps it took. None: all is shipped.
 
         A writer's segments are shipped one after the other: one that is refused holds up the next of its writer, not
         those of others. Raises DatabaseDown, and then nothing is lost.

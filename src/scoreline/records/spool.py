@@ -44,7 +44,7 @@ class SpoolReader:
         self._authors: dict[str, dict[int, Author]] = {}
 
     def read(self, take: Callable[[Decisions | Unsent | Missed], None]) -> int:
-        """Hands on what has been appended since the last call, about 4 MiB per segment; returns how many decisions.
+        """Hands on what has been appended since the last call, about 256 KiB per segment; returns how many decisions.
 
         Segments that are gone are forgotten.
         """

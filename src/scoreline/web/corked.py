@@ -65,7 +65,7 @@ class CorkedProtocol(HttpToolsProtocol):
         if self._in_pieces and head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
             self._refusal = TOO_LARGE
             raise HeadRefused
-        if contradicts(self.headers):
+        if contradicts(self.headers, self.parser.get_http_version()):
             raise HeadRefused
         super().on_headers_complete()
         self.headers = []  # takes the trailers

@@ -46,9 +46,14 @@ def head_bytes(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
     return len(url) + sum([len(name) + len(value) + _BESIDE for name, value in headers])
 
 
-def contradicts(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Whether a head names two hosts, or encodes its body by other means than chunks (RFC 9112, 3.2 and 6.1)."""
+def contradicts(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
+    """Whether a head names two hosts or none, or encodes its body by other means than chunks (RFC 9112, 3.2 and 6.1).
+
+    HTTP/1.0 knew no hosts.
+    """
     by_name: Mapping[bytes, bytes] = dict(headers)
+    if b"host" not in by_name and version != "1.0":
+        return True
     encoding = by_name.get(b"transfer-encoding")
     if encoding is None and len(by_name) == len(headers):
         return False

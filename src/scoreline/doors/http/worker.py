@@ -1,7 +1,6 @@
 """A worker: loads what `state.json` assigns, answers, and follows the state as it changes."""
 
 import asyncio
-import ctypes
 import gc
 import logging
 import socket
@@ -14,6 +13,7 @@ from scoreline.core.errors import ScorelineError
 from scoreline.core.names import load
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.served import serve_model
+from scoreline.operations.memory import give_back_freed_memory, keep_freed_memory
 from scoreline.operations.state import FILE, State, read_state
 from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
@@ -26,24 +26,7 @@ SYNC_S: Final = 1.0
 LIVE: Final = "/healthz/live"
 HEALTH: Final = (LIVE, "/healthz/ready", "/healthz/startup")
 PAGES: Final = "scoreline.doors.http.pages:make_pages"
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
-_M_ARENA_MAX: Final = -8
 log = logging.getLogger("scoreline.worker")
-
-
-def keep_freed_memory() -> None:
-    """Has the C library keep up to 64 MiB of what is freed, instead of giving it back and faulting it in again.
-
-    A body, its rows and their frame are some hundred KiB each: by default every large request costs some hundred page
-    faults. All threads share one arena: what one has freed (an old version, say) the next one uses again. See
-    mallopt(3); other C libraries than glibc are left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(_M_ARENA_MAX, 1)
 
 
 def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -127,6 +110,7 @@ class Worker:
         }
         self.door.open(served, state.default, keyring_of(state))
         self._models = models
+        give_back_freed_memory()
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
