@@ -366,6 +366,8 @@ def test_erasing_and_shipping_wait_for_each_other_in_one_order(
     with closing(open_database(postgres.new_schema(), tmp_path / "unused")) as database:
         database.prepare()
         log = Log(tmp_path, database)
+        eraser = Eraser(database, signer())
+        eraser.erase(MARIE, "asked to", "me")
         made = tell(log, MARIE)
         log.ship()
         log._writers[0].unsent(made)
@@ -385,11 +387,13 @@ def test_erasing_and_shipping_wait_for_each_other_in_one_order(
 
         monkeypatch.setattr(ship, "mark_unsent", marks)
         monkeypatch.setattr(erase, "_erase_slice", slices)
-        thread = threading.Thread(target=log.ship)
+        done: list[bool] = []
+        thread = threading.Thread(target=lambda: done.append(log.ship() is None))
         thread.start()
         assert shipping.wait(10)
-        Eraser(database, signer()).erase(MARIE, "asked to", "me")
+        eraser.again(every=False)
         thread.join(30)
+        assert done == [True], "nobody was the victim of a deadlock"
         assert not log._shipper.refused and stored(database) == []
         log.end()
         log.sign()
