@@ -1,5 +1,7 @@
 """What is erased is gone from everything the service keeps, and what is left is proven as before."""
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +13,10 @@ from logs import DAY_NS, MARIE, NOON_NS, PAUL, Log, audited, decided, every, sig
 from shipping import ids_of, stored
 from sqlalchemy import insert, select
 
-from scoreline.core.errors import ErasureRefused
+from scoreline.core.errors import DatabaseRefused, ErasureRefused
 from scoreline.core.outcome import Outcome
+from scoreline.records import archive as archiving
+from scoreline.records import erase
 from scoreline.records.archive import Archive
 from scoreline.records.chain import Checkpoint, links
 from scoreline.records.database import Database, open_database
@@ -20,7 +24,7 @@ from scoreline.records.erase import Eraser, erasures
 from scoreline.records.holds import Hold, place, release
 from scoreline.records.outcomes import add_outcomes
 from scoreline.records.read import find_decision, read_decisions
-from scoreline.records.tables import DECISIONS, EXPORTS, OUTCOMES
+from scoreline.records.tables import ARCHIVES, DECISIONS, ERASURES, EXPORTS, OUTCOMES
 from scoreline.records.upkeep import Upkeep
 
 SECRET = 1234.56789
@@ -111,11 +115,18 @@ def test_what_waits_in_a_spool_goes_once_it_is_shipped_and_its_segment_has_ended
     assert audited(log.database).verdict == "intact"
 
 
-def test_what_comes_up_long_after_goes_too_and_what_is_decided_later_stays(log: Log) -> None:
+def test_what_comes_up_long_after_goes_too_and_what_is_decided_later_stays(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log.end()
     eraser = Eraser(log.database, signer())
     eraser.erase(MARIE, "asked to", "me")
-    assert erasures(log.database)[0].waiting == 0
+    eraser.again(every=False)
+    (found,) = erasures(log.database)
+    assert (found.waiting, found.done) == (0, False), "for an hour it is looked for"
+    monkeypatch.setattr(erase, "WATCH_NS", 0)
+    eraser.again(every=False)
+    assert erasures(log.database)[0].done
     log.begin_anew()
     tell(log, MARIE)  # of a host that was cut off
     log._writers[0].write(decided(1, entities=[MARIE], time_ns=2**62))
@@ -185,8 +196,205 @@ def test_the_chain_says_where_something_was_erased_and_not_whom(log: Log) -> Non
     with log.database.reading() as connection:
         bodies = [body for _, body, _ in links(connection)]
     acts = [act for act in (Checkpoint.from_body(body).act for body in bodies) if act]
-    assert [(act.kind, act.facts, [one.ranges for one in act.taken]) for act in acts] == [
-        ("erasure", {"erasure": 1}, [[(0, 2)]])
-    ]
+    request, done = acts
+    assert (request.kind, request.facts["erasure"], len(request.facts["request"]), request.taken) == (
+        "erasure",
+        1,
+        64,
+        (),
+    )
+    assert (done.kind, done.facts, [one.ranges for one in done.taken]) == ("erasure", {"erasure": 1}, [[(0, 2)]])
     assert MARIE.hex() not in "".join(bodies)
     assert "asked" not in "".join(bodies)
+
+
+def nowhere(folder: Path) -> bool:
+    """Whether the secret is in no file of a folder."""
+    return not any(MARK in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_nobody_signed_for_is_not_erased(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    for entity in (MARIE, PAUL):
+        tell(log, entity)
+    log.end()
+    Eraser(log.database, signer()).erase(PAUL, "asked to", "me")
+    with log.database.writing() as connection:
+        (true,) = connection.execute(select(ERASURES)).all()
+        forged = true._asdict() | {"id": 2, "entity": MARIE}
+        for more in ({}, {"id": 3, "link": 4711}, {"id": 4, "link": 0}):
+            connection.execute(insert(ERASURES).values(**forged | more))
+    eraser = Eraser(log.database, signer())
+    for _ in range(3):
+        eraser.again(every=True)
+    assert ids_of(stored(log.database)) == ids_of(log.made[:1])
+    assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 3, "each is said once"
+    with log.database.writing() as connection:
+        connection.execute(ERASURES.delete().where(ERASURES.c.id > 1))
+        connection.execute(ERASURES.update().values(entity=MARIE))
+    eraser.again(every=True)
+    assert ids_of(stored(log.database)) == ids_of(log.made[:1])
+    assert audited(log.database).findings == []
+
+
+def test_what_another_key_signed_for_is_left_alone(log: Log) -> None:
+    tell(log, MARIE)
+    Eraser(log.database, signer("another")).erase(MARIE, "asked to", "me")
+    log.end()
+    Eraser(log.database, signer()).again(every=True)
+    assert len(stored(log.database)) == 1
+    Eraser(log.database, signer("another")).again(every=True)
+    assert stored(log.database) == []
+
+
+@pytest.mark.parametrize("step", ("before the slices", "before the files", "before it is taken up"))
+def test_a_file_that_is_put_down_meanwhile_keeps_nothing(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    folder = tmp_path / "archive"
+    for entity in (MARIE, PAUL):
+        tell(log, entity)
+    log.decide(3, entity=PAUL)
+    log.end()
+    log.sign()
+    archive, eraser = Archive(str(folder)), Eraser(log.database, signer(), str(folder))
+    now_ns = NOON_NS + 30 * DAY_NS
+    if step == "before it is taken up":
+        remove = Archive._remove
+
+        def late(self: Archive, *given: Any) -> None:
+            monkeypatch.setattr(Archive, "_remove", remove)
+            eraser.erase(MARIE, "asked to", "me")
+            remove(self, *given)
+
+        monkeypatch.setattr(Archive, "_remove", late)
+    else:
+        name = "_erase_slices" if step == "before the slices" else "_erase_archived"
+        real = getattr(Eraser, name)
+
+        def meanwhile(self: Eraser, *given: Any) -> Any:
+            monkeypatch.setattr(Eraser, name, real)
+            day = archiving._first_day(log.database)
+            assert day is not None and archive._write(log.database, day)
+            return real(self, *given)
+
+        monkeypatch.setattr(Eraser, name, meanwhile)
+        eraser.erase(MARIE, "asked to", "me")
+    every(lambda: archive.move(log.database, 1, now_ns))
+    eraser.again(every=True)
+    with log.database.reading() as connection:
+        assert connection.scalars(select(ARCHIVES.c.done)).all() == [True]
+        assert connection.scalars(select(DECISIONS.c.id)).all() == []
+    hers = list(archive.read(connection_name(log)))
+    assert [row for _, row in hers if row[2] == MARIE] == []
+    report = audited(log.database, archive)
+    assert (report.findings, report.erased) == ([], 2)
+    assert erasures(log.database)[0].decisions == 2
+
+
+def connection_name(log: Log) -> str:
+    """The one file of the archive."""
+    with log.database.reading() as connection:
+        return connection.execute(select(ARCHIVES.c.name)).scalar_one()
+
+
+def test_an_unreadable_file_does_not_keep_the_others(log: Log, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    for day in range(3):
+        tell(log, MARIE, day=day)
+    log.end()
+    every(lambda: Archive(str(folder)).move(log.database, 1, NOON_NS + 30 * DAY_NS))
+    first, *_ = sorted(folder.iterdir())
+    whole = first.read_bytes()
+    first.write_bytes(whole[:200])
+    eraser = Eraser(log.database, signer(), str(folder))
+    with pytest.raises(DatabaseRefused, match=f"{first.name} cannot be read as Parquet"):
+        eraser.erase(MARIE, "asked to", "me")
+    assert erasures(log.database)[0].decisions == 4
+    first.write_bytes(whole)
+    eraser.again(every=False)
+    assert erasures(log.database)[0].decisions == 6
+    assert nowhere(folder)
+
+
+def test_a_reader_that_was_open_leaves_nothing_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erase, "WATCH_NS", 0)
+    with closing(open_database(f"sqlite:///{tmp_path / 'decisions.db'}", tmp_path / "unused")) as database:
+        database.prepare()
+        log = Log(tmp_path, database)
+        tell(log, MARIE, 4)
+        log.end()
+        eraser = Eraser(database, signer())
+        with database.reading() as connection:
+            connection.execute(select(DECISIONS.c.id)).all()
+            eraser.erase(MARIE, "asked to", "me")
+            eraser.again(every=False)
+            assert not erasures(database)[0].done and not nowhere(tmp_path)
+        eraser.again(every=False)
+        assert erasures(database)[0].done and nowhere(tmp_path)
+
+
+def test_what_left_is_not_forgotten_once_the_decisions_are_gone(log: Log) -> None:
+    tell(log, MARIE)
+    tell(log, MARIE, day=20)
+    log.end()
+    about = {"kind": "decisions", "digest": "d" * 64, "rows": 5, "who": "me", "at_ns": NOON_NS, "filter": "{}"}
+    with log.database.writing() as connection:
+        until_ns = NOON_NS + DAY_NS
+        connection.execute(insert(EXPORTS).values(**about, name="early", from_ns=NOON_NS, until_ns=until_ns))
+    every(lambda: Upkeep(signer(), 15).step(log.database, NOON_NS + 30 * DAY_NS))
+    for _ in range(2):
+        _, left = Eraser(log.database, signer()).erase(MARIE, "asked to", "me")
+        assert [one.name for one in left] == ["early"]
+
+
+def test_what_left_is_listed_a_second_time_too(log: Log) -> None:
+    tell(log, MARIE)
+    log.end()
+    about = {"kind": "decisions", "digest": "d" * 64, "rows": 5, "who": "me", "at_ns": NOON_NS, "filter": "{}"}
+    with log.database.writing() as connection:
+        connection.execute(insert(EXPORTS).values(**about, name="all", from_ns=NOON_NS, until_ns=NOON_NS + DAY_NS))
+    for _ in range(2):
+        assert [one.name for one in Eraser(log.database, signer()).erase(MARIE, "asked to", "me")[1]] == ["all"]
+
+
+def test_erasing_and_shipping_wait_for_each_other_in_one_order(
+    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipper has its segment and wants decisions, which the eraser would have before that segment."""
+    from scoreline.records import ship
+
+    with closing(open_database(postgres.new_schema(), tmp_path / "unused")) as database:
+        database.prepare()
+        log = Log(tmp_path, database)
+        eraser = Eraser(database, signer())
+        eraser.erase(MARIE, "asked to", "me")
+        made = tell(log, MARIE)
+        log.ship()
+        log._writers[0].unsent(made)
+        shipping, erasing, mark = threading.Event(), threading.Event(), ship.mark_unsent
+
+        def marks(base: bytes) -> Any:
+            shipping.set()
+            erasing.wait(1)
+            return mark(base)
+
+        slice_ = erase._erase_slice
+
+        def slices(*given: Any) -> Any:
+            found = slice_(*given)
+            erasing.set()
+            return found
+
+        monkeypatch.setattr(ship, "mark_unsent", marks)
+        monkeypatch.setattr(erase, "_erase_slice", slices)
+        done: list[bool] = []
+        thread = threading.Thread(target=lambda: done.append(log.ship() is None))
+        thread.start()
+        assert shipping.wait(10)
+        eraser.again(every=False)
+        thread.join(30)
+        assert done == [True], "nobody was the victim of a deadlock"
+        assert not log._shipper.refused and stored(database) == []
+        log.end()
+        log.sign()
+        assert audited(database).findings == []

@@ -170,7 +170,7 @@ def test_a_missing_segment_is_found_with_or_without_its_decisions(files: Path) -
 
 def test_who_cannot_sign_cannot_change_the_chain(files: Path) -> None:
     checkpoints = rows_of(files, "checkpoints")
-    assert len(checkpoints) == 5
+    assert len(checkpoints) == 6
     for row in checkpoints:
         of_row = f"seq = {row.seq}"
         last = row.seq == len(checkpoints)

@@ -6,13 +6,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from scoreline.audit.verify import verify
 from scoreline.control import keep
 from scoreline.control.keep import Keeping
+from scoreline.core.errors import DatabaseRefused
 from scoreline.records.chain import head
 from scoreline.records.database import Database, open_database
 from scoreline.records.lease import LEASE_S
@@ -136,3 +137,33 @@ def test_a_segment_ends_in_time_though_nobody_asks(churn: SealedModel, tmp_path:
         assert len(service.recorded_ids()) == 1
         service.post(CHURN_ROW)
         assert len(service.recorded_ids()) == 2
+
+
+def test_what_fails_stops_nothing_else_and_is_said_once(
+    tmp_path: Path, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    done: list[str] = []
+
+    class Failing:
+        signer = signer_of(Settings(state_dir=str(tmp_path)))
+
+        def erase(self, _: Database, *, again: bool) -> None:
+            done.append("erase")
+            raise DatabaseRefused("x.parquet is missing")
+
+        def move(self, *_: Any) -> bool:
+            done.append("move")
+            raise OSError("no space")
+
+        def expire(self, *_: Any) -> bool:
+            done.append("expire")
+            return done.count("expire") < 3
+
+    one = Keeping(database, cast(Upkeep, Failing()))
+    one.look()
+    one.keep_up()
+    one.keep_up()
+    assert done == ["erase", "move", "expire", "expire", "expire", "erase"]
+    assert one.status()["error"] == "refused"
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert said == ["erasures: put off: x.parquet is missing", "archiving: put off: no space"]

@@ -221,7 +221,7 @@ def test_what_was_read_while_somebody_was_erased_never_leaves(
 ) -> None:
     """An erasure lists the files that are entered by then; this one would come after."""
     know(places, 1.0, *shipped(places, (40,)))
-    asked = {"entity": MARIE, "reason": "asked", "who": "a clerk", "last_segment": 1}
+    asked = {"entity": MARIE, "reason": "asked", "who": "a clerk", "last_segment": 1, "link": 1}
     with database.writing() as connection:
         connection.execute(ERASURES.insert().values(**asked, at_ns=NOW_NS + 1))
     with pytest.raises(DatabaseRefused, match="export again"):

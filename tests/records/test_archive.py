@@ -13,7 +13,7 @@ from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, signer,
 from somedecisions import author_of, exactly
 
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import SettingError
+from scoreline.core.errors import DatabaseRefused, SettingError
 from scoreline.records import archive as archiving
 from scoreline.records import parquet
 from scoreline.records.archive import Archive
@@ -200,3 +200,78 @@ assert "pyarrow" not in sys.modules
         patched.delitem(sys.modules, "scoreline.records.parquet")
         with pytest.raises(SettingError, match="install"):
             list(Archive(str(tmp_path)).read("x"))
+
+
+def damaged(file: Path, how: str) -> None:
+    raw = file.read_bytes()
+    if how == "missing":
+        file.unlink()
+    elif how == "other columns":
+        pq.write_table(pq.read_table(file).drop_columns(["leaf"]), file)
+    elif how == "no authors":
+        pq.write_table(pq.read_table(file).replace_schema_metadata({}), file)
+    else:
+        file.write_bytes({"truncated": raw[: len(raw) // 2], "empty": b"", "garbage": b"x" * 500}[how])
+
+
+@pytest.mark.parametrize("how", ("missing", "truncated", "empty", "garbage", "other columns", "no authors"))
+def test_a_file_that_cannot_be_read_is_named_with_what_to_do(
+    database: Database, tmp_path: Path, folder: Path, how: str
+) -> None:
+    made = decided(2, NOON_NS)
+    keep(database, tmp_path / "spool", made)
+    upkeep(database, Upkeep(signer(), archive=str(folder), archive_days=1), today=9)
+    (file,) = folder.iterdir()
+    damaged(file, how)
+    archive, id_ = Archive(str(folder)), made.base.to_bytes(16, "big")
+    for act in (
+        lambda: list(archive.read(file.name)),
+        lambda: list(archive.rows(file.name, [id_])),
+        lambda: list(archive.about(file.name, b"e" * 16)),
+        lambda: archive.rewrite(database, 1, file.name, lambda row, _: row, lambda _: None),
+        lambda: find_decision(database, id_, archive),
+        lambda: list(read_decisions(database, archive)),
+    ):
+        with pytest.raises(DatabaseRefused, match=f"{file.name} .*put it back from a backup"):
+            act()
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_up(
+    database: Database, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(database, tmp_path / "spool", decided(2, NOON_NS))
+    archive, remove = Archive(str(folder)), Archive._remove
+
+    def loses(self: Archive, *given: Any) -> None:
+        (file,) = folder.iterdir()
+        file.rename(tmp_path / file.name)
+        remove(self, *given)
+
+    monkeypatch.setattr(Archive, "_remove", loses)
+    with pytest.raises(DatabaseRefused, match="is missing"):
+        archive.move(database, 1, NOON_NS + 9 * DAY_NS)
+    monkeypatch.setattr(Archive, "_remove", remove)
+    assert len(stored(database)) == 1
+    (file,) = tmp_path.glob("*.parquet")
+    file.rename(folder / file.name)
+    archive.move(database, 1, NOON_NS + 9 * DAY_NS)
+    assert stored(database) == []
+    assert len(list(read_decisions(database, archive))) == 1
+
+
+def test_a_file_that_is_written_anew_is_found_by_its_new_name(
+    database: Database, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = decided(2, NOON_NS)
+    keep(database, tmp_path / "spool", made)
+    upkeep(database, Upkeep(signer(), archive=str(folder), archive_days=1), today=9)
+    archive, read = Archive(str(folder)), Archive.read
+
+    def renamed(self: Archive, name: str, id_: bytes | None = None) -> Any:
+        monkeypatch.setattr(Archive, "read", read)
+        archive.rewrite(database, 1, name, lambda row, _: row, lambda _: None)
+        return read(self, name, id_)
+
+    monkeypatch.setattr(Archive, "read", renamed)
+    found = find_decision(database, made.base.to_bytes(16, "big"), archive)
+    assert found is not None and ids_of([found]) == ids_of([made])[:1]

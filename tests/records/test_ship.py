@@ -21,6 +21,7 @@ from sqlalchemy import event, func, select, text
 from scoreline.core.batch import Context
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import DatabaseDown
+from scoreline.records import ship
 from scoreline.records.database import Database
 from scoreline.records.partitions import existing_days
 from scoreline.records.read import find_decision, read_record
@@ -366,3 +367,36 @@ def crash(database: Database, shipper: Shipper, when: str) -> None:
                 ship_all(shipper)
             finally:
                 event.remove(database._engine, "commit", die)
+
+
+def test_a_long_reader_does_not_stop_shipping_at_a_new_day(
+    postgres: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows wait in `decisions_other` for their day, which is tried again once a minute."""
+    many = [decided(2, NOON_NS + day * DAY_NS) for day in (0, 5, 5, 9)]
+    with opened(postgres.new_schema()) as database:
+        writer, shipper = SpoolWriter(tmp_path / "spool", 1 << 20), Shipper(tmp_path / "spool", database, "here")
+
+        def put(made: Any) -> float:
+            writer.write(made)
+            begun_s = time.monotonic()
+            ship_all(shipper)
+            return time.monotonic() - begun_s
+
+        put(many[0])
+        with database.reading() as connection:
+            before = existing_days(connection)
+            connection.execute(text("SELECT count(*) FROM decisions")).all()
+            put(many[1])
+            assert put(many[2]) < 1.5, "it is not waited for again"
+        assert shipper.shipped == 6
+        with database.reading() as connection:
+            assert existing_days(connection) == before
+            assert connection.scalar(text("SELECT count(*) FROM decisions_other")) == 4
+        monkeypatch.setattr(ship.time, "monotonic", lambda now=time.monotonic: now() + ship.DAYS_AGAIN_S)
+        writer.write(decided(1, NOON_NS + 5 * DAY_NS))
+        ship_all(shipper)
+        with database.reading() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM decisions_other")) == 0
+            assert len(existing_days(connection)) == len(before) + 2
+        writer.close()

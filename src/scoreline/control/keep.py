@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from scoreline.core.errors import DatabaseDown, ScorelineError
@@ -19,6 +20,7 @@ LOOK_S: Final = 3.0
 CHECKPOINT_S: Final = 60.0
 PULSE_S: Final = 3600.0
 UPKEEP_S: Final = 3600.0
+ACTS: Final = ("checkpoints", "erasures", "archiving", "retention", "upkeep")
 log = logging.getLogger("scoreline.steward.keep")
 
 
@@ -57,7 +59,7 @@ class Keeping:
             "leads": self._leads,
             "checkpoint": last.seq if last else None,
             "seconds_since_checkpoint": (time.time_ns() - last.at_ns) / 1e9 if last else None,
-            "error": self._said.get("checkpoints") or self._said.get("upkeep") or None,
+            "error": next(filter(None, map(self._said.get, ACTS)), None),
         }
 
     def look(self) -> None:
@@ -70,16 +72,20 @@ class Keeping:
             self._sign(pulse=not self._signed_s or now_s - self._signed_s >= PULSE_S)
 
     def keep_up(self) -> None:
-        """Erasures that wait, each minute; and what is due each hour, until nothing is left of it."""
+        """Erasures that wait, each minute; and what is due each hour, until nothing is left. None stops another."""
         if not self._leads:
             return
         now_s = time.monotonic()
         due = not self._kept_up_s or now_s - self._kept_up_s >= UPKEEP_S
-        self._upkeep.erase(self._database, again=due)
+        self._attempt("erasures", lambda: self._upkeep.erase(self._database, again=due))
         if due:
             self._kept_up_s = now_s
-            while self._leads and not self._ending.is_set() and self._upkeep.step(self._database, time.time_ns()):
-                pass
+            for name, step in (("archiving", self._upkeep.move), ("retention", self._upkeep.expire)):
+                self._attempt(name, partial(self._exhaust, step))
+
+    def _exhaust(self, step: Callable[[Database, int], bool]) -> None:
+        while self._leads and not self._ending.is_set() and step(self._database, time.time_ns()):
+            pass
 
     def _sign(self, *, pulse: bool) -> None:
         link = sign_pending(self._database, self._upkeep.signer, time.time_ns(), pulse=pulse)
@@ -106,11 +112,11 @@ class Keeping:
         except (ScorelineError, OSError) as error:
             said, word = str(error), "down" if isinstance(error, DatabaseDown) else "refused"
             if word != self._said.get(name):
-                log.error("%s are put off: %s", name, said)
+                log.error("%s: put off: %s", name, said)
         except Exception:
             word = "failed"
             if word != self._said.get(name):
-                log.exception("%s failed", name)
+                log.exception("%s: failed", name)
         if word and name == "checkpoints":
             self._leads = False
         self._said[name] = word

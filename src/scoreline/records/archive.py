@@ -108,7 +108,10 @@ class Archive:
             self._delete(database, name)
 
     def read(self, name: str, id_: bytes | None = None) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """The rows of a file, or one of them, each behind its author's JSON."""
+        """The rows of a file, or one of them, each behind its author's JSON.
+
+        Raises DatabaseRefused where the file is missing or cannot be read.
+        """
         found: Iterator[tuple[str, tuple[Any, ...]]] = _parquet("read_file")(self._place, name, id_)
         return found
 
@@ -122,6 +125,11 @@ class Archive:
         if gone.rows != file.rows:
             raise DatabaseRefused(f"{file.name} has {gone.rows} decisions of {file.rows}: it stays")
         return gone
+
+    def about(self, name: str, entity: bytes) -> Iterator[tuple[str, bytes, int]]:
+        """Of what a file has about an entity the author's JSON, the id and the time."""
+        found: Iterator[tuple[str, bytes, int]] = _parquet("read_about")(self._place, name, entity)
+        return found
 
     def rows(self, name: str, ids: Sequence[bytes]) -> Iterator[Row]:
         """The decisions of a file with these ids, as they are in the database; erased ones are passed over."""
@@ -170,13 +178,26 @@ class Archive:
             connection.execute(LEFTOVERS.delete().where(LEFTOVERS.c.name == name))
 
     def _remove(self, database: Database, number: int, day: int, name: str) -> None:
-        ids = [row[0] for _, row in self.read(name)]
+        """Takes up a file that is put down; nothing more where another was put in its place meanwhile."""
+        named = ARCHIVES.c.id == number, ARCHIVES.c.name == name
+        with database.reading() as connection:
+            n_rows = connection.scalar(select(ARCHIVES.c.rows).where(*named))
+        try:
+            ids = [row[0] for _, row in self.read(name)] if n_rows is not None else []
+        except DatabaseRefused:
+            with database.reading() as connection:
+                if connection.scalar(select(ARCHIVES.c.id).where(*named)) is not None:
+                    raise
+            return
+        if n_rows not in (None, len(ids)):
+            raise DatabaseRefused(f"{name} has {len(ids)} decisions of {n_rows}: put it back from a backup")
         for start in range(0, len(ids), SLICE_ROWS):
             with database.writing() as connection:
                 move(connection, ids[start : start + SLICE_ROWS], number)
         with database.writing() as connection:
             database.lock(connection)
-            connection.execute(ARCHIVES.update().where(ARCHIVES.c.id == number).values(done=True))
+            if connection.execute(ARCHIVES.update().where(*named).values(done=True)).rowcount != 1:
+                return
             if database.kind == POSTGRESQL and _is_empty(connection, day) and day in existing_days(connection):
                 drop_day(connection, day)
 

@@ -198,3 +198,9 @@ def _act(found: Mapping[str, Any]) -> Act:
 def _taken(found: Mapping[str, Any]) -> Taken:
     ranges, erased = ([(int(first), int(n)) for first, n in found[name]] for name in ("ranges", "erased"))
     return Taken(found["writer"], found["number"], ranges, erased)
+
+
+def lock_open(connection: Connection) -> None:
+    """Locks the segments that `append` may sign, before decisions are locked: shippers take both in this order."""
+    may_grow = or_(SEGMENTS.c.signed.is_(None), SEGMENTS.c.signed != _ENDED)
+    connection.execute(select(SEGMENTS.c.id).where(may_grow).order_by(SEGMENTS.c.id).with_for_update()).all()

@@ -21,6 +21,7 @@ SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
 _LOCK: Final = 0x53434F5245  # of PostgreSQL's advisory locks: one steward at a time changes tables
 _PATIENCE_S: Final = 5
+_SCRUB_MS: Final = 1000
 # A peer that is gone without a word is noticed in seconds. Nothing is prepared: poolers hand sessions round.
 _LIBPQ: Final = {
     "connect_timeout": _PATIENCE_S,
@@ -93,20 +94,23 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def overwrite(self, connection: Connection) -> None:
-        """What this transaction deletes or shortens is overwritten in the file, where the database leaves it there."""
-        if self.kind == SQLITE:
-            connection.execute(text("PRAGMA secure_delete=ON"))
+    def scrub(self) -> bool:
+        """Takes what was deleted out of journals and old versions of rows; whether it was done, or a reader is open.
 
-    def scrub(self) -> None:
-        """Takes what was deleted out of journals and old versions of rows. Raises DatabaseDown or DatabaseRefused."""
+        Raises DatabaseDown or DatabaseRefused.
+        """
         with self._border(), self._engine.connect() as connection:
             raw: Any = connection.connection
             if self.kind == SQLITE:
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            else:
-                autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
-                autocommit.execute(text("VACUUM decisions, outcomes, moved"))
+                raw.execute(f"PRAGMA busy_timeout={_SCRUB_MS}")  # writers wait meanwhile
+                try:
+                    is_busy, *_ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                finally:
+                    raw.execute(f"PRAGMA busy_timeout={_PATIENCE_S * 1000}")
+                return not is_busy
+            autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+            autocommit.execute(text("VACUUM decisions, outcomes, moved"))
+            return True
 
     def close_file(self) -> None:
         """Makes a file of SQLite's one file: without journals beside it."""
@@ -193,6 +197,7 @@ def _set_up_sqlite(engine: Engine, *, use_wal: bool) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA page_size=8192")  # counts for a new file only
+        connection.execute("PRAGMA secure_delete=ON")  # nothing that was deleted stays in a page
         if use_wal:
             _use_wal(connection)
 

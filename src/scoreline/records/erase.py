@@ -5,67 +5,50 @@ waits in a spool goes once it is shipped: the keeper looks each minute until the
 hour ever after. A legal hold goes before.
 """
 
-import json
+import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, not_, or_, select
 
-from scoreline.core.errors import ErasureRefused
+from scoreline.core.errors import DatabaseRefused, ErasureRefused
 from scoreline.records.archive import Archive
-from scoreline.records.chain import ERASURE
-from scoreline.records.database import Database
-from scoreline.records.holds import held
+from scoreline.records.asked import Erasure, ask, erasures, is_asked
+from scoreline.records.chain import ERASURE, lock_open
+from scoreline.records.database import SQLITE, Database
+from scoreline.records.holds import Hold, active_holds, held
 from scoreline.records.leaves import COLUMNS, Cells, leaf_of, sign_for, with_authors
+from scoreline.records.left import Left, left
 from scoreline.records.rows import author_key, author_of
-from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS, ERASURES, EXPORTS, MOVED, OUTCOMES, SEGMENTS
+from scoreline.records.tables import ARCHIVES, DECISIONS, ERASURES, MOVED, OUTCOMES, SEGMENTS
 from scoreline.signing import Signer
 
+__all__ = ["Eraser", "Erasure", "Left", "erased_cells", "erasures"]
 SLICE_ROWS: Final = 5000
+WATCH_NS: Final = 3600 * 10**9  # so long at least the keeper looks each minute for what comes up
+_DAY_NS: Final = 86_400 * 10**9
 _KEPT: Final = ("id", "time_ns", "author", "segment", "place", "unsent")
-_ID, _SEGMENT, _PLACE, _LEAF, _ENTITY = (COLUMNS.index(name) for name in ("id", "segment", "place", "leaf", "entity"))
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What was asked for, and how far it is; `waiting` segments of then have not ended and may still hold decisions."""
-
-    number: int
-    at_ns: int
-    who: str
-    reason: str
-    decisions: int
-    outcomes: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """A file that left before and may hold what was erased: Scoreline cannot reach it."""
-
-    kind: str
-    name: str
-    digest: str
-    who: str
-    at_ns: int
+_ID, _SEGMENT, _PLACE, _LEAF = (COLUMNS.index(name) for name in ("id", "segment", "place", "leaf"))
+Problem = DatabaseRefused | OSError
+log = logging.getLogger("scoreline.records.erase")
 
 
 class Eraser:
-    """Erases in one database and its archive; signs for it."""
+    """Erases in one database and its archive; signs for it. `said` are erasures that it has complained of already."""
 
-    def __init__(self, database: Database, signer: Signer, archive: str = "") -> None:
+    def __init__(self, database: Database, signer: Signer, archive: str = "", said: set[int] | None = None) -> None:
         self._database = database
         self._signer = signer
         self._archive = Archive(archive) if archive else None
+        self._said = set() if said is None else said
 
     def erase(self, entity: bytes, reason: str, who: str) -> tuple[int, list[Left]]:
         """Erases all about an entity, given as its hash; the erasure's number, and what left before.
 
-        Raises ErasureRefused while a hold covers any of it, DatabaseDown or DatabaseRefused.
+        Raises ErasureRefused while a hold covers any of it, DatabaseDown, DatabaseRefused or OSError; once it is put
+        down, the keeper goes on with it.
         """
-        at_ns = time.time_ns()
         with self._database.writing() as connection:
             self._database.lock(connection)  # no hold is placed meanwhile
             for table in (DECISIONS, MOVED):
@@ -74,68 +57,110 @@ class Eraser:
                     raise ErasureRefused(
                         "a legal hold covers decisions about this entity: `scoreline holds` lists them"
                     )
-            left = _left(connection, entity)
-            last = connection.scalar(select(func.max(SEGMENTS.c.id))) or 0
-            asked = {"entity": entity, "reason": reason, "who": who, "at_ns": at_ns, "last_segment": last}
-            number = int(connection.execute(ERASURES.insert().values(**asked).returning(ERASURES.c.id)).scalar_one())
-        self._apply(number, entity, at_ns)
-        self._conclude(number, at_ns)
-        return number, left
+            before = left(connection, entity)
+            number, _ = ask(connection, self._signer, entity, reason, who)
+            asked = connection.execute(select(ERASURES).where(ERASURES.c.id == number)).one()
+        was_there, problem = self._apply(asked)
+        if was_there:
+            self._database.scrub()
+        if problem:
+            raise problem
+        return number, before
 
     def again(self, *, every: bool) -> None:
-        """Erases what has come up since, of erasures that wait or of `every` one. Raises as `erase`."""
-        wanted = select(ERASURES.c.id, ERASURES.c.entity, ERASURES.c.at_ns)
+        """Erases what has come up since, of erasures that wait or of `every` one. Raises as `erase`, at the end."""
+        wanted = select(ERASURES).order_by(ERASURES.c.id)
         with self._database.reading() as connection:
             found = connection.execute(wanted if every else wanted.where(ERASURES.c.done_ns.is_(None))).all()
-        for number, entity, at_ns in found:
+        numbers, was_any, problems = list[int](), False, list[Problem]()
+        for asked in found:
             with self._database.reading() as connection:
-                has_come_up = connection.scalar(select(or_(*_of(entity, at_ns))))
-            if has_come_up:
-                self._apply(number, entity, at_ns)
-            self._conclude(number, time.time_ns())
+                if not is_asked(connection, self._signer, asked):
+                    self._complain(asked)
+                    continue
+                has_come_up = asked.done_ns is None or connection.scalar(select(or_(*_of(asked.entity, asked.at_ns))))
+            was_there, problem = self._apply(asked) if has_come_up else (False, None)
+            was_any |= was_there
+            if problem:
+                problems.append(problem)
+            elif was_there or asked.done_ns is None:
+                numbers.append(asked.id)
+        self._conclude(numbers, was_any=was_any)
+        if problems:
+            raise problems[0]
 
-    def _apply(self, number: int, entity: bytes, at_ns: int) -> None:
+    def _complain(self, asked: Any) -> None:
+        if asked.id not in self._said:
+            self._said.add(asked.id)
+            log.error(
+                "erasure %s is not what this service has signed for, and is left alone: see `scoreline audit verify`, "
+                "and ask for it again with `scoreline audit erase` if it is meant",
+                asked.id,
+            )
+
+    def _apply(self, asked: Any) -> tuple[bool, Problem | None]:
+        """Whether there was something, and why not all of it could be erased.
+
+        What a steward just now moves into a file is in the database before it is in there: so files come last.
+        """
+        with self._database.reading() as connection:
+            moving = set(connection.scalars(select(ARCHIVES.c.id).where(~ARCHIVES.c.done)))
+        n_decisions, n_outcomes = self._erase_slices(asked)
+        n_archived, problem = self._erase_archived(self._archive, asked, moving) if self._archive else (0, None)
+        n_decisions += n_archived
+        with self._database.writing() as connection:
+            self._database.lock(connection)
+            n_outcomes += _forget_entity(connection, asked.entity, asked.at_ns)
+            if n_decisions or n_outcomes:  # it is done once what is left of it in journals is gone too
+                counts: dict[str, Any] = {"decisions": ERASURES.c.decisions + n_decisions, "done_ns": None}
+                counts |= {"outcomes": ERASURES.c.outcomes + n_outcomes}
+                connection.execute(ERASURES.update().where(ERASURES.c.id == asked.id).values(**counts))
+        return bool(n_decisions or n_outcomes), problem
+
+    def _erase_slices(self, asked: Any) -> tuple[int, int]:
+        """Decisions and outcomes that were erased in the database."""
         n_decisions = n_outcomes = 0
-        if self._archive:
-            n_decisions += self._erase_archived(self._archive, number, entity, at_ns)
         while True:
             with self._database.writing() as connection:
                 self._database.lock(connection)
-                self._database.overwrite(connection)
-                found = _erase_slice(connection, entity, at_ns)
+                lock_open(connection)
+                found = _erase_slice(connection, asked.entity, asked.at_ns)
                 if found:
                     places = _places((row[_SEGMENT], row[_PLACE]) for row in found)
-                    sign_for(connection, places, self._signer, time.time_ns(), ERASURE, {"erasure": number})
+                    sign_for(connection, places, self._signer, time.time_ns(), ERASURE, {"erasure": asked.id})
                     n_outcomes += _forget(connection, [row[_ID] for row in found])
-                n_decisions += len(found)
-                if len(found) < SLICE_ROWS:
-                    n_outcomes += _forget_entity(connection, entity, at_ns)
-                    counts = {"decisions": ERASURES.c.decisions + n_decisions}
-                    counts |= {"outcomes": ERASURES.c.outcomes + n_outcomes}
-                    connection.execute(ERASURES.update().where(ERASURES.c.id == number).values(**counts))
-                    break
-        if n_decisions or n_outcomes:
-            self._database.scrub()
+            n_decisions += len(found)
+            if len(found) < SLICE_ROWS:
+                return n_decisions, n_outcomes
 
-    def _erase_archived(self, archive: Archive, number: int, entity: bytes, at_ns: int) -> int:
-        """Writes every file anew that has decisions about the entity; returns how many of them."""
+    def _erase_archived(self, archive: Archive, asked: Any, moving: set[int]) -> tuple[int, Problem | None]:
+        """Writes every file anew that has decisions about the entity: how many of them, and what could not be read.
+
+        A file that was written while this was asked for has some that no stub tells of.
+        """
         with self._database.reading() as connection:
-            of_entity = and_(MOVED.c.entity == entity, MOVED.c.time_ns <= at_ns, not_(held(connection, MOVED)))
-            found = connection.execute(select(MOVED.c.archive, MOVED.c.id).where(of_entity))
+            of_entity = and_(MOVED.c.entity == asked.entity, MOVED.c.time_ns <= asked.at_ns)
+            found = select(MOVED.c.archive, MOVED.c.id).where(of_entity, not_(held(connection, MOVED)))
             ids: dict[int, set[bytes]] = {}
-            for file_id, id_ in found:
+            for file_id, id_ in connection.execute(found):
                 ids.setdefault(file_id, set()).add(id_)
-            files = connection.execute(select(ARCHIVES.c.id, ARCHIVES.c.name, ARCHIVES.c.done)).all()
-        n_rows = 0
+            files = connection.execute(select(ARCHIVES).order_by(ARCHIVES.c.id)).all()
+            holds = list(active_holds(connection).values())
+        n_rows, problem = 0, None
         for file in files:
-            wanted = ids.get(file.id, set())
-            if not file.done:  # on its way: some of its decisions are in the database still
-                wanted = {row[_ID] for _, row in archive.read(file.name) if row[_ENTITY] == entity}
-            n_rows += self._erase_file(archive, file, wanted, number) if wanted else 0
-        return n_rows
+            is_new = not file.done or file.id in moving or abs(file.at_ns - asked.at_ns) < _DAY_NS
+            try:
+                wanted = ids.get(file.id, set())
+                if asked.done_ns is None and is_new:
+                    wanted |= _of_file(archive, file.name, asked, holds)
+                n_rows += self._erase_file(archive, file, wanted, asked.id) if wanted else 0
+            except (DatabaseRefused, OSError) as error:
+                problem = problem or error
+        return n_rows, problem
 
     def _erase_file(self, archive: Archive, file: Any, ids: set[bytes], number: int) -> int:
-        erased: list[Cells] = []
+        """How many were erased that had left the database."""
+        erased, n_rows = list[Cells](), 0
 
         def change(row: Cells, json_: str) -> Cells:
             if row[_ID] not in ids or row[_LEAF] is not None:
@@ -144,33 +169,28 @@ class Eraser:
             return erased_cells(row, author_key(author_of(json_)))
 
         def then(connection: Connection) -> None:
+            nonlocal n_rows
             places = _places((row[_SEGMENT], row[_PLACE]) for row in erased)
             sign_for(connection, places, self._signer, time.time_ns(), ERASURE, {"erasure": number})
             gone = [row[_ID] for row in erased]
             for start in range(0, len(gone), SLICE_ROWS):
                 some = gone[start : start + SLICE_ROWS]
-                connection.execute(MOVED.update().where(MOVED.c.id.in_(some)).values(entity=None))
+                told = MOVED.c.id.in_(some), MOVED.c.entity.is_not(None)
+                n_rows += connection.execute(MOVED.update().where(*told).values(entity=None)).rowcount
                 _forget(connection, some)
 
         archive.rewrite(self._database, file.id, file.name, change, then)
-        return len(erased) if file.done else 0
+        return n_rows
 
-    def _conclude(self, number: int, now_ns: int) -> None:
-        """Nothing waits any more once every segment of then has ended."""
+    def _conclude(self, numbers: Sequence[int], *, was_any: bool) -> None:
+        """Nothing waits any more once every segment of then has ended, an hour has passed, and journals are clean."""
+        if not numbers or ((was_any or self._database.kind == SQLITE) and not self._database.scrub()):
+            return
+        now_ns = time.time_ns()
         with self._database.writing() as connection:
             waiting = exists().where(not_(SEGMENTS.c.final), SEGMENTS.c.id <= ERASURES.c.last_segment)
-            open_ = ERASURES.c.id == number, ERASURES.c.done_ns.is_(None), not_(waiting)
-            connection.execute(ERASURES.update().where(*open_).values(done_ns=now_ns))
-
-
-def erasures(database: Database) -> list[Erasure]:
-    """All that were asked for, the oldest first."""
-    wait = select(func.count()).where(not_(SEGMENTS.c.final), SEGMENTS.c.id <= ERASURES.c.last_segment)
-    facts = [ERASURES.c[name] for name in ("at_ns", "who", "reason", "decisions", "outcomes")]
-    waiting = wait.correlate(ERASURES).scalar_subquery().label("waiting")
-    wanted = select(ERASURES.c.id.label("number"), *facts, waiting).order_by(ERASURES.c.id)
-    with database.reading() as connection:
-        return [Erasure(**found._mapping) for found in connection.execute(wanted)]
+            open_ = ERASURES.c.id.in_(numbers), ERASURES.c.done_ns.is_(None), ERASURES.c.at_ns <= now_ns - WATCH_NS
+            connection.execute(ERASURES.update().where(*open_, not_(waiting)).values(done_ns=now_ns))
 
 
 def erased_cells(row: Cells, author: bytes) -> Cells:
@@ -219,34 +239,21 @@ def _forget_entity(connection: Connection, entity: bytes, at_ns: int) -> int:
     return connection.execute(OUTCOMES.delete().where(*of_entity)).rowcount
 
 
-def _left(connection: Connection, entity: bytes) -> list[Left]:
-    """Exports that may hold decisions about an entity."""
-    spans: dict[str, tuple[int, int]] = {}
-    models = {id_: author_of(text).model for id_, text in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))}
-    for table in (DECISIONS, MOVED):
-        for author, first_ns, last_ns in connection.execute(_span(table, entity)):
-            model = models.get(author, "")
-            known = spans.get(model, (first_ns, last_ns))
-            spans[model] = min(known[0], first_ns), max(known[1], last_ns)
-    found = connection.execute(select(EXPORTS).order_by(EXPORTS.c.id))
-    return [Left(row.kind, row.name, row.digest, row.who, row.at_ns) for row in found if _may_hold(row, entity, spans)]
+def _of_file(archive: Archive, name: str, asked: Any, holds: Sequence[Hold]) -> set[bytes]:
+    """The ids of what a file says about the entity, but for what is held."""
+    about = archive.about(name, asked.entity)
+    models: dict[str, str] = {}
+    ids = set()
+    for json, id_, time_ns in about:
+        model = models.get(json) or models.setdefault(json, author_of(json).model)
+        if time_ns <= asked.at_ns and not any(_covers(hold, model, asked.entity, time_ns) for hold in holds):
+            ids.add(id_)
+    return ids
 
 
-def _span(table: Table, entity: bytes) -> Any:
-    times: list[ColumnElement[Any]] = [func.min(table.c.time_ns), func.max(table.c.time_ns)]
-    return select(table.c.author, *times).where(table.c.entity == entity).group_by(table.c.author)
-
-
-def _may_hold(export: Any, entity: bytes, spans: dict[str, tuple[int, int]]) -> bool:
-    by = json.loads(export.filter)
-    if by.get("entity") not in (None, entity.hex()) or not export.rows:
-        return False
-    return any(
-        by.get("model") in (None, "", model)
-        and (export.from_ns is None or export.from_ns <= last_ns)
-        and (export.until_ns is None or export.until_ns >= first_ns)
-        for model, (first_ns, last_ns) in spans.items()
-    )
+def _covers(hold: Hold, model: str, entity: bytes, time_ns: int) -> bool:
+    of = hold.model in (None, model) and hold.entity in (None, entity)
+    return of and (hold.from_ns or 0) <= time_ns and (hold.until_ns is None or time_ns < hold.until_ns)
 
 
 def _places(found: Iterable[tuple[int, int]]) -> dict[int, list[int]]:

@@ -3,6 +3,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from scoreline.core.errors import NotFound, SettingError
+from scoreline.core.errors import DatabaseRefused, NotFound, SettingError
 
 GROUP_ROWS: Final = 20_000
 COMPRESSION: Final = "zstd"
@@ -69,16 +70,13 @@ def read_whole(path: Path) -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield from read_file(str(path.absolute().parent), path.name)
     except (pa.ArrowException, OSError) as error:
         raise SettingError(f"{path.name} cannot be read as Parquet ({type(error).__name__})") from None
+    except DatabaseRefused as refused:
+        raise SettingError(str(refused)) from None
 
 
 def read_file(place: str, name: str, id_: bytes | None = None) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Every row, or that with an id, behind its author's JSON; none where there is no such file."""
-    system, folder = _open(place)
-    try:
-        file = pq.ParquetFile(f"{folder}/{name}", filesystem=system)
-    except FileNotFoundError:
-        return
-    with file:
+    """Every row, or that with an id, behind its author's JSON; raises DatabaseRefused where it cannot be read."""
+    with _opened(place, name) as file:
         authors = {int(known): text for known, text in json.loads(file.schema_arrow.metadata[AUTHORS]).items()}
         by = NAMES.index("author")
         for group in range(file.num_row_groups):
@@ -89,20 +87,43 @@ def read_file(place: str, name: str, id_: bytes | None = None) -> Iterator[tuple
 
 
 def read_some(place: str, name: str, ids: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
-    """The rows with these ids, in the order of NAMES; none where there is no such file."""
-    system, folder = _open(place)
-    try:
-        file = pq.ParquetFile(f"{folder}/{name}", filesystem=system)
-    except FileNotFoundError:
-        return
+    """The rows with these ids, in the order of NAMES; raises as `read_file`."""
     asked = sorted(ids)
     wanted = pa.array(asked, SCHEMA.field("id").type)
-    with file:
+    with _opened(place, name) as file:
         for group in range(file.num_row_groups):
             if _may_hold_some(file.metadata.row_group(group).column(0).statistics, asked):
                 table = file.read_row_group(group)
                 found = table.filter(pc.is_in(table["id"], value_set=wanted))
                 yield from zip(*found.to_pydict().values(), strict=True)
+
+
+def read_about(place: str, name: str, entity: bytes) -> Iterator[tuple[str, bytes, int]]:
+    """Author's JSON, id and time of every row about an entity; raises as `read_file`."""
+    with _opened(place, name) as file:
+        authors = {int(known): text for known, text in json.loads(file.schema_arrow.metadata[AUTHORS]).items()}
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=["id", "time_ns", "entity", "author"])
+            found = table.filter(pc.equal(table["entity"], pa.scalar(entity, pa.binary()))).to_pylist()
+            yield from ((authors[row["author"]], row["id"], row["time_ns"]) for row in found)
+
+
+@contextmanager
+def _opened(place: str, name: str) -> Iterator[Any]:
+    """A file of decisions; raises DatabaseRefused where it is missing or is none, also while it is read."""
+    system, folder = _open(place)
+    try:
+        with pq.ParquetFile(f"{folder}/{name}", filesystem=system) as file:
+            if tuple(file.schema_arrow.names) != NAMES or AUTHORS not in (file.schema_arrow.metadata or {}):
+                raise DatabaseRefused(f"{name} holds no decisions, or other columns: put it back from a backup")
+            yield file
+    except FileNotFoundError:
+        raise DatabaseRefused(
+            f"{name} is missing: put it back from a backup, or try again where an erasure has just written it anew"
+        ) from None
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = type(error).__name__
+        raise DatabaseRefused(f"{name} cannot be read as Parquet ({said}): put it back from a backup") from None
 
 
 def delete_file(place: str, name: str) -> None:

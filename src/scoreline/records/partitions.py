@@ -17,7 +17,7 @@ DAY_MS: Final = 86_400_000
 OLDEST_MS: Final = 400 * DAY_MS
 OTHER: Final = "decisions_other"
 _NAME: Final = re.compile(r"decisions_(\d{8})")
-_PATIENCE: Final = text("SET LOCAL lock_timeout = '5s'")  # whoever reads all days at once holds up their change
+_PATIENCE: Final = text("SET LOCAL lock_timeout = '2s'")  # whoever reads all days at once holds up their change
 _ATTACHED: Final = text(
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
     "WHERE i.inhparent = 'decisions'::regclass"

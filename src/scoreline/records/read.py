@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from scoreline.core.decision import Author, Decisions
+from scoreline.core.errors import DatabaseRefused
 from scoreline.core.ids import MAX_ROWS, ROW_BITS
 from scoreline.core.names import load
 from scoreline.records.archive import Archive, is_erased, row_of
@@ -70,11 +71,30 @@ def find_decision(database: Database, id_: bytes, archive: Archive | None = None
     wanted = select(*_ROW, AUTHORS.c.json).join_from(DECISIONS, AUTHORS, DECISIONS.c.author == AUTHORS.c.id)
     with database.reading() as connection:
         found = connection.execute(wanted.where(DECISIONS.c.id == id_, DECISIONS.c.salt.is_not(None))).one_or_none()
-        day = int.from_bytes(id_[:_MS_BYTES], "big") // DAY_MS
-        files = connection.scalars(select(ARCHIVES.c.name).where(ARCHIVES.c.day == day)).all() if archive else []
     if found:
         return decisions_of(_row(found[:-1]), author_of(found[-1]))
-    rows = (_archived(kept) for name in files if archive for kept in archive.read(name, id_))
+    if archive is None:
+        return None
+    names = _files_of(database, id_)
+    try:
+        return _find_archived(archive, names, id_)
+    except DatabaseRefused:
+        now = _files_of(database, id_)
+        if now == names:
+            raise
+        return _find_archived(archive, now, id_)  # a file was written anew meanwhile
+
+
+def _files_of(database: Database, id_: bytes) -> list[str]:
+    """The files that may have a decision."""
+    day = int.from_bytes(id_[:_MS_BYTES], "big") // DAY_MS
+    with database.reading() as connection:
+        of_day = select(ARCHIVES.c.name).where(ARCHIVES.c.day == day).order_by(ARCHIVES.c.id)
+        return list(connection.scalars(of_day))
+
+
+def _find_archived(archive: Archive, names: Iterable[str], id_: bytes) -> Decisions | None:
+    rows = (_archived(kept) for name in names for kept in archive.read(name, id_))
     return next((decisions_of(row, author) for row, author in rows if row is not None), None)
 
 

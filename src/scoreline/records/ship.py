@@ -10,6 +10,7 @@ Delivery order of a piece of a segment:
 A death between any two steps loses nothing and ships nothing twice: what is true is what is in the database.
 """
 
+import logging
 import os
 import struct
 import time
@@ -21,7 +22,7 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from scoreline.core.decision import Author
-from scoreline.core.errors import DatabaseRefused
+from scoreline.core.errors import DatabaseDown, DatabaseRefused
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.load import Values, author_ids, drop_repeated, insert_decisions, mark_unsent
 from scoreline.records.merkle import Tree
@@ -31,6 +32,8 @@ from scoreline.records.pieces import Piece, is_damaged, read_rows
 from scoreline.records.rows import SALT_BYTES, author_key, leaf
 from scoreline.records.segments import BEGIN, DAMAGED, Segment, segments, size_of
 
+DAYS_AGAIN_S: Final = 60.0
+log = logging.getLogger("scoreline.records.ship")
 _score: Final = struct.Struct("<d").unpack_from
 _ADD: Final = text(
     'INSERT INTO segments (writer, number, host, "offset", rows, missed, repeated, tree, shipped_ns) '
@@ -73,6 +76,7 @@ class Shipper:
         self._known: dict[str, _Known] = {}
         self._author_ids: dict[bytes, int] = {}
         self._days: set[int] = set()
+        self._days_wait_until_s = 0.0
         self.shipped = 0  # decisions, by this object
         self.refused: dict[str, str] = {}  # segments that cannot be shipped, and why
         self.damaged: list[str] = []  # segments kept beside the spool, because more is in them than could be read
@@ -174,15 +178,23 @@ class Shipper:
         return 1
 
     def _make_days(self, piece: Piece) -> None:
-        """The partitions of a piece, and the day after: it is made while nobody waits for it."""
-        if self._database.kind != POSTGRESQL:
+        """The partitions of a piece, and the day after: it is made while nobody waits for it.
+
+        Whoever reads all days holds it up; until then rows go to `decisions_other`, and move once the day is made.
+        """
+        if self._database.kind != POSTGRESQL or time.monotonic() < self._days_wait_until_s:
             return
         days = days_of(piece.times) - self._days
         if days:
-            with self._database.writing() as connection:
-                self._database.lock(connection)
-                make_days(connection, days | {day + 1 for day in days})
-            self._days |= days
+            try:
+                with self._database.writing() as connection:
+                    self._database.lock(connection)
+                    make_days(connection, days | {day + 1 for day in days})
+            except DatabaseDown as error:
+                self._days_wait_until_s = time.monotonic() + DAYS_AGAIN_S
+                log.warning("days of decisions are made later: %s", error)
+            else:
+                self._days |= days
 
     def _end(self, segment: Segment, known: _Known) -> int:
         ended = {"id": known.id, "offset": known.offset, "root": Tree(known.rows, known.tree).root}

@@ -187,7 +187,7 @@ LEASES: Final = Table(
     Column("until_ns", BigInteger, nullable=False),
 )
 # Whose decisions of before `at_ns` are erased, also those that come up later. Those that were in a spool then have come
-# up once the segments up to `last_segment` have ended: since `done_ns`.
+# up once the segments up to `last_segment` have ended: since `done_ns`. `link` is the checkpoint that signs for it.
 ERASURES: Final = Table(
     "erasures",
     METADATA,
@@ -199,6 +199,7 @@ ERASURES: Final = Table(
     Column("decisions", BigInteger, nullable=False, server_default="0"),
     Column("outcomes", BigInteger, nullable=False, server_default="0"),
     Column("last_segment", Integer, nullable=False),
+    Column("link", BigInteger, nullable=False),
     Column("done_ns", BigInteger),
 )
 # Files that decisions left in: what kind, under which name and SHA-256, by which filter (JSON), how many rows, and the

@@ -3,8 +3,9 @@
 Outcomes go after the decisions they belong to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from scoreline.core.errors import ScorelineError
 from scoreline.records.archive import Archive
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
@@ -24,28 +25,39 @@ class Upkeep:
     retention_days: int = 0
     archive: str = ""
     archive_days: int = 0
+    _said: set[int] = field(default_factory=set, repr=False, compare=False)
 
     def step(self, database: Database, now_ns: int) -> bool:
-        """One step, for one steward at a time; whether there may be more. Raises a ScorelineError or OSError."""
-        return self._archive(database, now_ns) or self._expire(database, now_ns)
+        """One step of either, for one steward at a time; whether there may be more. Raises as they do."""
+        return self.move(database, now_ns) or self.expire(database, now_ns)
 
     def erase(self, database: Database, *, again: bool) -> None:
         """Erases what has come up since it was asked for: of erasures that wait or, `again`, of every one."""
-        Eraser(database, self.signer, self.archive).again(every=again)
+        Eraser(database, self.signer, self.archive, self._said).again(every=again)
 
-    def _archive(self, database: Database, now_ns: int) -> bool:
+    def move(self, database: Database, now_ns: int) -> bool:
+        """One step into the archive; whether there may be more. Raises a ScorelineError or OSError."""
         if not self.archive:
             return False
         archive = Archive(self.archive)
         archive.sweep(database, now_ns)
         return archive.move(database, self.archive_days, now_ns)
 
-    def _expire(self, database: Database, now_ns: int) -> bool:
+    def expire(self, database: Database, now_ns: int) -> bool:
+        """One step of what is older than the retention; whether there may be more. Raises as `move`.
+
+        A file that cannot be read holds up no outcomes.
+        """
         days = self.retention_days
         if not days:
             return False
         if remove_expired(database, days, now_ns, self.signer):
             return True
-        if self.archive and Archive(self.archive).expire(database, days, now_ns, self.signer):
-            return True
+        try:
+            if self.archive and Archive(self.archive).expire(database, days, now_ns, self.signer):
+                return True
+        except (ScorelineError, OSError):
+            if remove_outcomes(database, days, now_ns):
+                return True
+            raise
         return remove_outcomes(database, days, now_ns)

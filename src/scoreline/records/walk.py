@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, or_, select, text
 
 from scoreline.core.decision import Author
+from scoreline.core.errors import DatabaseRefused
 from scoreline.records.archive import Archive
 from scoreline.records.database import Database
 from scoreline.records.moved import SHIPPED
@@ -212,8 +213,16 @@ def _rows(database: Database, archive: Archive, number: int, ids: Sequence[bytes
     """These rows of a file; where it is written anew meanwhile, as erasure does, of the new one."""
     rows, name, before = list[Row](), _name(database, number), ""
     while name and name != before:
-        rows, before = list(archive.rows(name, ids)), name
-        name = name if len(rows) == len(ids) else _name(database, number)
+        before = name
+        try:
+            rows = list(archive.rows(name, ids))
+        except DatabaseRefused:
+            name = _name(database, number)
+            if name == before:
+                raise
+            rows = []
+        else:
+            name = name if len(rows) == len(ids) else _name(database, number)
     return rows
 
 

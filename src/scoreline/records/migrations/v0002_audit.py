@@ -18,6 +18,7 @@ def upgrade() -> None:
     make_erasures_and_exports()
     make_moved_and_leftovers()
     make_times()
+    op.execute("UPDATE schema_compatible SET since = 2")  # one of before would remove without signing
 
 
 def make_chain() -> None:
@@ -54,6 +55,7 @@ def make_erasures_and_exports() -> None:
         sa.Column("decisions", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("outcomes", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("last_segment", sa.Integer, nullable=False),
+        sa.Column("link", sa.BigInteger, nullable=False),
         sa.Column("done_ns", sa.BigInteger),
     )
     op.create_table(
