@@ -18,9 +18,10 @@ from scoreline.core.outcome import Outcome
 from scoreline.records import archive as archiving
 from scoreline.records import erase
 from scoreline.records.archive import Archive
+from scoreline.records.asked import erasures
 from scoreline.records.chain import Checkpoint, links
 from scoreline.records.database import Database, open_database
-from scoreline.records.erase import Eraser, erasures
+from scoreline.records.erase import Eraser
 from scoreline.records.holds import Hold, place, release
 from scoreline.records.outcomes import add_outcomes
 from scoreline.records.read import find_decision, read_decisions

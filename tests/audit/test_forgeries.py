@@ -14,7 +14,8 @@ from scoreline.audit.export import Filter, export
 from scoreline.audit.verify import verify
 from scoreline.core.errors import DatabaseRefused
 from scoreline.records.archive import Archive
-from scoreline.records.chain import change_key, sign_pending
+from scoreline.records.asked import change_key
+from scoreline.records.chain import sign_pending
 from scoreline.records.database import open_database, open_file
 from scoreline.records.erase import Eraser
 from scoreline.records.leaves import COLUMNS, leaf_of, with_authors

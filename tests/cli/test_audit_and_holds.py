@@ -57,7 +57,7 @@ def test_the_whole_way_from_nothing_signed_to_a_proof_offline(state: Path) -> No
     assert "5 erased and 0 removed, signed for" in said
     report = json.loads(scoreline(state, "audit", "verify", "--json"))
     assert (report["verdict"], report["erased"], report["findings"]) == ("intact", 5, [])
-    assert "she asked to\t5\t0\tdone" in scoreline(state, "audit", "erasures")
+    assert "she asked to\t5\t0\twatched" in scoreline(state, "audit", "erasures")
 
     scoreline(state, "audit", "export", "log.db", "--model", "churn", "--from", "1970-01-01")
     elsewhere = state / "elsewhere"

@@ -21,9 +21,9 @@ from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.records.archive import Archive
-from scoreline.records.chain import change_key
+from scoreline.records.asked import change_key
+from scoreline.records.asked import erasures as all_erasures
 from scoreline.records.erase import Eraser
-from scoreline.records.erase import erasures as all_erasures
 from scoreline.records.segments import damaged_segments
 from scoreline.settings import Settings, load_settings
 from scoreline.signing import TrustStore
@@ -112,12 +112,12 @@ def erase(
 
 @audit.command("erasures")
 def erasures(state_dir: State = None, config: Config = None) -> None:
-    """Lists what was erased: number, time, by whom, why, how many decisions and outcomes, and whether any wait."""
+    """Lists what was erased: number, time, by whom, why, how many decisions and outcomes, and whether it is done."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
         with kept_database(settings) as database:
             for one in all_erasures(database):
-                state = f"{one.waiting} segments wait" if one.waiting else "done"
+                state = f"{one.waiting} segments wait" if one.waiting else "done" if one.done else "watched"
                 counts = f"{one.decisions}\t{one.outcomes}"
                 say(f"{one.number}\t{_utc(one.at_ns)}\t{one.who}\t{one.reason}\t{counts}\t{state}")
 

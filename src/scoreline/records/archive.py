@@ -20,7 +20,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from scoreline.core.errors import DatabaseRefused, SettingError
 from scoreline.core.names import load
-from scoreline.records.chain import RETENTION
+from scoreline.records.chain import RETENTION, lock_open
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import active_holds
 from scoreline.records.leaves import COLUMNS, Cells, Leaving, sign_away
@@ -56,15 +56,23 @@ class Archive:
         return True
 
     def expire(self, database: Database, days: int, now_ns: int, signer: Signer) -> bool:
-        """Removes one file of which all is older than `days` days and nothing may be held; whether there was one."""
-        cutoff_ns = now_ns - days * _DAY_NS
+        """Removes one file of which all is older than `days` days and nothing may be held; whether there was one.
+
+        One that cannot be read stays, and is raised once no other may go.
+        """
+        cutoff_ns, problem = now_ns - days * _DAY_NS, None
         old = select(ARCHIVES).where(ARCHIVES.c.done, ARCHIVES.c.until_ns < cutoff_ns).order_by(ARCHIVES.c.day)
         with database.reading() as connection:
             files = [file for file in connection.execute(old) if not _may_be_held(connection, file)]
-        for file in files[:1]:
-            gone = self._gone(file)
+        for file in files:
+            try:
+                gone = self._gone(file)
+            except (DatabaseRefused, OSError) as error:
+                problem = problem or error
+                continue
             with database.writing() as connection:
                 database.lock(connection)  # no hold is placed, and no file written anew, meanwhile
+                lock_open(connection)
                 named = ARCHIVES.delete().where(ARCHIVES.c.id == file.id, ARCHIVES.c.name == file.name)
                 if _may_be_held(connection, file) or connection.execute(named).rowcount != 1:
                     return True
@@ -73,7 +81,10 @@ class Archive:
                 facts = {"days": days, "before_ns": cutoff_ns, "file": file.name}
                 sign_away(connection, gone, signer, now_ns, RETENTION, facts)
             self._delete(database, file.name)
-        return bool(files)
+            return True
+        if problem:
+            raise problem
+        return False
 
     def rewrite(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, not_, select
 
 from scoreline.core.errors import SignatureRefused
-from scoreline.records.chain import ERASURE, KIND, Act, Checkpoint, append
+from scoreline.records.chain import ERASURE, KEY, KIND, Act, Checkpoint, add_link, append
 from scoreline.records.database import Database
 from scoreline.records.tables import CHECKPOINTS, ERASURES, SEGMENTS
 from scoreline.signing import Signer, TrustStore
@@ -40,6 +40,22 @@ def ask(connection: Connection, signer: Signer, entity: bytes, reason: str, who:
     link = append(connection, signer, at_ns, Act(ERASURE, _facts(number, entity, at_ns)))
     connection.execute(ERASURES.update().where(ERASURES.c.id == number).values(link=link.seq))
     return number, at_ns
+
+
+def change_key(database: Database, signer: Signer, now_ns: int) -> Checkpoint:
+    """Goes on with another key than the chain's last link was signed with; both must be trusted from here on.
+
+    Requests that the chain has are signed for anew, so that the keeper goes on with them.
+    """
+    with database.writing(durable=True) as connection:
+        database.lock(connection)
+        changed = add_link(connection, signer, now_ns, (), Act(KEY, {}))
+        for asked in connection.execute(select(ERASURES).order_by(ERASURES.c.id)).all():
+            body = connection.scalar(select(CHECKPOINTS.c.body).where(CHECKPOINTS.c.seq == asked.link))
+            if body and Checkpoint.from_body(body).act == Act(ERASURE, _facts(asked.id, asked.entity, asked.at_ns)):
+                link = append(connection, signer, now_ns, Act(ERASURE, _facts(asked.id, asked.entity, asked.at_ns)))
+                connection.execute(ERASURES.update().where(ERASURES.c.id == asked.id).values(link=link.seq))
+        return changed
 
 
 def is_asked(connection: Connection, signer: Signer, erasure: Any) -> bool:

@@ -138,13 +138,6 @@ def add_link(
     return link
 
 
-def change_key(database: Database, signer: Signer, now_ns: int) -> Checkpoint:
-    """Goes on with another key than the chain's last link was signed with; both must be trusted from here on."""
-    with database.writing(durable=True) as connection:
-        database.lock(connection)
-        return add_link(connection, signer, now_ns, (), Act(KEY, {}))
-
-
 def head(connection: Connection) -> tuple[int, str]:
     """The number of the last checkpoint and the hash of its body; 0 where there is none."""
     last = select(CHECKPOINTS.c.seq, CHECKPOINTS.c.body).order_by(CHECKPOINTS.c.seq.desc()).limit(1)

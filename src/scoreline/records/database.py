@@ -135,6 +135,8 @@ class Database:
         refused = (driver.DataError, driver.IntegrityError, driver.ProgrammingError, driver.NotSupportedError)
         if isinstance(cause, refused):
             return DatabaseRefused(f"the database refuses what it is given: {type(cause).__name__}")
+        if isinstance(cause, UnicodeDecodeError) or "decode to UTF-8" in str(cause):
+            return DatabaseRefused("a text in the database is not UTF-8, as all are that are recorded: who wrote it?")
         said = str(cause).strip().partition("\n")[0] if isinstance(cause, driver.OperationalError) else ""
         return DatabaseDown(f"the database cannot be asked now: {said or type(cause).__name__}")
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, not_,
 
 from scoreline.core.errors import DatabaseRefused, ErasureRefused
 from scoreline.records.archive import Archive
-from scoreline.records.asked import Erasure, ask, erasures, is_asked
+from scoreline.records.asked import ask, is_asked
 from scoreline.records.chain import ERASURE, lock_open
 from scoreline.records.database import SQLITE, Database
 from scoreline.records.holds import Hold, active_holds, held
@@ -24,7 +24,6 @@ from scoreline.records.rows import author_key, author_of
 from scoreline.records.tables import ARCHIVES, DECISIONS, ERASURES, MOVED, OUTCOMES, SEGMENTS
 from scoreline.signing import Signer
 
-__all__ = ["Eraser", "Erasure", "Left", "erased_cells", "erasures"]
 SLICE_ROWS: Final = 5000
 WATCH_NS: Final = 3600 * 10**9  # so long at least the keeper looks each minute for what comes up
 _DAY_NS: Final = 86_400 * 10**9

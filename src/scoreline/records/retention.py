@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select
 
-from scoreline.records.chain import RETENTION
+from scoreline.records.chain import RETENTION, lock_open
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import held
 from scoreline.records.leaves import Leaving, sign_away, with_authors
@@ -36,6 +36,7 @@ def remove_expired(database: Database, days: int, now_ns: int, signer: Signer) -
             return False
     with database.writing() as connection:
         database.lock(connection)  # no hold is placed meanwhile
+        lock_open(connection)
         expired = select(*DECISIONS.c).where(_expired(connection, cutoff_ns, now_ns))
         rows = connection.execute(expired.order_by(DECISIONS.c.id).limit(SLICE_ROWS)).all()
         if not rows:
@@ -56,6 +57,7 @@ def _drop_a_day(database: Database, cutoff_ns: int, now_ns: int, signer: Signer,
         gone = Leaving(with_authors(connection, rows))
     with database.writing() as connection:
         database.lock(connection)  # no hold is placed meanwhile
+        lock_open(connection)
         there = connection.scalar(select(func.count()).select_from(DECISIONS).where(_on(day)))
         if there == gone.rows and not _must_stay(connection, day, cutoff_ns):
             drop_day(connection, day)
