@@ -2,16 +2,14 @@
 
 import asyncio
 import math
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from scoreline.control.steward import NICENESS, Steward, make_control_app
+from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.decision import Decisions
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.records.segments import segment_name, segments
@@ -144,28 +142,3 @@ def test_the_tallies_of_a_service_add_up_to_its_answers(
         assert (tally["requests"], tally["decisions"]) == (requests[model], len(given))
         assert tally["defaulted"] == sum(1 for answer in given if answer["defaulted"])
         assert tally["outcomes"] == dict(Counter(answer["outcome"] for answer in given if "outcome" in answer))
-
-
-def niceness(process: psutil.Process) -> list[int]:
-    """Of each thread of a process."""
-    return sorted(os.getpriority(os.PRIO_PROCESS, thread.id) for thread in process.threads())
-
-
-@pytest.mark.parametrize("n_following", (0, 1))
-def test_the_steward_gives_way_to_the_workers_and_what_follows_an_alias_does_not(
-    sealed: SealedModel, tmp_path: Path, n_following: int
-) -> None:
-    registry = {"refs": ("folder:/fraud",), "SCORELINE_REGISTRY__FOLDER": str(sealed.folder.parent)}
-    options: dict[str, Any] = registry if n_following else {}
-    with serving(sealed, folder=tmp_path, workers=2, **options) as service:
-        assert service.post(FRAUD_ROW).status_code == 200
-        wait_until(lambda: service.admin("/status").json()["database"]["shipped"] == 1, "the decision is shipped")
-        ours, steward = os.getpriority(os.PRIO_PROCESS, 0), service.steward()
-        assert steward is not None
-        lowered = min(ours + NICENESS, 19)
-        found = niceness(steward)
-        assert found == [ours] * n_following + [lowered] * (len(found) - n_following)
-        assert len(found) >= n_following + 2, "the one that answers and the one that ships"
-        for process in (psutil.Process(service.process.pid), *service.workers()):
-            assert set(niceness(process)) == {ours}
-        assert service.admin("/healthz/live").status_code == 200

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 import socket
 import threading
 import time
@@ -37,16 +36,11 @@ from scoreline.wiring import database_of, kept_of, keyring, registries, signer, 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
 LAST_SIGN_S: Final = 1.0
-NICENESS: Final = 10  # a tenth of a core where workers want all of it; a core that is idle is wholly the steward's
 log = logging.getLogger("scoreline.steward")
 
 
 def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Runs the steward until it is told to end; the spool is read and shipped to its end before it does.
-
-    It gives way to workers: who asks them waits for an answer, and nobody waits for shipping. Only the thread that
-    follows does not, nor do the trials it starts: a version to go back to is waited for.
-    """
+    """Runs the steward until it is told to end; the spool is read and shipped to its end before it does."""
     steward = Steward(settings, refs)
     server = DrainingServer(
         make_control_app(steward),
@@ -56,7 +50,6 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
         on_drain=steward.drain,
     )
     threading.Thread(target=steward.follow, daemon=True).start()
-    os.nice(NICENESS)  # of this thread and, from it, of those that are started after
     steward.shipping.start()
     steward.keeping.start()
     run(server, listener, steward.run, on_ready)
