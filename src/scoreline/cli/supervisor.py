@@ -99,7 +99,7 @@ def supervise(
     _sleep_while_alive(workers, drain_delay_s)
     stop_accepting()
     _stop(workers, drain_s + 2.0)
-    _stop([steward], 5.0)
+    _stop([steward], 7.0)  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign
     return 0
 
 
