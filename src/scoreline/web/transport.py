@@ -15,10 +15,11 @@ _PASSED_ON: Final = (
 
 
 class Cork:
-    """The connections of one event loop with something to write."""
+    """The connections of one event loop with something to write; `commit` is called before any of it leaves."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, commit: Callable[[], None] = lambda: None) -> None:
         self._loop = loop
+        self.commit = commit
         self._waiting: list[CorkedTransport] = []
 
     def add(self, transport: "CorkedTransport") -> None:
@@ -71,16 +72,25 @@ class CorkedTransport:
 
     def release(self) -> None:
         if self._kept:
+            self._cork.commit()
             data, self._kept, self._kept_bytes = b"".join(self._kept), [], 0
             if not self._transport.is_closing():
                 self._send(data)
 
-    def expect(self, never_left: Callable[[], None]) -> None:
-        """Takes what to call if the answer written next, or a part of it, never leaves this process."""
+    def expect(self, never_left: Callable[[], None]) -> int:
+        """Takes what to call if the answer written next, or a part of it, never leaves; its place, for `replace`."""
         if self._lost:
             never_left()
         else:
             self._under_way.append(never_left)
+        return len(self._kept)
+
+    def replace(self, position: int, data: bytes, never_left: Callable[[], None]) -> None:
+        """Puts another answer in the place of one that has not left; nobody is told any more if that never leaves."""
+        if position < len(self._kept):
+            self._kept[position] = data
+        if never_left in self._under_way:
+            self._under_way.remove(never_left)
 
     def lost(self) -> None:
         """The connection is gone: what has not left never will."""

@@ -15,6 +15,7 @@ from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.served import serve_model
 from scoreline.operations.memory import give_back_freed_memory, keep_freed_memory
 from scoreline.operations.state import FILE, State, read_state
+from scoreline.records.turn import Turn
 from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
@@ -54,11 +55,12 @@ class Worker:
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
         self._sink = spool_writer(settings)
-        self._record = recorder(settings, self._sink)
+        self._turn = Turn(self._sink)
+        self._record = recorder(settings, self._turn)
         self._models: dict[str, Model] = {}
         self._seen: Any = None
         self._synced_s = 0.0
-        self.door = Door(settings.server.max_body_bytes, self._sink.unsent)
+        self.door = Door(settings.server.max_body_bytes, self._turn)
 
     def load(self) -> None:
         """Opens the door for the state as it is; raises what reading or loading raises, and then changes nothing."""
@@ -95,6 +97,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends the record."""
+        self._turn.commit()
         self._sink.close()
         sync_and_close(self._sink.unsynced())
 
