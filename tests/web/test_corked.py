@@ -74,13 +74,42 @@ def test_nothing_leaves_before_the_commit_and_what_it_refuses_is_replaced() -> N
             transport.write(b"answer;")
         one.write(b"page;")
         await asyncio.sleep(0)
-        one.lost()
-        other.lost()
+        one.lost(None)
+        other.lost(None)
         return first.done, second.done, lost
 
     first, second, lost = asyncio.run(go())
     assert (first, second) == ([b"page;refusal;refusal;page;"], [b"refusal;"])
     assert lost == []  # nobody needs to know that a refusal did not leave
+
+
+@pytest.mark.parametrize(("how", "marked"), (("reset", True), ("aborted", True), ("closed", False)))
+def test_an_answer_is_marked_where_its_connection_failed_before_it_had_left(how: str, marked: bool) -> None:
+    """Even if someone looks between the failure, which empties the buffer, and the word of it."""
+
+    class Slow(Wire):
+        left, closing = 9, False
+
+        def get_write_buffer_size(self) -> int:
+            return self.left
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+    async def go() -> list[str]:
+        wire, lost = Slow(), []
+        transport = CorkedTransport(wire, Cork(asyncio.get_running_loop()))
+        transport.expect(lambda: lost.append("never left"))
+        transport.write(b"an answer")
+        await asyncio.sleep(0)
+        if how == "aborted":
+            transport.abort()
+        wire.left, wire.closing = 0, True
+        transport.look()
+        transport.lost(ConnectionResetError() if how == "reset" else None)
+        return lost
+
+    assert asyncio.run(go()) == ["never left"] * marked
 
 
 def test_an_answer_too_large_to_keep_is_committed_before_it_leaves() -> None:

@@ -43,7 +43,7 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.transport.lost()  # type: ignore[attr-defined]
+        self.transport.lost(exc)  # type: ignore[attr-defined]
         if self._next is not None:
             self._next[0].on_response = _nothing
             self._next = self._waiting = None

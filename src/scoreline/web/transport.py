@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 LOOK_S: Final = 0.05
 MAX_KEPT_BYTES: Final = 64 * 1024
 _PASSED_ON: Final = (
-    "is_closing", "pause_reading", "resume_reading", "get_extra_info", "set_protocol", "abort",
+    "is_closing", "pause_reading", "resume_reading", "get_extra_info", "set_protocol",
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ class CorkedTransport:
     `expect` takes what to call then. What the kernel has taken may still not arrive: nobody here can know.
     """
 
-    __slots__ = ("_cork", "_fd", "_kept", "_kept_bytes", "_lost", "_transport", "_under_way", *_PASSED_ON)
+    __slots__ = ("_aborted", "_cork", "_fd", "_kept", "_kept_bytes", "_lost", "_transport", "_under_way", *_PASSED_ON)
 
     def __init__(self, transport: Any, cork: Cork) -> None:
         self._transport = transport
@@ -58,7 +58,7 @@ class CorkedTransport:
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._under_way: list[Callable[[], None]] = []
-        self._lost = False
+        self._lost = self._aborted = False
         for name in _PASSED_ON:
             setattr(self, name, getattr(transport, name))
 
@@ -92,12 +92,18 @@ class CorkedTransport:
         if never_left in self._under_way:
             self._under_way.remove(never_left)
 
-    def lost(self) -> None:
-        """The connection is gone: what has not left never will."""
+    def lost(self, error: Exception | None) -> None:
+        """The connection is gone: what has not left never will. One that was closed without an error had sent all."""
         self._lost = True
         under_way, self._under_way = self._under_way, []
+        if error is None and not self._aborted and not self._kept:
+            return
         for never_left in under_way:
             never_left()
+
+    def abort(self) -> None:
+        self._aborted = True
+        self._transport.abort()
 
     def _send(self, data: bytes) -> None:
         transport = self._transport
@@ -110,7 +116,7 @@ class CorkedTransport:
         except BlockingIOError:
             sent = 0
         except OSError:  # the client is gone
-            transport.abort()
+            self.abort()
             return
         if sent == len(data):
             self._under_way.clear()
@@ -119,8 +125,11 @@ class CorkedTransport:
             self._cork.look_later(self)
 
     def look(self) -> None:
-        """Whether what waited has left by now; looks again later if not."""
-        if self._lost or not self._under_way:
+        """Whether what waited has left by now; looks again later if not.
+
+        A connection that is closing has no buffer any more once it has failed: `lost` will say how it ended.
+        """
+        if self._lost or not self._under_way or self._transport.is_closing():
             return
         if self._kept or self._transport.get_write_buffer_size():
             self._cork.look_later(self)
