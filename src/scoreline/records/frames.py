@@ -25,6 +25,7 @@ AUTHOR: Final = 0
 DECISIONS: Final = 1
 UNSENT: Final = 2
 MISSED: Final = 3
+FAILED: Final = 4
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _decode = msgspec.msgpack.Decoder().decode
 
