@@ -173,7 +173,7 @@ def _write(
         for kind in KINDS:
             with_event = canary.by_entity[kind] | champion.by_entity[kind]
             first = _first(connection, model, watched.rollout, kind, with_event)
-            k = len(first & canary.by_entity[kind]), len(first & champion.by_entity[kind])
+            k = len(first & canary.by_entity[kind]), len(first - canary.by_entity[kind])
             counts = _counts(len(canary.entities), len(champion.entities), k, x_c)
             if kind == ERRORS or any(k):
                 rows.append({**named, "kind": kind, "share": watched.share, **counts})
