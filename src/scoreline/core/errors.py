@@ -23,6 +23,8 @@ ScorelineError
     BatchRefused            a batch job cannot start or finish as asked
     ReplayRefused           a recorded decision cannot be computed again, or explained, as it stands
     ErasureRefused          what is recorded of an entity must not be erased now
+    RolloutRefused          a rollout cannot do this now, or not with this version
+    LedgerMoved             someone else wrote the next entry of the ledger
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
@@ -147,3 +149,11 @@ class ReplayRefused(ScorelineError):
 
 class ErasureRefused(ScorelineError):
     """What is recorded of an entity must not be erased now."""
+
+
+class RolloutRefused(ScorelineError):
+    """A rollout cannot do this now, or not with this version; the message says what can be done."""
+
+
+class LedgerMoved(ScorelineError):
+    """Someone else wrote the next entry of the ledger first: read it again, and decide again."""
