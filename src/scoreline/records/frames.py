@@ -2,13 +2,14 @@
 
 A payload is a msgpack array. An author frame `[0, index, {...}]` names the model once per segment; a decisions frame
 `[1, author index, ...]` holds all rows of a request in columns; `[2, author index, base]` says that the answer to a
-request never left; `[3, n, from, until]` that so many decisions were answered without a record. Kinds unknown to this
-version are passed over. Integers are little-endian; columns are float64.
+request never left; `[3, n, from, until]` that so many decisions were answered without a record; `[4, author index,
+base, time, kind, entities]` that a version did not score a request. Kinds unknown to this version are passed over.
+Integers are little-endian; columns are float64.
 """
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ AUTHOR: Final = 0
 DECISIONS: Final = 1
 UNSENT: Final = 2
 MISSED: Final = 3
+FAILED: Final = 4
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -79,6 +81,10 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
 
 def frame_unsent(author_index: int, base: int) -> bytearray:
     return _frame((UNSENT, author_index, base.to_bytes(16, "big")))
+
+
+def frame_failed(author_index: int, base: int, time_ns: int, kind: str, entities: Sequence[bytes]) -> bytearray:
+    return _frame((FAILED, author_index, base.to_bytes(16, "big"), time_ns, kind, entities))
 
 
 def frame_missed(missed: Missed) -> bytearray:
