@@ -34,6 +34,9 @@ def written(folder: Path, text: str) -> Path:
         ("trust.keys", '[trust]\nkeys = ["a", "b"]', ("a", "b"), "c.pub, d.pub,", ("c.pub", "d.pub"), ("e",)),
         ("access.anonymous", '[access]\nanonymous = ["read"]', ("read",), "predict", ("predict",), ("predict", "read")),
         ("records.segment_bytes", "[records]\nsegment_bytes = 4096", 4096, "8192", 8192, 16384),
+        ("rollout.p_tol", "[rollout]\np_tol = 0.02", 0.02, "3e-2", 0.03, 0.04),
+        ("rollout.r1", "[rollout]\nr1 = 3", 3.0, "4", 4.0, 5),
+        ("rollout.steps", "[rollout]\nsteps = [0.5, 1]", (0.5, 1.0), "0.2, 1", (0.2, 1.0), (1.0,)),
     ),
 )
 def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
@@ -152,6 +155,21 @@ def test_bytes_that_are_no_text_and_a_folder_are_errors(tmp_path: Path) -> None:
         ("records.segment_bytes", "99999999999"),
         ("records.retention_days", "-1"),
         ("records.archive_days", "0"),
+        ("rollout.steps", "0.1"),
+        ("rollout.steps", "[]"),
+        ("rollout.steps", "[0.5]"),
+        ("rollout.steps", "[0.5, 0.1, 1.0]"),
+        ("rollout.steps", "[0.0, 1.0]"),
+        ("rollout.steps", '["x", 1.0]'),
+        ("rollout.steps", "[nan, 1.0]"),
+        ("rollout.alpha_rollback", "0"),
+        ("rollout.alpha_rollback", "nan"),
+        ("rollout.alpha_rollback", "true"),
+        ("rollout.alpha_advance", '"much"'),
+        ("rollout.r1", "1"),
+        ("rollout.hold_back", "1.0"),
+        ("rollout.quote_days", "31"),
+        ("rollout.loss", '"mse"'),
     ),
 )
 def test_a_value_of_another_type_or_out_of_range_is_an_error_that_names_the_setting(
@@ -176,9 +194,9 @@ def test_an_error_about_the_secret_does_not_repeat_it(tmp_path: Path) -> None:
 def test_every_option_has_a_help_a_default_of_its_type_and_a_unit_where_it_measures() -> None:
     for name, field in options():
         assert field.metadata["help"].endswith("."), name
-        assert isinstance(field.default, int | str | tuple), name
+        assert isinstance(field.default, int | float | str | tuple), name
         if type(field.default) is int:
-            counts = ("port", "workers", "max_rows")
+            counts = ("port", "workers", "max_rows", "requests")
             assert name.endswith(("_ms", "_s", "_days", "_bytes", *counts)), f"{name} does not say its unit"
 
 

@@ -14,12 +14,13 @@ from typing import Any, Final
 from scoreline.access.scopes import SCOPES
 from scoreline.core import ids
 from scoreline.core.errors import NotFound, SettingError
+from scoreline.core.given import typed
+from scoreline.rollout.policy import Policy
 
 PREFIX: Final = "SCORELINE_"
 DEFAULT_FILE: Final = "scoreline.toml"
 ON_FULL: Final = ("refuse", "answer")
 FSYNC: Final = ("never", "second", "always")
-_BOOLEANS: Final = {"true": True, "false": False}
 
 
 def option(default: Any, text: str, *, secret: bool = False) -> Any:
@@ -87,6 +88,49 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """Every name is one of `rollout.policy.Policy`, which knows the ranges; a test holds the defaults equal."""
+
+    steps: tuple[float, ...] = option(
+        (0.01, 0.1, 0.5, 1.0), "Shares of the traffic a canary answers, one after another."
+    )
+    min_step_s: int = option(600, "A step lasts at least this long.")
+    min_requests: int = option(500, "Entities, or requests that name none, a canary answers at least in each step.")
+    silence_s: int = option(600, "A canary that has answered nothing for so long is held until it does.")
+    horizon_s: int = option(1_209_600, "A step that has come to no verdict by then is held, and a person is told.")
+    max_requests: int = option(1_000_000, "The same, in entities or requests that the canary has answered in the step.")
+    alpha_rollback: float = option(
+        0.01, "How likely a version that does no harm is rolled back, however often one looks."
+    )
+    alpha_advance: float = option(0.05, "How likely a version that does harm (`r1` and `p_tol`) goes a step further.")
+    r1: float = option(2.0, "Harm: this many times the events of the champion, or more ...")
+    p_tol: float = option(0.01, "... with this share of requests, or more, that have the event.")
+    slow_ratio: float = option(1.5, "How many times as often the canary may be slower than the champion's p99.")
+    score_ratio: float = option(1.5, "How many times as many, or as few, high scores a canary may give.")
+    hold_back: float = option(0.0, "Share of the traffic the champion keeps until a person promotes the canary.")
+    needs_approval: str = option(
+        "none", "Before which step somebody other than the sealer approves: `none`, `first` or `last`."
+    )
+    shadow_gate: str = option(
+        "outcomes", "What lets a version out of shadow: `outcomes`, `agreement` and an approval, or `none`."
+    )
+    alpha_shadow: float = option(0.01, "How likely a claim of shadow (BETTER, SAFE, WORSE) is false.")
+    delta: float = option(0.005, "SAFE: the mean loss is at most this much higher than the champion's.")
+    loss: str = option("brier", "What scores are held against outcomes by: `brier`, `log`, or `cost` with `costs`.")
+    costs: tuple[str, ...] = option((), "What wrong outcomes cost, as `decline/0=25`: OUTCOME/ACTUAL=COST.")
+    total_ms: int = option(200, "What a request may take in all.")
+    network_ms: int = option(50, "Of it, the network's share.")
+    features_ms: int = option(10, "Of it, the feature store's share.")
+    model_ms: int = option(140, "Of it, the model's share: a version with a higher p99 becomes no canary.")
+    hang_ms: int = option(1000, "A worker whose canary has not answered by then is ended and started anew.")
+    quote_days: int = option(30, "How long a quote token may pin its version, at most 30; 0: none are made.")
+    quotes_on_rollback: str = option("honour", "What happens to quotes of a version rolled back: `honour` or `refuse`.")
+    alias_moved: str = option(
+        "shadow", "What an alias that someone moved asks for: `shadow`, `serve` at once, or `ignore` it."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. Values travel down as plain arguments; lower layers never see this class."""
 
@@ -96,6 +140,7 @@ class Settings:
     registry: Registry = dataclasses.field(default_factory=Registry)
     access: Access = dataclasses.field(default_factory=Access)
     records: Records = dataclasses.field(default_factory=Records)
+    rollout: Rollout = dataclasses.field(default_factory=Rollout)
 
     def __post_init__(self) -> None:
         access = self.access
@@ -107,6 +152,7 @@ class Settings:
         if not access.admin_key.isascii():
             raise SettingError("access.admin_key: ASCII only, because it travels in a header")
         self._check_ranges()
+        policy_of(self.rollout)
 
     def _check_ranges(self) -> None:
         server = self.server
@@ -169,10 +215,18 @@ def load_settings(
         if name not in known:
             raise SettingError(f"unknown setting {name!r}; docs/settings.md lists all")
         section, _, key = name.rpartition(".")
-        sections.setdefault(section, {})[key] = _convert(name, known[name], value)
+        try:
+            sections.setdefault(section, {})[key] = typed(known[name].default, value)
+        except ValueError as error:
+            raise SettingError(f"{name}: {error}") from None
     top = sections.pop("", {})
-    classes = {"server": Server, "trust": Trust, "registry": Registry, "access": Access, "records": Records}
+    classes: dict[str, Any] = {field.name: field.default_factory for field in dataclasses.fields(Settings)}
     return Settings(**top, **{section: classes[section](**values) for section, values in sections.items()})
+
+
+def policy_of(rollout: Rollout) -> Policy:
+    """The policy these settings make; raises SettingError."""
+    return Policy(**dataclasses.asdict(rollout))
 
 
 def options() -> Iterator[tuple[str, "dataclasses.Field[Any]"]]:
@@ -202,34 +256,3 @@ def _from_file(path: Path, *, required: bool) -> Iterator[tuple[str, Any]]:
             yield from ((f"{name}.{key}", inner) for key, inner in value.items())
         else:
             yield name, value
-
-
-def _convert(name: str, field: "dataclasses.Field[Any]", value: Any) -> Any:
-    """A value from TOML, environment or flag as the type of the setting's default; raises SettingError."""
-    default = field.default
-    if isinstance(default, tuple):
-        values = value.split(",") if isinstance(value, str) else value
-        if isinstance(values, list | tuple) and all(isinstance(item, str) for item in values):
-            return tuple(item.strip() for item in values if item.strip())
-        raise SettingError(f"{name}: a list of texts")
-    if isinstance(default, bool):
-        found = _BOOLEANS.get(value.lower()) if isinstance(value, str) else value
-        if isinstance(found, bool):
-            return found
-        raise SettingError(f"{name}: true or false")
-    if isinstance(default, int):
-        try:
-            if isinstance(value, bool):
-                raise ValueError
-            return int(value) if isinstance(value, str) else _whole(value)
-        except ValueError:
-            raise SettingError(f"{name}: a whole number") from None
-    if not isinstance(value, str):
-        raise SettingError(f"{name}: a text")
-    return value
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int):
-        raise ValueError
-    return value

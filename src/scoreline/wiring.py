@@ -27,7 +27,8 @@ from scoreline.records.spool import recorded
 from scoreline.records.writer import SpoolWriter
 from scoreline.registries.folder import FolderRegistry
 from scoreline.registries.mlflow import MlflowRegistry
-from scoreline.settings import Settings
+from scoreline.rollout.policy import Policy
+from scoreline.settings import Settings, policy_of
 from scoreline.signing import Signer, TrustStore
 
 ENTITY_KEY: Final = "entity.key"
@@ -134,6 +135,11 @@ def kept_of(settings: Settings, database: Any = None) -> Any:
 def database_of(settings: Settings) -> Any:
     """The decision database, a `records.database.Database`; nothing is asked yet. Raises SettingError."""
     return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
+
+
+def policy(settings: Settings) -> Policy:
+    """What rollouts ask of a version."""
+    return policy_of(settings.rollout)
 
 
 def keyring(settings: Settings) -> Keyring:

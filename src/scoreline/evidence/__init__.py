@@ -1,0 +1,1 @@
+"""What was seen as e-values, which stay valid however often one looks: pure, additive, numpy only."""
