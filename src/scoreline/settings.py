@@ -97,8 +97,8 @@ class Rollout:
     min_step_s: int = option(600, "A step lasts at least this long.")
     min_requests: int = option(500, "Entities, or requests that name none, a canary answers at least in each step.")
     silence_s: int = option(600, "A canary that has answered nothing for so long is held until it does.")
-    horizon_s: int = option(1_209_600, "A rollout that has come to no verdict by then is held, and a person is told.")
-    max_requests: int = option(1_000_000, "The same, in entities or requests that the canary has answered.")
+    horizon_s: int = option(1_209_600, "A step that has come to no verdict by then is held, and a person is told.")
+    max_requests: int = option(1_000_000, "The same, in entities or requests that the canary has answered in the step.")
     alpha_rollback: float = option(
         0.01, "How likely a version that does no harm is rolled back, however often one looks."
     )

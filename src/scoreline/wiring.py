@@ -2,24 +2,25 @@
 
 import gc
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import SCOPES
+from scoreline.core.arms import Guard, Lease, Tell
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
-from scoreline.core.manifest import Manifest
+from scoreline.core.marks import Marks
 from scoreline.core.names import load
-from scoreline.core.ports import Record, Registry, Score, Sink, Verifier
+from scoreline.core.ports import Record, Registry, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.install import install_tried
 from scoreline.operations.keys import kept_key, kept_signer
+from scoreline.operations.standing import Model, Opened, Recording, stand
 from scoreline.operations.state import State
 from scoreline.operations.tried import try_once
 from scoreline.records.spool import recorded
@@ -33,16 +34,7 @@ from scoreline.signing import Signer, TrustStore
 ENTITY_KEY: Final = "entity.key"
 AUDIT_KEY: Final = "audit.key"
 AUDIT_PUBLIC: Final = "audit.pub"
-Recording = Callable[[Score], Score]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A version of a model that is verified, self-tested and ready to score."""
-
-    manifest: Manifest
-    score: Score
-    epoch: int = 0
+OVER_MS: Final = 140
 
 
 def open_model(ref: str, settings: Settings) -> Model:
@@ -53,23 +45,37 @@ def open_model(ref: str, settings: Settings) -> Model:
         try_once(path, read_bundle(path, trust).manifest.digest, state_dir)
     else:
         path = install_tried(ref, registries(settings), trust, state_dir).path
-    return _open(path, trust, lambda score: score, 0)
+    opened = _open(path, trust)
+    return Model(opened.manifest, Scorer(opened.manifest, opened.engine))
 
 
 def open_state(
-    state: State, state_dir: Path, trust: Verifier, record: Recording, running: Mapping[str, Model] | None = None
+    state: State,
+    state_dir: Path,
+    trust: Verifier,
+    record: Recording,
+    guard: Guard,
+    running: Mapping[str, Model] | None = None,
 ) -> dict[str, Model]:
     """Every model of a state by name, its score as `record` makes it; those already running as wanted are kept.
 
+    Engines that run are used again: another share or epoch loads nothing. Raises where a champion cannot be opened.
     A collector's pass over what has just been loaded would stop the process for tens of milliseconds: it is frozen.
     """
+    running = running or {}
+    loaded = {digest: opened for model in running.values() for digest, opened in model.opened.items()}
+
+    def opening(name: str, digest: str) -> Opened:
+        opened = loaded.get(digest) or _open(state_dir / "bundles" / digest, trust)
+        if (opened.manifest.name, opened.manifest.digest) != (name, digest):
+            raise BundleError(f"bundles/{digest} holds another bundle than {name} as assigned")
+        return opened
+
     found = {}
     for name, assignment in state.models.items():
-        model = (running or {}).get(name)
-        if model is None or (model.manifest.digest, model.epoch) != (assignment.digest, assignment.epoch):
-            model = _open(state_dir / "bundles" / assignment.digest, trust, record, assignment.epoch)
-            if (model.manifest.name, model.manifest.digest) != (name, assignment.digest):
-                raise BundleError(f"bundles/{assignment.digest} holds another bundle than {name} as assigned")
+        model = running.get(name)
+        if model is None or model.assignment != assignment:
+            model = stand(assignment, partial(opening, name), record, guard)
         found[name] = model
     gc.collect()
     gc.freeze()
@@ -165,6 +171,11 @@ def recorder(settings: Settings, sink: Sink) -> Recording:
     return partial(recorded, sink=sink, entity_key=entity_key(settings))
 
 
-def _open(path: Path, trust: Verifier, record: Recording, epoch: int) -> Model:
+def guard_of(settings: Settings, sink: Sink, lease: Lease, marks: Marks, tell: Tell) -> Guard:
+    """What a worker watches its arms with."""
+    return Guard(lease, marks, sink.failed, tell, entity_key(settings), OVER_MS * 1_000_000)
+
+
+def _open(path: Path, trust: Verifier) -> Opened:
     bundle = read_bundle(path, trust)
-    return Model(bundle.manifest, record(Scorer(bundle.manifest, load_engine(bundle), epoch=epoch)), epoch)
+    return Opened(bundle.manifest, load_engine(bundle))

@@ -56,7 +56,7 @@ def canary(stage: Stage, arm: Arm) -> Stage:
         (lambda: canary(HERE, THREE), "version 2 is the canary; promote it or roll it back first"),
         (lambda: canary(HERE, TWO), "version 2 is the canary"),
         (lambda: step_up(STEADY, 1, 0.1, 9, 1), "there is no canary; `scoreline rollout canary`"),
-        (lambda: step_up(HERE, 1, 0.01, 9, 1), r"has 1\.00% already; a step goes up, to go down roll it back"),
+        (lambda: step_up(HERE, 1, 0.01, 9, 1), r"has 1 % already; a step goes up, to go down roll it back"),
         (lambda: step_up(pause(HERE, "lunch"), 1, 0.1, 9, 1), "is paused: lunch; resume it first"),
         (lambda: hold(STEADY, "x"), "there is no canary"),
         (lambda: hold(pause(HERE, "lunch"), "x"), "is paused: lunch; resume it first"),

@@ -17,6 +17,7 @@ from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.manifest import MANIFEST
+from scoreline.core.marks import Marks
 from scoreline.core.refs import Ref, is_path
 from scoreline.operations.follow import install_or_keep
 from scoreline.operations.memory import share_one_arena
@@ -82,13 +83,19 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
             say("no credentials are set: this machine only; access.admin_key or access.anonymous opens it to others")
 
     return supervise(
-        [Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data)) for _ in range(server.workers)],
+        [_worker(settings, data) for _ in range(server.workers)],
         Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control)),
         drain_delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
         on_ready=on_ready,
         stop_accepting=lambda: stop_listening(data),
     )
+
+
+def _worker(settings: Settings, data: socket.socket) -> Child:
+    """With marks that outlive it."""
+    marks = Marks()
+    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks), marks)
 
 
 @contextmanager

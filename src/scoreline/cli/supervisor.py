@@ -14,31 +14,42 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from scoreline.core.errors import ScorelineError
+from scoreline.core.marks import Marks
 from scoreline.core.names import load
 
 _PR_SET_PDEATHSIG: Final = 1
 _BACKOFF_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S: Final = 10.0
+_AT_ONCE: Final = 3
 _fork = multiprocessing.get_context("fork")
 log = logging.getLogger("scoreline.supervisor")
 
 
 @dataclass(slots=True)
 class Child:
-    """A process to keep: `run(*args, on_ready)` in a fork of this one, loaded there by its name."""
+    """A process to keep: `run(*args, on_ready)` in a fork of this one, loaded there by its name.
+
+    `marks` are where it marks what it scores.
+    """
 
     name: str
     run: str
     args: tuple[Any, ...]
+    marks: Marks | None = None
     process: Any = None
     ready: Connection | None = None
     answering: bool = False
     started_s: float = 0.0
     failures: int = 0
+    canary_deaths: int = 0
+    inherited: int = 0
+    seen: int = 0
+    seen_s: float = 0.0
     due_s: float = field(default=0.0)
 
     def start(self) -> None:
         self.answering = False
+        self.inherited = self.in_canary
         self.ready, theirs = _fork.Pipe(duplex=False)
         self.process = _fork.Process(target=_child, args=(self.run, self.args, theirs, os.getpid()), name=self.name)
         self.process.start()
@@ -48,6 +59,18 @@ class Child:
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.is_alive()
+
+    @property
+    def in_canary(self) -> int:
+        """The number of the mark under which a canary scores in it, or did when it died; 0 where none does."""
+        return self.marks.may_end if self.marks else 0
+
+    def hangs(self, hang_s: float) -> bool:
+        """Whether one scoring of a canary takes so long, as far as was looked; not one that the last process left."""
+        number, now_s = self.in_canary, time.monotonic()
+        if number != self.seen:
+            self.seen, self.seen_s = number, now_s
+        return number not in (0, self.inherited) and now_s - self.seen_s >= hang_s
 
     def end(self, sig: int = signal.SIGTERM) -> None:
         if self.alive:
@@ -62,11 +85,12 @@ def supervise(
     drain_s: float,
     on_ready: Callable[[], None],
     stop_accepting: Callable[[], None],
+    hang_s: float = 1.0,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains: workers first, the steward last. Returns the exit code.
 
     A child that dies is replaced, ever more slowly while it keeps dying; one that dies before all were ready once ends
-    the service, because it could never have answered.
+    the service, because it could never have answered. A worker in which a canary scores for `hang_s` is ended.
     """
     woken, wake = os.pipe()
     told: list[int] = []
@@ -86,8 +110,9 @@ def supervise(
             announced = True
             on_ready()
         _wait(children, woken)
+        _end_hanging(workers, hang_s)
         dead = [child for child in children if not child.alive]
-        if dead and not announced and any(child in workers for child in dead):
+        if not announced and any(child in workers and not child.in_canary for child in dead):
             log.error("a worker ended before it could answer")
             _stop(children, 1.0)
             return 1
@@ -107,7 +132,8 @@ def _wait(children: list[Child], woken: int) -> None:
     """Sleeps until a child is ready, one dies, a signal comes, or a replacement may be due."""
     waiting: list[Any] = [child.process.sentinel for child in children if child.alive]
     waiting += [child.ready for child in children if child.ready is not None]
-    for event in multiprocessing.connection.wait([woken, *waiting], 0.1 if len(waiting) < len(children) else 0.5):
+    soon = len(waiting) < len(children) or any(child.marks and child.marks.any_named for child in children)
+    for event in multiprocessing.connection.wait([woken, *waiting], 0.1 if soon else 0.5):
         for child in children:
             if child.ready is event:
                 child.answering = _said_so(child.ready)
@@ -123,11 +149,27 @@ def _said_so(ready: Connection) -> bool:
         return False
 
 
+def _end_hanging(workers: list[Child], hang_s: float) -> None:
+    for child in workers:
+        if child.alive and child.hangs(hang_s):
+            log.error("worker %s: a canary has not scored in %g s; it is killed", child.process.pid, hang_s)
+            child.end(signal.SIGKILL)
+            child.process.join()
+
+
 def _replace(child: Child) -> None:
+    """One that died in a canary at once, the first times: what it dies of is known, and soon gone."""
     now_s = time.monotonic()
     if child.due_s == 0.0:
-        child.failures = 0 if now_s - child.started_s > _STEADY_S else child.failures + 1
-        delay_s = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
+        steady = now_s - child.started_s > _STEADY_S
+        if steady:
+            child.failures = child.canary_deaths = 0
+        if child.in_canary and child.canary_deaths < _AT_ONCE:
+            child.canary_deaths += 1
+            delay_s = 0.0
+        else:
+            child.failures += not steady
+            delay_s = _BACKOFF_S[min(child.failures, len(_BACKOFF_S) - 1)]
         child.due_s = now_s + delay_s
         log.error(
             "%s %s ended with code %s; a new one in %.1f s",

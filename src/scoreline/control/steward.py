@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,10 +133,7 @@ class Steward:
         """
         state = read_state(Path(self.settings.state_dir))
         return {
-            "models": {
-                name: {"version": assignment.version, "digest": assignment.digest, "epoch": assignment.epoch}
-                for name, assignment in state.models.items()
-            },
+            "models": {name: asdict(assignment) for name, assignment in state.models.items()},
             "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
             "database": self.shipping.status(),
             "audit": self.keeping.status(),

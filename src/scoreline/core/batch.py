@@ -11,13 +11,15 @@ from scoreline.core.link import Floats
 class Context:
     """Who asks, and under which request: the same for all rows of a batch. Nobody changes it once it is made.
 
-    `time_ns` is the moment of take-up, in nanoseconds since 1970.
+    `time_ns` is the moment of take-up, in nanoseconds since 1970. `pin` is the digest of the version that must answer,
+    where it is loaded; it is not recorded, the decision's author is.
     """
 
     time_ns: int
     request_id: str = ""
     caller: str = ""
     trace: str = ""
+    pin: str = ""
 
 
 NO_DEFAULTS: Final[Mapping[int, tuple[int, ...]]] = {}

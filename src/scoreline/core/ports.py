@@ -1,11 +1,11 @@
 """The plug points of the house, on one screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from scoreline.core.batch import Batch
-from scoreline.core.decision import Decisions
+from scoreline.core.decision import Author, Decisions
 from scoreline.core.link import Floats
 from scoreline.core.refs import Version
 
@@ -55,6 +55,10 @@ class Sink(Protocol):
 
     def unsent(self, decisions: Decisions, /) -> None:
         """Marks written decisions whose answer never left."""
+        ...
+
+    def failed(self, author: Author, base: int, time_ns: int, kind: str, entities: Sequence[bytes], /) -> None:
+        """Keeps that a version did not score a request, and why: `raised`, `not_finite`, `overran` or `died`."""
         ...
 
 

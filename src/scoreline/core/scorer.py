@@ -30,14 +30,22 @@ class Scorer:
             epoch=epoch,
         )
         self.author = same_author(author)
+        self.new_base = IdSource().new_base
+        self._manifest = manifest
         self._engine = engine
-        self._new_base = IdSource().new_base
         self._link = LINKS[manifest.link]
         self._policy = manifest.policy
         self._degraded = manifest.schema.store_fields
 
-    def __call__(self, batch: Batch) -> Decisions:
-        """Margins by the engine, scores by the link, outcomes by the thresholds; raises EngineFailed or RowsRefused."""
+    def in_role(self, role: str) -> "Scorer":
+        """The same version on the same engine, in another role."""
+        return Scorer(self._manifest, self._engine, role, self.author.epoch)
+
+    def __call__(self, batch: Batch, base: int = 0) -> Decisions:
+        """Margins by the engine, scores by the link, outcomes by the thresholds; raises EngineFailed or RowsRefused.
+
+        `base`: the id of the first row, where it is drawn already.
+        """
         start_ns = time.perf_counter_ns()
         margins = self._engine.predict(batch.values)
         model_ns = time.perf_counter_ns() - start_ns
@@ -47,7 +55,7 @@ class Scorer:
             raise RowsRefused(problems, "the range in which the model has scores")
         scores = self._link(margins)
         return Decisions(
-            base=self._new_base(batch.context.time_ns),
+            base=base or self.new_base(batch.context.time_ns),
             author=self.author,
             context=batch.context,
             values=batch.values,

@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from scoreline.core.errors import NotFound, SettingError
 
@@ -14,12 +14,33 @@ FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """The version that answers a share (0 to 1) of a model's requests: by the rollout's `salt`, in hex, which ones."""
+
+    version: str
+    digest: str
+    share: float
+    salt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A version that answers the requests pinned to it, until a time in nanoseconds since 1970."""
+
+    version: str
+    digest: str
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which bundle answers for a model."""
+    """Which bundle answers for a model, since which entry of the ledger, and which others answer beside it."""
 
     version: str
     digest: str
     epoch: int = 0
+    canary: Canary | None = None
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +77,7 @@ def read_state(state_dir: Path) -> State:
         raise SettingError(f"{state_dir / FILE} is of another format than {FORMAT}")
     try:
         state = State(
-            models={name: Assignment(**assignment) for name, assignment in found["models"].items()},
+            models={name: _assignment(**assignment) for name, assignment in found["models"].items()},
             default=found["default"],
             keys={digest: (caller, tuple(scopes)) for digest, (caller, scopes) in found["keys"].items()},
             anonymous=tuple(found["anonymous"]),
@@ -66,3 +87,13 @@ def read_state(state_dir: Path) -> State:
     if state.default and state.default not in state.models:
         raise SettingError(f"{state_dir / FILE} names a default model that it does not assign")
     return state
+
+
+def _assignment(
+    *, canary: Mapping[str, Any] | None = None, pins: Sequence[Mapping[str, Any]] = (), **given: Any
+) -> Assignment:
+    """What JSON kept of an assignment; raises TypeError or ValueError."""
+    found = Canary(**canary) if canary else None
+    if found and not (0.0 <= found.share <= 1.0 and len(bytes.fromhex(found.salt)) <= 64):
+        raise ValueError("a share is between 0 and 1, and a salt is hex")
+    return Assignment(**given, canary=found, pins=tuple(Pin(**pin) for pin in pins))

@@ -28,7 +28,7 @@ def recorded(score: Score, sink: Sink, entity_key: bytes = b"") -> Score:
 
     def score_and_record(batch: Batch) -> Decisions:
         decisions = score(batch)
-        if batch.entities:
+        if batch.entities and not decisions.entities:
             decisions.entities = [entity_hash(entity, entity_key) for entity in batch.entities]
         sink.write(decisions)
         return decisions

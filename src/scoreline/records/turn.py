@@ -6,9 +6,9 @@ Delivery order of a turn:
   3. only then answers leave. Where the write does not go through, each of them is replaced by its refusal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from scoreline.core.decision import Decisions
+from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.records.writer import SpoolWriter
 
@@ -41,6 +41,10 @@ class Turn:
         except RecordRefused as error:
             for refused in told:
                 refused(error)
+
+    def failed(self, author: Author, base: int, time_ns: int, kind: str, entities: Sequence[bytes]) -> None:
+        """Keeps that a version did not score a request; it waits for nothing."""
+        self._writer.failed(author, base, time_ns, kind, entities)
 
     def unsent(self, decisions: Decisions) -> None:
         """Marks decisions whose answer never left; they are written first, where they wait."""

@@ -15,7 +15,15 @@ from typing import Final
 
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
-from scoreline.records.frames import MAGIC, Missed, append_decisions, frame_author, frame_missed, frame_unsent
+from scoreline.records.frames import (
+    MAGIC,
+    Missed,
+    append_decisions,
+    frame_author,
+    frame_failed,
+    frame_missed,
+    frame_unsent,
+)
 from scoreline.records.segments import SUFFIX, new_writer, segment_name
 
 RETRY_AFTER_S: Final = 5
@@ -88,6 +96,16 @@ class SpoolWriter:
             self._append(frame_unsent(self._index(decisions.author), decisions.base))
         except RecordRefused as refused:
             log.error("an answer that never left is not marked: %s", refused)
+
+    def failed(self, author: Author, base: int, time_ns: int, kind: str, entities: Sequence[bytes]) -> None:
+        """Keeps that a version did not score a request; where that cannot be written either, it is logged."""
+        try:
+            self._ready(time_ns)
+            frame = frame_failed(self._index(author), base, time_ns, kind, entities)
+            self._room_for(len(frame))
+            self._append(frame)
+        except RecordRefused as refused:
+            log.error("that version %s of %s failed is not recorded: %s", author.version, author.model, refused)
 
     def look(self) -> None:
         """Ends a segment in time, and tries whether there is room again where there was none; for now and then."""

@@ -4,7 +4,6 @@ Fields meet by name and categories by their words, because two versions may code
 not have takes the other version's default. What the other version would refuse is reported, not scored.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +19,11 @@ from scoreline.core.bundle import Bundle
 from scoreline.core.columns import read_table
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import EngineFailed, RowsRefused, ScorelineError
+from scoreline.core.fitting import lenient
 from scoreline.core.link import LINKS, Floats
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Engine
-from scoreline.core.schema import Field, Schema
+from scoreline.core.schema import Schema
 from scoreline.core.shown import shown_column
 from scoreline.replay.grouped import by_author, mismatch, outcome_of, stacked
 
@@ -119,7 +119,7 @@ def _rescored(
         for position, name in enumerate(recorded.names)
         if name in other.schema.index
     }
-    taken, batch, notes = _taken(_lenient(other.schema), columns, len(values))
+    taken, batch, notes = _taken(lenient(other.schema), columns, len(values))
     try:
         margins = engine.predict(batch)
     except EngineFailed as error:
@@ -142,17 +142,6 @@ def _rescored(
             other_outcome=outcome,
             defaulted=defaulted,
         )
-
-
-def _lenient(schema: Schema) -> Schema:
-    """The schema for what was used rather than sent: fields of a store are there, and a default may be missing."""
-    return Schema(tuple(_used(field) for field in schema.fields))
-
-
-def _used(field: Field) -> Field:
-    default = field.default_value
-    may_miss = field.nullable or field.unseen == "missing" or (default is not None and math.isnan(default))
-    return replace(field, source="request", nullable=may_miss)
 
 
 def _taken(schema: Schema, columns: Columns, n_rows: int) -> tuple[list[int], Floats, dict[int, str]]:

@@ -50,7 +50,7 @@ class Stage:
     `epoch` is the entry that last changed what workers do, `rollout` the one the canary began with (0: none). `salt` is
     32 hex digits, new for each rollout. `step` counts from 0; a canary with a share of 0 waits for its first step.
     `began_ns` and `stepped_ns` are the beginnings of rollout and step, `extended_ns` when a person let it go on after
-    it came to no verdict. `previous` is the champion before this one, which a rollback returns to. `slow_ns` and
+    the step came to no verdict. `previous` is the champion before this one, which a rollback returns to. `slow_ns` and
     `high_score` are thresholds of events, frozen when the canary begins. `why` is for people, `held_for` for us.
     """
 
@@ -162,7 +162,9 @@ def step_up(stage: Stage, step: int, share: float, seq: int, now_ns: int) -> Sta
     if stage.state == PAUSED:
         raise RolloutRefused(f"the canary is paused: {stage.why}; resume it first")
     if share <= stage.share:
-        raise RolloutRefused(f"the canary has {stage.share:.2%} already; a step goes up, to go down roll it back")
+        raise RolloutRefused(
+            f"the canary has {stage.share * 100:.6g} % already; a step goes up, to go down roll it back"
+        )
     return replace(stage, epoch=seq, step=step, share=share, stepped_ns=now_ns, state=RUNNING, why="", held_for="")
 
 
@@ -183,7 +185,7 @@ def pause(stage: Stage, why: str) -> Stage:
 
 
 def resume(stage: Stage, now_ns: int) -> Stage:
-    """The canary goes on from where it stands; after no verdict it has another horizon, and no bound of requests."""
+    """The canary goes on from where it stands; after no verdict its step has another horizon, and no bound of units."""
     canary_of(stage)
     if stage.state == RUNNING:
         raise RolloutRefused("the canary is running: there is nothing to resume")

@@ -18,6 +18,7 @@ class AnswerWriter:
     """Writes the answers of one version of a model; what never changes is encoded once."""
 
     def __init__(self, author: Author, store_fields: Sequence[int]) -> None:
+        self.author = author
         self._names = [json.dumps(name) for name in author.fields]
         self._outcomes = [b',"outcome":' + _json(outcome) for outcome in author.outcomes]
         self._key = b"{%s:" % _json(author.output)

@@ -71,7 +71,7 @@ class Door:
         if not name and not self.default:
             raise NotFound("several models are served and none is the default: use /models/{name}/predict")
         found = self.models.get(name or self.default)
-        if found is not None and version and version != found.manifest.version:
+        if found is not None and version and version not in found.by_number:
             raise NotFound("this version of the model is not served here; GET /models lists those that are")
         if found is None:
             raise NotFound("no such model is served here; GET /models lists those that are")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from scoreline.core import ids
@@ -16,18 +16,26 @@ from scoreline.web.asgi import Answer, given_id
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Endpoint:
-    """One model behind the prediction routes of one dialect."""
+Pin = Callable[[Mapping[bytes, bytes]], str]
 
-    def __init__(self, dialect: Dialect, score: Score) -> None:
+
+class Endpoint:
+    """One model behind the prediction routes of one dialect.
+
+    `pin` says by a request's headers which version must answer it, by digest, or none; it raises what is to be refused.
+    """
+
+    def __init__(self, dialect: Dialect, score: Score, pin: Pin | None = None) -> None:
         self.dialect = dialect
         self._score = score
+        self._pin = pin
 
     def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> tuple[Answer, Decisions]:
         """Decode, score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
         start_ns = time.perf_counter_ns()
         request_id = given_id(headers)
-        context = Context(time.time_ns(), request_id, caller, _trace(headers))
+        pin = self._pin(headers) if self._pin else ""
+        context = Context(time.time_ns(), request_id, caller, _trace(headers), pin)
         batch, asked = self.dialect.read(headers, body, context)
         decisions = self._score(batch)
         sent, answer = self.dialect.write(decisions, asked)

@@ -96,13 +96,18 @@ def _object(properties: Json, *required: str) -> Json:
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
-def answers_schema(manifest: Manifest) -> Json:
-    """The JSON Schema of an answer: to one row, or to an array of rows with model and version told once."""
-    one = answer_schema(manifest)
-    once = {name: one["properties"][name] for name in ("model", "version")}
-    row = {name: schema for name, schema in one["properties"].items() if name not in once}
-    many = {**once, "predictions": {"type": "array", "minItems": 1, "items": _all_of(row)}}
-    return {"anyOf": [one, _all_of(many)]}
+def answers_schema(manifests: Sequence[Manifest]) -> Json:
+    """The JSON Schema of an answer: to one row, or to an array of rows with model and version told once.
+
+    Any of the versions may have answered.
+    """
+    found: list[Json] = []
+    for one in map(answer_schema, manifests):
+        once = {name: one["properties"][name] for name in ("model", "version")}
+        row = {name: schema for name, schema in one["properties"].items() if name not in once}
+        many = {**once, "predictions": {"type": "array", "minItems": 1, "items": _all_of(row)}}
+        found += [form for form in (one, _all_of(many)) if form not in found]
+    return {"anyOf": found}
 
 
 def answer_schema(manifest: Manifest) -> Json:

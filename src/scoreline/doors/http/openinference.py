@@ -5,7 +5,7 @@ field without an input takes its default.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -152,11 +152,11 @@ class OpenInferenceDialect:
         return head, lambda: scores.ravel().tolist(), lambda: scores.astype("<f8").tobytes()
 
 
-def metadata(manifest: Manifest) -> dict[str, Any]:
+def metadata(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any]:
     """What `GET /v2/models/{name}` answers: inputs and outputs with datatype and shape, -1 for the number of rows."""
     return {
         "name": manifest.name,
-        "versions": [manifest.version],
+        "versions": versions,
         "platform": "scoreline",
         "inputs": [
             {"name": field.name, "datatype": _datatype(field.type, field.categories), "shape": [-1]}

@@ -18,8 +18,8 @@ class OwnDialect:
 
     def __init__(self, schema: Schema, max_rows: int) -> None:
         self._reader = RowReader(schema, max_rows)
-        self._store_fields = schema.store_fields
         self._writer: AnswerWriter | None = None
+        self._writers: dict[int, AnswerWriter] = {}
 
     def check_type(self, headers: Mapping[bytes, bytes]) -> None:
         check_json_type(headers)
@@ -30,10 +30,18 @@ class OwnDialect:
 
     def write(self, decisions: Decisions, asked: bool) -> tuple[Headers, bytes]:
         writer = self._writer
-        if writer is None:
-            writer = self._writer = AnswerWriter(decisions.author, self._store_fields)
+        if writer is None or writer.author is not decisions.author:
+            writer = self._writer = self._writer_of(decisions)
         return [(b"content-type", JSON)], writer.many(decisions) if asked else writer.one(decisions)
 
     @staticmethod
     def refuse(error: ScorelineError) -> Answer:
         return refusal(error)
+
+    def _writer_of(self, decisions: Decisions) -> AnswerWriter:
+        """The one of the version and role that decided; each keeps its author, so that no other one has its id."""
+        author = decisions.author
+        writer = self._writers.get(id(author))
+        if writer is None:
+            writer = self._writers[id(author)] = AnswerWriter(author, decisions.degraded)
+        return writer

@@ -6,11 +6,11 @@ from fastapi import FastAPI, Request, Response
 
 import scoreline
 from scoreline.access.scopes import DATA_PLANE
-from scoreline.core.manifest import Manifest
 from scoreline.doors.http.app import Door
 from scoreline.doors.http.openapi import answers_schema, request_body
 from scoreline.doors.http.own import OwnDialect
 from scoreline.doors.http.protocols import add_protocols, in_protocols_words, predict_as_declared, protocol_bodies
+from scoreline.doors.http.served import Served
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 
 REFUSALS: Final = (400, 404, 413, 415, 422, 500, 503)
@@ -32,7 +32,7 @@ def make_pages(door: Door) -> FastAPI:
 
 def _add_models(routes: Routes, door: Door) -> None:
     async def models() -> dict[str, Any]:
-        """The models served here: versions and roles."""
+        """The models served here: versions, roles, and shares of the requests."""
         return {
             "models": [
                 {
@@ -40,6 +40,7 @@ def _add_models(routes: Routes, door: Door) -> None:
                     "version": model.manifest.version,
                     "role": "champion",
                     "default": name == door.default,
+                    "versions": _roles(model),
                 }
                 for name, model in sorted(door.models.items())
             ]
@@ -47,13 +48,27 @@ def _add_models(routes: Routes, door: Door) -> None:
 
     async def model(name: str) -> dict[str, Any]:
         """One model: digest, output, outcomes, and its input schema with types, units, ranges and defaults."""
-        return _describe(door.model(name).manifest)
+        return _describe(door.model(name))
 
     routes.add("GET", "/models", models, tags=["models"])
     routes.add("GET", "/models/{name}", model, refusals=(404,), tags=["models"])
 
 
-def _describe(manifest: Manifest) -> dict[str, Any]:
+def _roles(model: Served) -> list[dict[str, Any]]:
+    """Every version that answers; one in the role `pinned` has no share, it answers those who were promised it."""
+    return [
+        {
+            "version": version.manifest.version,
+            "role": version.role,
+            "share": version.share,
+            "digest": version.manifest.digest,
+        }
+        for version in model.versions
+    ]
+
+
+def _describe(model: Served) -> dict[str, Any]:
+    manifest = model.manifest
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -64,6 +79,7 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
         "outcomes": list(manifest.policy.outcomes),
         "thresholds": list(manifest.policy.thresholds),
         "schema": manifest.schema.to_json(),
+        "versions": _roles(model),
     }
 
 
@@ -86,7 +102,7 @@ def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
     paths = dict(declared["paths"])
     operation = paths["/predict"]["post"]
     if door.default:
-        paths["/predict"] = {"post": {**operation, **_described(operation, door.model().manifest)}}
+        paths["/predict"] = {"post": {**operation, **_described(operation, door.model())}}
     for name, model in sorted(door.models.items()):
         words = {
             "summary": f"Predict with {name}",
@@ -94,10 +110,10 @@ def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
             "operationId": f"predict_{name}",
         }
         path = NAMED.format(name=name)
-        paths[path] = {"post": {**operation, **words, **_described(operation, model.manifest)}}
+        paths[path] = {"post": {**operation, **words, **_described(operation, model)}}
     if door.models:
         shown = door.models[door.default or min(door.models)].manifest
-        for path, body in protocol_bodies([model.manifest for model in door.models.values()], shown).items():
+        for path, body in protocol_bodies(list(door.models.values()), shown).items():
             paths[path] = {"post": with_body(paths[path]["post"], *body)}
     named = {path: {method: with_names(found, door) for method, found in item.items()} for path, item in paths.items()}
     return {**declared, "paths": named}
@@ -110,7 +126,8 @@ def with_body(operation: dict[str, Any], schema: Any, example: Any) -> dict[str,
 
 def with_names(operation: dict[str, Any], door: Door) -> dict[str, Any]:
     """An operation whose path names a model, or its version, with those that are served."""
-    known = {"name": sorted(door.models), "version": sorted({found.manifest.version for found in door.models.values()})}
+    versions = sorted({version for found in door.models.values() for version in found.by_number})
+    known = {"name": sorted(door.models), "version": versions}
     parameters = [
         {**given, "schema": {**given["schema"], "enum": known[given["name"]]}} if known.get(given["name"]) else given
         for given in operation.get("parameters", ())
@@ -118,6 +135,7 @@ def with_names(operation: dict[str, Any], door: Door) -> dict[str, Any]:
     return {**operation, "parameters": parameters} if parameters else operation
 
 
-def _described(operation: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
-    scored = {"description": "Scored", "content": {"application/json": {"schema": answers_schema(manifest)}}}
-    return {"requestBody": request_body(manifest), "responses": {**operation["responses"], "200": scored}}
+def _described(operation: dict[str, Any], model: Served) -> dict[str, Any]:
+    answers = answers_schema([model.manifest, *(version.manifest for version in model.versions)])
+    scored = {"description": "Scored", "content": {"application/json": {"schema": answers}}}
+    return {"requestBody": request_body(model.manifest), "responses": {**operation["responses"], "200": scored}}

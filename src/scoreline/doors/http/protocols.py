@@ -17,6 +17,7 @@ from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
 from scoreline.doors.http.openapi import example_row, instances_schema, invocations_schema, tensors_schema
 from scoreline.doors.http.openinference import OpenInferenceDialect, as_tensors, metadata
+from scoreline.doors.http.served import Served
 from scoreline.web.asgi import CLOSE, Answer, health, named, read_body
 from scoreline.web.routes import Handler, Responses, Routes, as_response
 
@@ -117,7 +118,8 @@ def _add_open_inference(routes: Routes, door: Door) -> None:
 def _add_tensors(routes: Routes, door: Door) -> None:
     async def model(name: str) -> dict[str, Any]:
         """Inputs and outputs with datatype and shape."""
-        return metadata(door.model(name).manifest)
+        served = door.model(name)
+        return metadata(served.manifest, list(served.by_number))
 
     async def model_ready(name: str) -> JSONResponse:
         return _ready(door, name)
@@ -127,7 +129,8 @@ def _add_tensors(routes: Routes, door: Door) -> None:
         return await predict_as_declared(door, OpenInferenceDialect, request, name)
 
     async def version(name: str, version: str) -> dict[str, Any]:
-        return metadata(door.model(name, version).manifest)
+        served = door.model(name, version)
+        return metadata(served.by_number[version], list(served.by_number))
 
     async def version_ready(name: str, version: str) -> JSONResponse:
         return _ready(door, name, version)
@@ -171,14 +174,16 @@ def _ready(door: Door, name: str, version: str = "") -> JSONResponse:
     return JSONResponse(found, 200 if door.ready else 503)
 
 
-def protocol_bodies(manifests: Sequence[Manifest], shown: Manifest) -> dict[str, tuple[Any, Any]]:
+def protocol_bodies(served: Sequence[Served], shown: Manifest) -> dict[str, tuple[Any, Any]]:
     """The body of each prediction route: its JSON Schema, and an example of one row that works for the model shown."""
     row = example_row(shown)
-    tensors = tensors_schema(manifests), {"inputs": as_tensors(row)}
+    manifests = [model.manifest for model in served]
+    versions = [manifest for model in served for manifest in model.by_number.values()]
+    example = {"inputs": as_tensors(row)}
     return {
         "/v1/models/{name}:predict": (instances_schema(manifests), {"instances": [row]}),
-        "/v2/models/{name}/infer": tensors,
-        "/v2/models/{name}/versions/{version}/infer": tensors,
+        "/v2/models/{name}/infer": (tensors_schema(manifests), example),
+        "/v2/models/{name}/versions/{version}/infer": (tensors_schema(versions), example),
         "/invocations": (invocations_schema(shown), {"dataframe_records": [row]}),
     }
 

@@ -1,39 +1,66 @@
 """A model as it is served: every dialect's endpoint by its path."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scoreline.core.arms import CHAMPION
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
-from scoreline.doors.http.endpoint import Endpoint
+from scoreline.doors.http.endpoint import Endpoint, Pin
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
 from scoreline.doors.http.openinference import OpenInferenceDialect
 from scoreline.doors.http.own import OwnDialect
+from scoreline.operations.standing import Version
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model's endpoints: by paths with its name, and by those of the default model."""
+    """A model's endpoints: by paths with its name, and by those of the default model.
+
+    `manifest` is the champion's, whose schema rows are read by; `versions` are all that answer, the champion first;
+    `by_number` are those a caller may ask for.
+    """
 
     manifest: Manifest
     named: Mapping[str, Endpoint]
     unnamed: Mapping[str, Endpoint]
+    versions: Sequence[Version]
+    by_number: Mapping[str, Manifest]
 
 
-def serve_model(manifest: Manifest, score: Score, max_rows: int, *, csv_header: bool = True) -> Served:
-    """All dialects over one score."""
+def serve_model(
+    manifest: Manifest,
+    score: Score,
+    max_rows: int,
+    *,
+    csv_header: bool = True,
+    versions: Sequence[Version] = (),
+    pin: Pin | None = None,
+) -> Served:
+    """All dialects over one score, and those that name a version over the score of that one, where it has its own."""
     name, schema = manifest.name, manifest.schema
-    own = Endpoint(OwnDialect(schema, max_rows), score)
-    open_inference = Endpoint(OpenInferenceDialect(manifest, max_rows), score)
-    mlflow = Endpoint(MlflowDialect(schema, max_rows, csv_header=csv_header), score)
+    own = Endpoint(OwnDialect(schema, max_rows), score, pin)
+    open_inference = Endpoint(OpenInferenceDialect(manifest, max_rows), score, pin)
+    mlflow = Endpoint(MlflowDialect(schema, max_rows, csv_header=csv_header), score, pin)
+    asked = {
+        f"/v2/models/{name}/versions/{version.manifest.version}/infer": Endpoint(
+            OpenInferenceDialect(version.manifest, max_rows), version.score
+        )
+        for version in versions
+        if version.score is not None
+    }
     return Served(
         manifest,
         {
             f"/models/{name}/predict": own,
-            f"/v1/models/{name}:predict": Endpoint(KServeDialect(schema, max_rows), score),
+            f"/v1/models/{name}:predict": Endpoint(KServeDialect(schema, max_rows), score, pin),
             f"/v2/models/{name}/infer": open_inference,
             f"/v2/models/{name}/versions/{manifest.version}/infer": open_inference,
+            **asked,
         },
         {"/predict": own, "/invocations": mlflow},
+        versions or (Version(manifest, CHAMPION, 1.0),),
+        {manifest.version: manifest}
+        | {version.manifest.version: version.manifest for version in versions if version.score is not None},
     )

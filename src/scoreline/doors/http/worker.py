@@ -9,18 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.core.arms import DIED
 from scoreline.core.errors import ScorelineError
+from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.served import serve_model
+from scoreline.operations.leased import Lease
 from scoreline.operations.memory import give_back_freed_memory, keep_freed_memory
+from scoreline.operations.standing import Model, teller
 from scoreline.operations.state import FILE, State, read_state
 from scoreline.records.turn import Turn
 from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import Model, keyring_of, open_state, recorder, spool_writer, verifier
+from scoreline.wiring import guard_of, keyring_of, open_state, recorder, spool_writer, verifier
 
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
@@ -30,10 +34,14 @@ PAGES: Final = "scoreline.doors.http.pages:make_pages"
 log = logging.getLogger("scoreline.worker")
 
 
-def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Runs one worker until it is told to drain. Loads first: it takes no connection before it can answer."""
+def run_worker(settings: Settings, listener: socket.socket, marks: Marks, on_ready: Callable[[], None]) -> None:
+    """Runs one worker until it is told to drain. Loads first: it takes no connection before it can answer.
+
+    `marks` may hold what the one before it died of.
+    """
     keep_freed_memory()
-    worker = Worker(settings)
+    worker = Worker(settings, marks)
+    worker.take_over()
     worker.load()
     door, server = worker.door, settings.server
     draining = DrainingServer(
@@ -50,20 +58,32 @@ def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[
 class Worker:
     """The models of one process: a door that is opened anew whenever the state assigns other bundles."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, marks: Marks | None = None) -> None:
         self._settings = settings
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
         self._sink = spool_writer(settings)
         self._turn = Turn(self._sink)
         self._record = recorder(settings, self._turn)
+        self._marks = marks or Marks()
+        self._lease = Lease(self._state_dir)
+        self._guard = guard_of(settings, self._turn, self._lease, self._marks, teller())
         self._models: dict[str, Model] = {}
         self._seen: Any = None
         self._synced_s = 0.0
         self.door = Door(settings.server.max_body_bytes, self._turn)
 
+    def take_over(self) -> None:
+        """Records what the worker before this one was scoring when it died, if it was."""
+        left = self._marks.left()
+        if left is not None:
+            self._sink.failed(left.author, left.base, left.time_ns, DIED, left.entities)
+            log.error("a worker died while version %s (%s) scored", left.author.version, left.author.role)
+            self._marks.clear()
+
     def load(self) -> None:
         """Opens the door for the state as it is; raises what reading or loading raises, and then changes nothing."""
+        self._lease.look()
         self._seen = self._stamp()
         self._open(*self._prepare())
 
@@ -72,6 +92,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(WATCH_S)
+            self._lease.look()
             self._look_at_the_spool(loop)
             stamp = self._stamp()
             if stamp == self._seen:
@@ -103,14 +124,18 @@ class Worker:
 
     def _prepare(self) -> tuple[State, dict[str, Model]]:
         state = read_state(self._state_dir)
-        return state, open_state(state, self._state_dir, self._verifier, self._record, self._models)
+        return state, open_state(state, self._state_dir, self._verifier, self._record, self._guard, self._models)
 
     def _open(self, state: State, models: dict[str, Model]) -> None:
         server = self._settings.server
         served = {
-            name: serve_model(model.manifest, model.score, server.max_rows, csv_header=server.csv_header)
+            name: serve_model(
+                model.manifest, model.score, server.max_rows, csv_header=server.csv_header, versions=model.versions
+            )
             for name, model in models.items()
         }
+        if not self._marks.name([author for model in models.values() for author in model.authors]):
+            log.error("the models have too many fields to tell after a death which version scored")
         self.door.open(served, state.default, keyring_of(state))
         self._models = models
         give_back_freed_memory()

@@ -1,0 +1,190 @@
+"""Two arms: the Score of a model while a canary answers a share of its requests.
+
+Nobody is refused an answer because of a canary: where it raises, has no finite margin or takes too long, the champion
+answers in its place. What a worker dies of is read from its marks by whoever replaces it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from scoreline.core.assign import assigned
+from scoreline.core.batch import Batch
+from scoreline.core.decision import Author, Decisions
+from scoreline.core.entities import entity_hash
+from scoreline.core.errors import RowsRefused
+from scoreline.core.fitting import Fit
+from scoreline.core.marks import Marks
+from scoreline.core.ports import Score
+from scoreline.core.scorer import Scorer
+
+CHAMPION: Final = "champion"
+CANARY: Final = "canary"
+CANARY_FAILED: Final = "canary_failed"  # the champion, in the place of a canary that failed
+MIXED: Final = "mixed"  # the champion, where the canary was to answer for a part of the rows
+PINNED: Final = "pinned"  # the version that the request asked for
+
+RAISED: Final = "raised"
+NOT_FINITE: Final = "not_finite"
+OVERRAN: Final = "overran"
+DIED: Final = "died"
+
+
+Tell = Callable[[Author, str, Exception | None], None]
+
+
+class Lease(Protocol):
+    """Until when a canary may answer, in nanoseconds since 1970."""
+
+    until_ns: int
+
+
+class Failed(Protocol):
+    """The `failed` of a `core.ports.Sink`."""
+
+    def __call__(self, author: Author, base: int, time_ns: int, kind: str, entities: Sequence[bytes], /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a worker watches its arms with.
+
+    `entity_key` is the one of its record. A canary that takes more than `over_ns` for a request has overrun. `tell` is
+    told of each failure of a canary and what it raised, for people.
+    """
+
+    lease: Lease
+    marks: Marks
+    failed: Failed
+    tell: Tell
+    entity_key: bytes
+    over_ns: int
+
+
+class Arm:
+    """A version in one role, marked while it scores. A `Score` of requests whose units do not matter."""
+
+    def __init__(self, scorer: Scorer, marks: Marks, *, may_end: bool = False) -> None:
+        self.author = scorer.author
+        self.new_base = scorer.new_base
+        self._scorer = scorer
+        self._marks = marks
+        self._may_end = may_end
+
+    def __call__(self, batch: Batch) -> Decisions:
+        return self.score(batch, self.new_base(batch.context.time_ns), ())
+
+    def score(self, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
+        """As the scorer does, under this id; raises as it."""
+        marks = self._marks
+        marks.set(self.author, base, batch.context.time_ns, units, may_end=self._may_end)
+        try:
+            return self._scorer(batch, base)
+        finally:
+            marks.clear()
+
+
+class Arms:
+    """A `Score` that gives each unit to one of two versions, always to the same. Entities are hashed in its decisions.
+
+    A row's unit is its entity, else the request. A request goes to the canary if all of its units do; if some do, the
+    champion answers in a role that counts for neither. `salt` is the rollout's, in hex.
+    """
+
+    def __init__(
+        self, champion: Scorer, canary: Scorer, fit: Fit | None, guard: Guard, *, salt: str, share: float
+    ) -> None:
+        marks = guard.marks
+        self._champion = Arm(champion, marks)
+        self._mixed = Arm(champion.in_role(MIXED), marks)
+        self._stand_in = Arm(champion.in_role(CANARY_FAILED), marks)
+        self._canary = Arm(canary, marks, may_end=True)
+        self._fit = fit
+        self._guard = guard
+        self._entity_key = guard.entity_key
+        self._salt = bytes.fromhex(salt)
+        self._share = share
+
+    @property
+    def authors(self) -> list[Author]:
+        """Every author that its decisions and marks may have."""
+        return [arm.author for arm in (self._champion, self._canary, self._stand_in, self._mixed)]
+
+    def __call__(self, batch: Batch) -> Decisions:
+        base = self._champion.new_base(batch.context.time_ns)
+        key, salt, share = self._entity_key, self._salt, self._share
+        entities = [entity_hash(entity, key) for entity in batch.entities]
+        units = entities if len(entities) == 1 else list(dict.fromkeys(entities)) or [b""]
+        ours = [assigned(unit or base.to_bytes(16, "big"), salt, share) for unit in units]
+        if not any(ours):
+            decisions = self._scored(self._champion, batch, base, units)
+        elif all(ours):
+            decisions = self._by_canary(batch, base, units)
+        else:
+            decisions = self._scored(self._mixed, batch, base, units)
+        decisions.entities = entities
+        return decisions
+
+    def _by_canary(self, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
+        """The canary's decisions, or else the champion's, with an id of their own: the other is the failure's."""
+        guard, canary, raised = self._guard, self._canary, None
+        try:
+            decisions = canary.score(self._fit(batch) if self._fit else batch, base, units)
+        except RowsRefused:
+            kind = NOT_FINITE
+        except Exception as error:
+            kind, raised = RAISED, error
+        else:
+            if decisions.model_ns <= guard.over_ns:
+                return decisions
+            kind = OVERRAN
+        time_ns = batch.context.time_ns
+        guard.failed(canary.author, base, time_ns, kind, told(units))
+        guard.tell(canary.author, kind, raised)
+        return self._scored(self._stand_in, batch, self._stand_in.new_base(time_ns), units)
+
+    def _scored(self, arm: Arm, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
+        try:
+            return arm.score(batch, base, units)
+        except Exception as error:
+            kind = NOT_FINITE if isinstance(error, RowsRefused) else RAISED
+            self._guard.failed(arm.author, base, batch.context.time_ns, kind, told(units))
+            raise
+
+
+class Leased:
+    """A `Score` that has another one answer while there is no lease."""
+
+    def __init__(self, score: Score, otherwise: Score, lease: Lease) -> None:
+        self._score = score
+        self._otherwise = otherwise
+        self._lease = lease
+
+    def __call__(self, batch: Batch) -> Decisions:
+        live = batch.context.time_ns < self._lease.until_ns
+        return self._score(batch) if live else self._otherwise(batch)
+
+
+class Pinned:
+    """A `Score` that has the version answer that a request is pinned to, by digest, where it is loaded."""
+
+    def __init__(self, score: Score, versions: Mapping[str, Score]) -> None:
+        self._score = score
+        self._versions = versions
+
+    def __call__(self, batch: Batch) -> Decisions:
+        pin = batch.context.pin
+        version = self._versions.get(pin) if pin else None
+        return self._score(batch) if version is None else version(batch)
+
+
+def fitted(score: Score, fit: Fit | None) -> Score:
+    """The score of a version for batches that another version's schema has read."""
+    if fit is None:
+        return score
+    return lambda batch: score(fit(batch))
+
+
+def told(units: Sequence[bytes]) -> list[bytes]:
+    """The entities among the units of a request."""
+    return [unit for unit in units if unit]

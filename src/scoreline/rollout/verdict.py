@@ -1,0 +1,192 @@
+"""What the evidence says of a canary: ADVANCE, HOLD or ROLL_BACK, why, and by which numbers.
+
+No data and not sure are a HOLD each, with their reason: nothing passes because nothing was seen.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from scoreline.evidence.ratio import combined
+from scoreline.rollout.policy import WEIGHTS, Policy
+from scoreline.rollout.stages import APPROVAL, HOLD_BACK, NO_VERDICT, PAUSED, PERSON, SILENCE, Stage
+
+ADVANCE: Final = "ADVANCE"
+HOLD: Final = "HOLD"
+ROLL_BACK: Final = "ROLL_BACK"
+NS: Final = 1_000_000_000
+DEADLY: Final = 2  # deaths in the canary, with none in the champion
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryEvidence:
+    """What was seen of the canary of one rollout (by its entry), up to one step of it.
+
+    `e_rollback` and `e_safe` are e-values over the whole rollout, by class of events as they are (not weighted);
+    `ratios` the intervals of canary over champion. Units are entities, or requests that name none, that the canary
+    answered: in this step, and in all. `last_window_ns` is when it last answered any.
+    """
+
+    rollout: int
+    step: int
+    e_rollback: Mapping[str, float]
+    e_safe: Mapping[str, float]
+    units_step: int
+    units: int
+    last_window_ns: int
+    deaths_c: int = 0
+    deaths_b: int = 0
+    ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`word` is ADVANCE, HOLD or ROLL_BACK. `held_for` is what a HOLD asks the stage to be held for; empty: nothing."""
+
+    word: str
+    why: str
+    numbers: Mapping[str, Any]
+    held_for: str = ""
+
+
+def judge(stage: Stage, evidence: CanaryEvidence | None, policy: Policy, now_ns: int) -> Verdict:
+    """The verdict of this moment. Evidence of another rollout is none."""
+    if stage.canary is None:
+        return Verdict(HOLD, f"there is no canary; version {stage.champion.version} answers", {})
+    seen = evidence if evidence and evidence.rollout == stage.rollout else None
+    numbers = _numbers(stage, seen, policy)
+    harm = _harm(seen, policy)
+    if harm:
+        return Verdict(ROLL_BACK, harm, numbers)
+    if stage.state == PAUSED or stage.held_for in (PERSON, NO_VERDICT, HOLD_BACK):
+        return Verdict(HOLD, stage.why, numbers, stage.held_for)
+    if stage.share == 0.0:
+        return _first(stage, policy, numbers)
+    missing = list(_missing(stage, seen, policy, now_ns))
+    if not missing:
+        return _last(stage, policy, numbers)
+    why, held_for = _held(stage, seen, policy, now_ns, "; ".join(missing))
+    return Verdict(HOLD, why, numbers, held_for)
+
+
+def next_step(stage: Stage, policy: Policy) -> tuple[int, float] | None:
+    """Number and share of the step after this one; None after the last."""
+    return next(((step, share) for step, share in enumerate(policy.shares) if share > stage.share), None)
+
+
+def watched(stage: Stage) -> Iterator[str]:
+    """The classes of events that this rollout counts; each must be safe for a step further."""
+    yield from ("errors", "overruns")
+    if stage.slow_ns:
+        yield "slow"
+    if stage.high_score is not None:
+        yield "scores"
+
+
+def _harm(seen: CanaryEvidence | None, policy: Policy) -> str:
+    """Why the canary must go; empty where nothing says so."""
+    if seen is None:
+        return ""
+    if seen.deaths_c >= DEADLY and not seen.deaths_b:
+        return f"{seen.deaths_c} workers died in the canary and none in the champion"
+    found = combined(seen.e_rollback, WEIGHTS)
+    if found.e < 1 / policy.alpha_rollback:
+        return ""
+    low, high = _ratio(seen, found.leading)
+    return (
+        f"{found.leading}: e-value {found.e:.4g} reaches {1 / policy.alpha_rollback:g}; "
+        f"the canary has between {low:.3g} and {high:.3g} times the champion's"
+    )
+
+
+def _first(stage: Stage, policy: Policy, numbers: Mapping[str, Any]) -> Verdict:
+    """Before the first request there is nothing to prove, but somebody may have to approve."""
+    if policy.asks_first and not stage.approvals:
+        return Verdict(HOLD, "it waits for approval before its first step", numbers, APPROVAL)
+    return Verdict(ADVANCE, "it may answer its first requests", numbers)
+
+
+def _last(stage: Stage, policy: Policy, numbers: Mapping[str, Any]) -> Verdict:
+    """Everything is proven for a step further."""
+    following = next_step(stage, policy)
+    if following and following[1] == policy.shares[-1] and policy.needs_approval == "last" and not stage.approvals:
+        return Verdict(HOLD, "it waits for approval before its last step", numbers, APPROVAL)
+    limit = 1 / policy.alpha_advance
+    return Verdict(ADVANCE, f"every class is safe (e-values reach {limit:g}), long enough and often enough", numbers)
+
+
+def _missing(stage: Stage, seen: CanaryEvidence | None, policy: Policy, now_ns: int) -> Iterator[str]:
+    """What a step further still lacks."""
+    quiet_s = _quiet_s(stage, seen, now_ns)
+    if quiet_s > policy.silence_s:
+        yield f"the canary has answered nothing for {_time(quiet_s)}"
+    lasted_s = (now_ns - stage.stepped_ns) / NS
+    if lasted_s < policy.min_step_s:
+        yield f"this step has lasted {_time(lasted_s)} of {_time(policy.min_step_s)}"
+    units = _units(stage, seen)
+    if units < policy.min_requests:
+        yield f"{units} of {policy.min_requests} entities or requests seen in this step"
+    for name in watched(stage):
+        e = seen.e_safe.get(name, 1.0) if seen else 1.0
+        if not e >= 1 / policy.alpha_advance:
+            yield f"{name} not proven safe: e-value {e:.3g} of {1 / policy.alpha_advance:g}"
+
+
+def _held(stage: Stage, seen: CanaryEvidence | None, policy: Policy, now_ns: int, why: str) -> tuple[str, str]:
+    """Why it goes no further, and what for it is to be held."""
+    extended = stage.extended_ns > stage.stepped_ns
+    since_s = (now_ns - max(stage.stepped_ns, stage.extended_ns)) / NS
+    if since_s >= policy.horizon_s or (_units(stage, seen) >= policy.max_requests and not extended):
+        return f"no verdict in {_time(since_s)}: {why}; resume it, promote it or roll it back", NO_VERDICT
+    return why, SILENCE if _quiet_s(stage, seen, now_ns) > policy.silence_s else ""
+
+
+def _quiet_s(stage: Stage, seen: CanaryEvidence | None, now_ns: int) -> float:
+    return (now_ns - max(stage.stepped_ns, seen.last_window_ns if seen else 0)) / NS
+
+
+def _units(stage: Stage, seen: CanaryEvidence | None) -> int:
+    return seen.units_step if seen and seen.step == stage.step else 0
+
+
+def _ratio(seen: CanaryEvidence, name: str) -> tuple[float, float]:
+    """How many times the champion's events the canary has: between these two; not known is 0 to infinity."""
+    return seen.ratios.get(name, (0.0, math.inf))
+
+
+def _numbers(stage: Stage, seen: CanaryEvidence | None, policy: Policy) -> dict[str, Any]:
+    """What the verdict is based on, as JSON."""
+    if seen is None:
+        return {"share": stage.share, "units": 0, "units_step": 0, "units_needed": policy.min_requests}
+    found = combined(seen.e_rollback, WEIGHTS)
+    units = _units(stage, seen)
+    return {
+        "share": stage.share,
+        "e_rollback": found.e,
+        "e_rollback_limit": 1 / policy.alpha_rollback,
+        "leading": found.leading,
+        "terms": dict(found.terms),
+        "ratio": [bound if math.isfinite(bound) else None for bound in _ratio(seen, found.leading)],
+        "e_safe": {name: seen.e_safe.get(name, 1.0) for name in watched(stage)},
+        "e_safe_limit": 1 / policy.alpha_advance,
+        "units": seen.units,
+        "units_step": units,
+        "units_needed": max(policy.min_requests - units, _still_needed(stage, seen, policy), 0),
+        "deaths_canary": seen.deaths_c,
+        "deaths_champion": seen.deaths_b,
+    }
+
+
+def _still_needed(stage: Stage, seen: CanaryEvidence, policy: Policy) -> int:
+    """Units without any event until the last class is proven safe by its rate alone: at least so many are needed."""
+    least = min(seen.e_safe.get(name, 1.0) for name in watched(stage))
+    wanted = -math.log(policy.alpha_advance) - math.log(max(least, 1e-300))
+    return math.ceil(wanted / -math.log1p(-policy.p_tol))
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.0f} s"
