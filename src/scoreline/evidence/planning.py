@@ -1,36 +1,40 @@
 """How much traffic a verdict will take, to be shown before a rollout starts. Means, by Wald's bound and what bets cost.
 
-Units are what is counted: entities where they are told, else requests. Rates are events per unit. None: never, as things
-stand.
+Units are what is counted: entities where they are told, else requests. Rates are events per unit. None: never, as
+things stand.
 """
 
 import math
 from typing import Final
 
-from scoreline.evidence.likelihoods import log_e_rare
+from scoreline.evidence.likelihoods import log_e_above, log_e_rare, log_likelihoods
 
 # How many times Wald's bound the mean delay is, as simulated (docs/rollouts.md has the figures): the price of not
 # knowing the ratio, or the difference, beforehand.
 RATIO_PRICE: Final = 1.25
 PAIRED_PRICE: Final = 1.3
 _MOST: Final = 1 << 40
+_MOST_EVENTS: Final = 1000
 
 
 def canary_units_to_rollback(p_b: float, p_c: float, share: float, alpha: float, r0: float = 1.0) -> float | None:
     """Until a canary with rate p_c against p_b is rolled back; None where its ratio is not above r0.
 
-    With a rate of 0 in the baseline the ratio is infinite, and each event of the canary counts 1 / share.
+    Not before so many events of the canary as are needed where the baseline has none: two at a share of 1 %.
     """
     if not 0 < share < 1 or p_c <= r0 * p_b:
         return None
-    return RATIO_PRICE * math.log(1 / alpha) * share / _growth(p_b, p_c, share, r0)
+    least = next((k for k in range(1, _MOST_EVENTS) if _after(k, share, r0) >= math.log(1 / alpha)), None)
+    if least is None:
+        return None
+    return max(RATIO_PRICE * math.log(1 / alpha) * share / _growth(p_b, p_c, share, r0), least / p_c)
 
 
 def canary_units_to_safe(p: float, share: float, alpha: float, r1: float, p_tol: float) -> float | None:
     """Until a canary as good as the baseline may advance: by its ratio or by its rate, whichever comes sooner."""
-    found = [clean_units_to_safe(p_tol, alpha)] if p == 0 else []
+    found = [float(clean_units_to_safe(p_tol, alpha))] if p == 0 else []
     wanted = math.log(2 / alpha)  # each of the two is one half of the evidence
-    if 0 < p and 0 < share < 1 and r1 > 1:
+    if p > 0 and 0 < share < 1 and r1 > 1:
         found.append(RATIO_PRICE * wanted * share / _growth(p, p, share, r1))
     if 0 < p < p_tol:
         found.append(RATIO_PRICE * wanted / _divergence(p, p_tol))
@@ -60,6 +64,11 @@ def duration_s(canary_units: float | None, units_per_s: float, share: float = 1.
     """How long it takes until the canary has seen so many; `units_per_s`: of both arms together."""
     rate = units_per_s * share
     return canary_units / rate if canary_units is not None and rate > 0 else None
+
+
+def _after(events: int, share: float, r0: float) -> float:
+    """ln E after events of the canary alone."""
+    return float(log_e_above(log_likelihoods(events, events, share), r0))
 
 
 def _growth(p_b: float, p_c: float, share: float, limit: float) -> float:
