@@ -82,7 +82,7 @@ def counted(items: list[Item]) -> dict[str, Any]:
     """The plain count, where which of an entity's arms and steps has its first event does not matter."""
     found: dict[str, Any] = defaultdict(int)
     evented: dict[str, set[bytes]] = defaultdict(set)
-    seen: set[bytes] = set()
+    in_step: set[tuple[int, bytes]] = set()
     for author, entity, facts in items:
         if author.role not in ("champion", "canary") or author.epoch not in STEPS or facts.get("degraded"):
             continue
@@ -94,10 +94,11 @@ def counted(items: list[Item]) -> dict[str, Any]:
                 found[f"{kind} {arm} of requests"] += 1
             continue
         if arm == "a":
-            seen.add(entity)
+            in_step.add((author.epoch, entity))
         for kind in events_of(facts):
             evented[kind].add(entity)
-    return {**found, **{f"{kind} of entities": len(units) for kind, units in evented.items()}, "seen": len(seen)}
+    entities = {f"{kind} of entities": len(units) for kind, units in evented.items()}
+    return {**found, **entities, "in step": len(in_step)}
 
 
 def summed(windows: list[Window]) -> dict[str, Any]:
@@ -105,16 +106,18 @@ def summed(windows: list[Window]) -> dict[str, Any]:
     for window in windows:
         found["deaths a"] += window.deaths_c
         found["deaths h"] += window.deaths_b
-        if window.share is None:
+        assert window.share == STEPS[window.epoch]
+        if not window.sticky:
             found[f"{window.kind} a of requests"] += window.k_c
             found[f"{window.kind} h of requests"] += window.k_b
             if window.kind == "errors":
                 found["requests a"] += window.n_c
                 found["requests h"] += window.n_b
         else:
-            assert window.share == STEPS[window.epoch]
             found[f"{window.kind} of entities"] += window.k_c + window.k_b
-            found["seen"] += window.x_c if window.kind == "errors" else 0
+            found["in step"] += window.step_c
+            assert window.late_c <= window.k_c <= window.n_c and window.new_c <= window.n_c
+            assert window.late_b <= window.k_b <= window.n_b
     return {name: value for name, value in found.items() if value}
 
 
@@ -163,4 +166,4 @@ def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_pat
         assert windows_since(database, "fraud", ROLLOUT) == []
         ship_all(Shipper(tmp_path, database, "h", counting=counting))
         (window,) = windows_since(database, "fraud", ROLLOUT)
-        assert (window.kind, window.k_c, window.x_c) == ("errors", 1, 1)
+        assert (window.kind, window.k_c, window.late_c, window.new_c, window.step_c) == ("errors", 1, 0, 1, 1)

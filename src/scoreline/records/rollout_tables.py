@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, SmallInteger, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
 
 from scoreline.records.tables import METADATA, Id
 
@@ -21,8 +33,9 @@ LEDGER: Final = Table(
     Column("evidence", Text, nullable=False),
 )
 # What a shipped piece of a segment says of a rollout, final with the transaction that ships it: units exposed (n) and
-# with their first event of a kind (k), of the canary (c) and the baseline (b). `share` is what assignment drew with, or
-# NULL where each request is a unit; x_c counts the canary's units seen for the first time.
+# with their first event of a kind (k), of the canary (c) and the baseline (b). `share` is what assignment drew with; units
+# are sticky that stay in their arm (entities), others are requests. `late`: of k, those first seen in an earlier window; `new_c` and `step_c`: the
+# canary's units seen for the first time in the rollout, and in the step.
 WINDOWS: Final = Table(
     "windows",
     METADATA,
@@ -31,18 +44,23 @@ WINDOWS: Final = Table(
     Column("rollout", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("share", Double),
+    Column("share", Double, nullable=False),
+    Column("sticky", Boolean, nullable=False),
     Column("at_ns", BigInteger, nullable=False),
     Column("n_c", BigInteger, nullable=False),
     Column("n_b", BigInteger, nullable=False),
     Column("k_c", BigInteger, nullable=False),
     Column("k_b", BigInteger, nullable=False),
-    Column("x_c", BigInteger, nullable=False),
+    Column("late_c", BigInteger, nullable=False),
+    Column("late_b", BigInteger, nullable=False),
+    Column("new_c", BigInteger, nullable=False),
+    Column("step_c", BigInteger, nullable=False),
     Column("deaths_c", BigInteger, nullable=False),
     Column("deaths_b", BigInteger, nullable=False),
 )
 Index("windows_rollout", WINDOWS.c.model, WINDOWS.c.rollout, WINDOWS.c.id)
-# Entities that had their first event of a kind in a rollout, over all hosts; of kind `seen`: that a canary answered.
+# Entities that had their first event of a kind in a rollout, over all hosts. Of kind `seen` they were seen in it, of a
+# kind that is an epoch the canary answered them in that step.
 UNITS: Final = Table(
     "units",
     METADATA,

@@ -4,17 +4,18 @@ A window is a piece of one segment: decisions that follow one another in one wor
 
 - An entity counts once in a rollout and kind of event, at its first event, over all hosts, steps and both arms. Its arm
   was drawn with the share of the step, whatever the entity does: that is what the evidence rests on.
-- A request that names no entity is a unit of its own, and windows of such hold the realised split instead of a share.
+- A request that names no entity is a unit of its own: its arm is drawn anew.
 - Rows that took a default because a feature was missing, and roles other than champion and canary, never count.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, TextClause, delete, insert, select, text
 
 from scoreline.core.decision import Author
 from scoreline.core.ids import ROW_BITS
@@ -29,16 +30,14 @@ OVERRUNS: Final = "overruns"
 SLOW: Final = "slow"
 SCORES: Final = "scores"
 KINDS: Final = (ERRORS, OVERRUNS, SLOW, SCORES)
-SEEN: Final = "seen"  # among the kinds of `units`: whom a canary has answered
+SEEN: Final = "seen"  # a kind of `units`, as is every epoch
 TAIL: Final = 2000  # windows that may still come with a lower id: transactions end in another order than they begin
 _CANARY: Final = "canary"
 _CHAMPION: Final = "champion"
 _OVERRAN: Final = "overran"
 _DIED: Final = "died"
 _ENTITY_AT, _MODEL_NS_AT, _DEGRADED_AT, _SCORES_AT = 2, 12, 11, 8
-_FIRST: Final = text(
-    "INSERT INTO units (model, rollout, kind, unit) VALUES (:model, :rollout, :kind, :unit) ON CONFLICT DO NOTHING"
-)
+_AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +54,24 @@ class Watched:
 class Window(NamedTuple):
     """Counts of one piece: units (n), and those with their first event of a kind (k), of canary (c) and baseline (b).
 
-    `share` is None where units are requests; `x_c` are units of the canary seen for the first time.
+    Sticky units are entities, others requests; `share` is what their arm was drawn with. `late` of k were first seen in an earlier window; `new_c` are units that
+    the canary saw first in the rollout, `step_c` those it answers for the first time in this step.
     """
 
     id: int
     epoch: int
     kind: str
-    share: float | None
+    share: float
+    sticky: bool
     at_ns: int
     n_c: int
     n_b: int
     k_c: int
     k_b: int
-    x_c: int
+    late_c: int
+    late_b: int
+    new_c: int
+    step_c: int
     deaths_c: int
     deaths_b: int
 
@@ -167,35 +171,66 @@ def _write(
 ) -> None:
     canary, champion = arms[_CANARY], arms[_CHAMPION]
     named: dict[str, Any] = {"model": model, "rollout": watched.rollout, "epoch": epoch, "at_ns": now_ns}
-    rows = []
-    if canary.entities or champion.entities:
-        x_c = len(_first(connection, model, watched.rollout, SEEN, canary.entities))
-        for kind in KINDS:
-            with_event = canary.by_entity[kind] | champion.by_entity[kind]
-            first = _first(connection, model, watched.rollout, kind, with_event)
-            k = len(first & canary.by_entity[kind]), len(first - canary.by_entity[kind])
-            counts = _counts(len(canary.entities), len(champion.entities), k, x_c)
-            if kind == ERRORS or any(k):
-                rows.append({**named, "kind": kind, "share": watched.share, **counts})
-    if canary.requests or champion.requests:
-        for kind in KINDS:
-            k = len(canary.by_request[kind]), len(champion.by_request[kind])
-            counts = _counts(len(canary.requests), len(champion.requests), k, len(canary.requests))
-            if kind == ERRORS or any(k):
-                rows.append({**named, "kind": kind, "share": None, **counts})
+    named |= {"share": watched.share}
+    rows = [*_of_entities(connection, named, canary, champion), *_of_requests(named, canary, champion)]
     if rows:  # deaths stand in the first row only
         rows[0] |= {"deaths_c": canary.deaths, "deaths_b": champion.deaths}
         connection.execute(insert(WINDOWS), rows)
 
 
-def _counts(n_c: int, n_b: int, k: tuple[int, int], x_c: int) -> dict[str, int]:
-    return {"n_c": n_c, "n_b": n_b, "k_c": k[0], "k_b": k[1], "x_c": x_c, "deaths_c": 0, "deaths_b": 0}
+def _of_entities(
+    connection: Connection, named: dict[str, Any], canary: _Arm, champion: _Arm
+) -> Iterator[dict[str, Any]]:
+    """A row of each kind that has events, and of errors anyway. Who is in both arms counts as the canary's."""
+    everyone = canary.entities | champion.entities
+    if not everyone:
+        return
+    new = _first(connection, named, SEEN, everyone)
+    step_c = len(_first(connection, named, str(named["epoch"]), canary.entities))
+    for kind in KINDS:
+        theirs = canary.by_entity[kind]
+        first = _first(connection, named, kind, theirs | champion.by_entity[kind])
+        if kind == ERRORS or first:
+            counts = _counts(len(canary.entities), len(champion.entities), first & theirs, first - theirs, new)
+            yield {**named, "kind": kind, "sticky": True, **counts} | (
+                {"new_c": len(new & canary.entities), "step_c": step_c} if kind == ERRORS else {}
+            )
 
 
-def _first(connection: Connection, model: str, rollout: int, kind: str, units: set[bytes]) -> set[bytes]:
+def _of_requests(named: dict[str, Any], canary: _Arm, champion: _Arm) -> Iterator[dict[str, Any]]:
+    """The same of requests that name nobody: each is new."""
+    if not (canary.requests or champion.requests):
+        return
+    n_c, n_b = len(canary.requests), len(champion.requests)
+    for kind in KINDS:
+        theirs, others = canary.by_request[kind], champion.by_request[kind]
+        if kind == ERRORS or theirs or others:
+            counts = _counts(n_c, n_b, theirs, others, theirs | others)
+            yield {**named, "kind": kind, "sticky": False, **counts} | (
+                {"new_c": n_c, "step_c": n_c} if kind == ERRORS else {}
+            )
+
+
+def _counts(n_c: int, n_b: int, first_c: set[bytes], first_b: set[bytes], new: set[bytes]) -> dict[str, int]:
+    late_c, late_b = len(first_c - new), len(first_b - new)
+    found = {"n_c": n_c, "n_b": n_b, "k_c": len(first_c), "k_b": len(first_b), "late_c": late_c, "late_b": late_b}
+    return found | {"new_c": 0, "step_c": 0, "deaths_c": 0, "deaths_b": 0}
+
+
+def _first(connection: Connection, named: dict[str, Any], kind: str, units: set[bytes]) -> set[bytes]:
     """Those units that were not there yet; they are now. In one order everywhere, so nobody waits in a circle."""
-    named = {"model": model, "rollout": rollout, "kind": kind}
-    return {unit for unit in sorted(units) if connection.execute(_FIRST, {**named, "unit": unit}).rowcount == 1}
+    found, left = set[bytes](), iter(sorted(units))
+    of = {"model": named["model"], "rollout": named["rollout"], "kind": kind}
+    while piece := list(islice(left, _AT_ONCE)):
+        values = {f"unit_{place}": unit for place, unit in enumerate(piece)}
+        found.update(bytes(unit) for (unit,) in connection.execute(_insert_units(len(piece)), of | values))
+    return found
+
+
+@lru_cache(maxsize=_AT_ONCE)
+def _insert_units(n: int) -> TextClause:
+    rows = ", ".join(f"(:model, :rollout, :kind, :unit_{place})" for place in range(n))
+    return text(f"INSERT INTO units (model, rollout, kind, unit) VALUES {rows} ON CONFLICT DO NOTHING RETURNING unit")
 
 
 def _request(id_: bytes) -> bytes:

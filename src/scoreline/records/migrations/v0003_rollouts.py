@@ -31,7 +31,9 @@ def make_ledger() -> None:
 
 
 def make_counts() -> None:
-    numbers = ("n_c", "n_b", "k_c", "k_b", "x_c", "deaths_c", "deaths_b")
+    numbers = (
+        "n_c", "n_b", "k_c", "k_b", "late_c", "late_b", "new_c", "step_c", "deaths_c", "deaths_b",
+    )  # fmt: skip
     op.create_table(
         "windows",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -39,7 +41,8 @@ def make_counts() -> None:
         sa.Column("rollout", sa.BigInteger, nullable=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("share", sa.Double),
+        sa.Column("share", sa.Double, nullable=False),
+        sa.Column("sticky", sa.Boolean, nullable=False),
         sa.Column("at_ns", sa.BigInteger, nullable=False),
         *(sa.Column(name, sa.BigInteger, nullable=False) for name in numbers),
     )
