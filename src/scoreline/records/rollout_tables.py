@@ -33,9 +33,9 @@ LEDGER: Final = Table(
     Column("evidence", Text, nullable=False),
 )
 # What a shipped piece of a segment says of a rollout, final with the transaction that ships it: units exposed (n) and
-# with their first event of a kind (k), of the canary (c) and the baseline (b). `share` is what assignment drew with; units
-# are sticky that stay in their arm (entities), others are requests. `late`: of k, those first seen in an earlier window; `new_c` and `step_c`: the
-# canary's units seen for the first time in the rollout, and in the step.
+# with their first event of a kind (k), of the canary (c) and the baseline (b). Sticky units stay in their arm
+# (entities), others are requests; `share` is what arms were drawn with. `late`: of k, those first seen in an earlier
+# window; `new_c` and `step_c`: the canary's units seen for the first time in the rollout, and in the step.
 WINDOWS: Final = Table(
     "windows",
     METADATA,

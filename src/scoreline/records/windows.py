@@ -54,8 +54,9 @@ class Watched:
 class Window(NamedTuple):
     """Counts of one piece: units (n), and those with their first event of a kind (k), of canary (c) and baseline (b).
 
-    Sticky units are entities, others requests; `share` is what their arm was drawn with. `late` of k were first seen in an earlier window; `new_c` are units that
-    the canary saw first in the rollout, `step_c` those it answers for the first time in this step.
+    Sticky units are entities, others requests; `share` is what arms were drawn with. `late` of k were first seen in an
+    earlier window; `new_c` are units that the canary saw first in the rollout, `step_c` those it answers for the first
+    time in this step.
     """
 
     id: int
