@@ -31,10 +31,9 @@ def log_likelihoods(k_c: ArrayLike, m: ArrayLike, share: ArrayLike) -> Floats:
 
     A share of 0 or 1 says nothing of the ratio.
     """
-    k, events, w = np.broadcast_arrays(np.asarray(k_c, float), np.asarray(m, float), np.asarray(share, float))
-    told = ((w > 0) & (w < 1))[..., None]
-    logs: Floats = k[..., None] * _LOGS - events[..., None] * np.log1p(w[..., None] * (RATIOS - 1))
-    return np.where(told, logs, 0.0)
+    k, events, w = (np.asarray(given, dtype=np.float64)[..., None] for given in (k_c, m, share))
+    logs: Floats = k * _LOGS - events * np.log1p(w * (RATIOS - 1))
+    return np.where((w > 0) & (w < 1), logs, 0.0)
 
 
 def log_e_above(logs: Floats, r0: float) -> Floats:
