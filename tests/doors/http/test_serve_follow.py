@@ -14,6 +14,7 @@ from scoreline.registries.mlflow import MlflowRegistry
 from service import SealedModel, run_scoreline, serving, wait_until
 
 REF = f"models:/{NAME}@champion"
+SERVE = {"SCORELINE_ROLLOUT__ALIAS_MOVED": "serve"}
 ROW = {"a": 1.5, "b": 0.25, "c": 7.0}
 
 
@@ -38,6 +39,7 @@ def test_alias_is_followed_and_the_registry_may_go(mlflow: Mlflow, tmp_path: Pat
     champion = mlflow.client.set_registered_model_alias
     champion(NAME, "champion", "1")
     how: dict[str, Any] = {"folder": tmp_path / "service", "refs": (REF,), "SCORELINE_REGISTRY__MLFLOW_URI": mlflow.uri}
+    how |= SERVE
     with serving(one, workers=2, **how) as service:
         with load(service.port, keep_alive=4, reconnecting=1, row=ROW) as clients:
             wait_until(lambda: all(client.answers for client in clients), "every client is answered")
@@ -87,7 +89,7 @@ def test_a_signed_version_that_ends_the_process_reading_it_is_not_taken(tmp_path
     misdirect(bad)
     (tmp_path / "m@champion").write_text("1")
     model = SealedModel(good, *keys(tmp_path))
-    how: dict[str, Any] = {"refs": ("folder:/m@champion",), "SCORELINE_REGISTRY__FOLDER": str(tmp_path)}
+    how: dict[str, Any] = {"refs": ("folder:/m@champion",), "SCORELINE_REGISTRY__FOLDER": str(tmp_path)} | SERVE
     with serving(model, folder=tmp_path / "service", workers=2, **how) as service:
         workers = [worker.pid for worker in service.workers()]
         (tmp_path / "m@champion").write_text("2")
