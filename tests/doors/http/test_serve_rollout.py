@@ -28,9 +28,9 @@ QUICK = {
 ADA = By("ada", "to see")
 
 
-def canary(database: Database, sealed: SealedModel, **policy: Any) -> None:
+def canary(database: Database, sealed: SealedModel, ref: str = "", **policy: Any) -> None:
     manifest = sealed.manifest
-    arm = arm_of(str(sealed.folder), manifest.name, manifest.version, manifest.digest)
+    arm = arm_of(ref or str(sealed.folder), manifest.name, manifest.version, manifest.digest)
     rollouts.canary(database, manifest.name, arm, Policy(**{**POLICY, **policy}), Frozen(), ADA)
 
 
