@@ -16,6 +16,9 @@ class Nowhere:
     def unsent(self, decisions: Decisions) -> None:
         pass
 
+    def failed(self, *_: object) -> None:
+        pass
+
     def look(self) -> None:
         pass
 
