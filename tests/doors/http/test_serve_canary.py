@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from load import failures_of, load
 import canaries
 from scoreline.core import ids
 from scoreline.operations.leased import FILE as LEASE
-from scoreline.operations.state import read_state
-from service import FRAUD_ROW, SealedModel, wait_until
+from service import FRAUD_ROW, SealedModel, serving, wait_until
 
 CUSTOMERS = [f"c-{number}" for number in range(200)]
 
@@ -38,20 +36,26 @@ def test_its_share_is_right_sticky_and_nested_and_every_decision_has_its_role_an
 ) -> None:
     scores = {model.manifest.version: model.decide(FRAUD_ROW)[0].scores[0] for model in (sealed, sealed_next)}
     told: dict[str, tuple[str, int, str]] = {}
-    with rolling(sealed, folder=tmp_path) as rollout, load(rollout.service.port, keep_alive=2, reconnecting=1) as busy:
-        service = rollout.service
-        for epoch, share in ((4, 0.2), (7, 0.6), (9, 1.0)):
-            rollout.begin(sealed_next, share, epoch)
-            for customer in CUSTOMERS * 2:
-                answer = service.post(row(customer)).json()
-                wanted = "2" if rollout.is_canarys(customer, share) else "1"
-                assert (answer["version"], answer["fraud_probability"]) == (wanted, scores[wanted])
-                told[answer["prediction_id"]] = (wanted, epoch, "canary" if wanted == "2" else "champion")
-        rollout.end(11)
-        answer = service.post(row("c-1")).json()
-        told[answer["prediction_id"]] = ("1", 11, "champion")
+    with rolling(sealed, folder=tmp_path) as rollout, load(rollout.service.port, keep_alive=1, reconnecting=1) as busy:
+
+        def asked(customer: str) -> dict[str, Any]:
+            response = client.post("/predict", json=row(customer))
+            assert response.status_code == 200
+            found: dict[str, Any] = response.json()
+            return found
+
+        with httpx.Client(base_url=rollout.service.url) as client:
+            for epoch, share in ((4, 0.2), (7, 0.6), (9, 1.0)):
+                rollout.begin(sealed_next, share, epoch)
+                for customer in CUSTOMERS * 2:
+                    answer = asked(customer)
+                    wanted = "2" if rollout.is_canarys(customer, share) else "1"
+                    assert (answer["version"], answer["fraud_probability"]) == (wanted, scores[wanted])
+                    told[answer["prediction_id"]] = (wanted, epoch, "canary" if wanted == "2" else "champion")
+            rollout.end(11)
+            told[asked("c-1")["prediction_id"]] = ("1", 11, "champion")
     assert failures_of(busy) == []
-    recorded = {decision.id: decision.author for found in service.recorded() for decision in found}
+    recorded = {decision.id: decision.author for found in rollout.service.recorded() for decision in found}
     for prediction_id, (version, epoch, role) in told.items():
         author = recorded[prediction_id]
         assert (author.version, author.epoch, author.role) == (version, epoch, role)
@@ -195,19 +199,9 @@ def _is_asleep(pid: int) -> bool:
 def test_without_a_lease_every_answer_is_the_champions(
     sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
 ) -> None:
-    with rolling(sealed, folder=tmp_path) as rollout:
-        service, lease = rollout.service, rollout.service.state_dir / LEASE
-        rollout.begin(sealed_next, 1.0, 3)
-
-    # the same folder once more, and nobody renews its lease
-    from service import serving
-
-    assigned = read_state(service.state_dir).models["fraud"]
     with serving(sealed, folder=tmp_path, workers=2) as service:
-        rollout = Rollout(service)
-        lease.unlink()
-        rollout.assign(replace(assigned, epoch=4))
-        rollout.wait_until_all_have(4, 2)
+        lease = service.state_dir / LEASE
+        Rollout(service).begin(sealed_next, 1.0, 3)
         assert {service.post(row(customer)).json()["version"] for customer in CUSTOMERS[:40]} == {"1"}
         lease.touch()
         wait_until(lambda: service.post(row("c-1")).json()["version"] == "2", "the canary answers")
