@@ -1,16 +1,20 @@
 """The command line of a Scoreline whose workers record nothing: what the record is measured against."""
 
+from collections.abc import Callable
+
 from scoreline.cli import main
 from scoreline.core.decision import Decisions
 from scoreline.doors.http import worker
+from scoreline.records.turn import Turn
 
 
-class Nowhere:
-    """A sink that keeps nothing."""
-
-    has_room = True
+class Nothing(Turn):
+    """A turn of which nothing is kept."""
 
     def write(self, decisions: Decisions) -> None:
+        pass
+
+    def tell(self, refused: Callable[..., None]) -> None:
         pass
 
     def unsent(self, decisions: Decisions) -> None:
@@ -19,17 +23,8 @@ class Nowhere:
     def failed(self, *_: object) -> None:
         pass
 
-    def look(self) -> None:
-        pass
 
-    def unsynced(self) -> list[int]:
-        return []
-
-    def close(self) -> None:
-        pass
-
-
-worker.spool_writer = lambda _: Nowhere()  # type: ignore[assignment,return-value]
+worker.Turn = Nothing  # type: ignore[misc]
 worker.recorder = lambda *_: lambda score: score
 if __name__ == "__main__":
     main()

@@ -101,7 +101,7 @@ def test_a_canary_answers_its_share_while_there_is_a_lease(host: Host, champion:
     assert (author.version, author.role, author.epoch) == ("2", "canary", 3)
     assert roles(model) == [("1", "champion", 0.0), ("2", "canary", 1.0)]
     host.lease.until_ns = 0
-    assert (answer(model).author.version, answer(model).author.role) == ("1", "champion")
+    assert (answer(model).author.version, answer(model).author.role) == ("1", "lapsed")
 
 
 def test_another_share_epoch_or_stage_loads_nothing(host: Host, champion: Assignment) -> None:
@@ -176,7 +176,7 @@ def test_who_asks_for_a_version_gets_it_and_counts_for_neither_arm(host: Host, c
         assert (by_pin.version, by_pin.role) == (version.manifest.version, "pinned")
         assert by_pin in model.authors
     host.lease.until_ns = 0
-    assert answer(model, pin=staged.canary.digest).author.role == "champion"
+    assert answer(model, pin=staged.canary.digest).author.role == "lapsed"
     with pytest.raises(NotFound, match="this version of the model is not served here"):
         model.versions[1].score(read_rows(model.manifest.schema, [ROW], Context(1)))  # type: ignore[misc]
     assert answer(model, pin=champion.digest).author.role == "pinned"

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from inprocess import AtOnce
 
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
@@ -28,7 +29,7 @@ KEYS = {hash_key(scope): (scope, frozenset((scope,))) for scope in SCOPES}
 
 
 def data_plane(sealed: SealedModel) -> tuple[ASGI, FastAPI, Door]:
-    door = Door(10_000)
+    door = Door(10_000, AtOnce())
     bundle = sealed.bundle
     served = serve_model(bundle.manifest, Scorer(bundle.manifest, load_engine(bundle)), 50)
     door.open({"fraud": served}, "fraud", Keyring(KEYS))

@@ -29,7 +29,7 @@ from scoreline.rollout.stages import (
     start_canary,
     step_up,
 )
-from scoreline.rollout.verdict import ADVANCE, HOLD, ROLL_BACK, CanaryEvidence, judge
+from scoreline.rollout.verdict import ADVANCE, HOLD, ROLL_BACK, CanaryEvidence, judge, unapproved
 
 POLICY = Policy(min_step_s=600, min_requests=500, silence_s=300, horizon_s=86_400, max_requests=10_000)
 BEGAN = 1000 * SECOND
@@ -194,6 +194,27 @@ def test_approval_comes_before_the_last_step_where_it_is_asked_for() -> None:
     assert (after.share, action and action.kind) == (1.0, "advance")
     early, _ = looked(approve(stage, "ann", "bob"), seen(720, step=2), 720, policy)
     assert early.share == 1.0
+
+
+@pytest.mark.parametrize(
+    ("needs", "stage_share", "share", "waits"),
+    [
+        ("none", 0.0, 1.0, ""),
+        ("first", 0.0, 0.01, "first step"),
+        ("first", 0.01, 1.0, ""),
+        ("last", 0.0, 0.01, ""),
+        ("last", 0.01, 0.1, ""),
+        ("last", 0.01, 1.0, "last step"),
+        ("last", 1.0, 1.0, ""),
+    ],
+)
+def test_an_approval_is_missing_for_a_share_whoever_asks_for_it(
+    needs: str, stage_share: float, share: float, waits: str
+) -> None:
+    stage, policy = in_canary(share=stage_share), replace(POLICY, needs_approval=needs)
+    found = unapproved(stage, policy, share)
+    assert found.endswith(f"before its {waits}") if waits else found == ""
+    assert unapproved(approve(stage, "ann", "bob"), policy, share) == ""
 
 
 def test_numbers_say_what_the_verdict_rests_on() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,6 +52,74 @@ def test_what_is_written_in_one_turn_leaves_as_one_write_per_connection() -> Non
 
     first, second = asyncio.run(go())
     assert (first.done, second.done) == ([b"ab", b"c"], [b"x"])
+
+
+def test_nothing_leaves_before_the_commit_and_what_it_refuses_is_replaced() -> None:
+    async def go() -> tuple[list[Any], list[Any], list[str]]:
+        first, second, lost = Wire(), Wire(), []
+        held: list[tuple[CorkedTransport, int, Any]] = []
+
+        def commit() -> None:
+            assert b"".join(found for wire in (first, second) for found in wire.done).count(b"answer") == 0
+            for transport, position, never_left in held:
+                transport.replace(position, b"refusal;", never_left)
+            held.clear()
+
+        cork = Cork(asyncio.get_running_loop(), commit)
+        one, other = CorkedTransport(first, cork), CorkedTransport(second, cork)
+        one.write(b"page;")
+        for transport, name in ((one, "a"), (one, "b"), (other, "c")):
+            never_left = partial(lost.append, name)
+            held.append((transport, transport.expect(never_left), never_left))
+            transport.write(b"answer;")
+        one.write(b"page;")
+        await asyncio.sleep(0)
+        one.lost(None)
+        other.lost(None)
+        return first.done, second.done, lost
+
+    first, second, lost = asyncio.run(go())
+    assert (first, second) == ([b"page;refusal;refusal;page;"], [b"refusal;"])
+    assert lost == []  # nobody needs to know that a refusal did not leave
+
+
+@pytest.mark.parametrize(("how", "marked"), (("reset", True), ("aborted", True), ("closed", False)))
+def test_an_answer_is_marked_where_its_connection_failed_before_it_had_left(how: str, marked: bool) -> None:
+    """Even if someone looks between the failure, which empties the buffer, and the word of it."""
+
+    class Slow(Wire):
+        left, closing = 9, False
+
+        def get_write_buffer_size(self) -> int:
+            return self.left
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+    async def go() -> list[str]:
+        wire, lost = Slow(), []
+        transport = CorkedTransport(wire, Cork(asyncio.get_running_loop()))
+        transport.expect(lambda: lost.append("never left"))
+        transport.write(b"an answer")
+        await asyncio.sleep(0)
+        if how == "aborted":
+            transport.abort()
+        wire.left, wire.closing = 0, True
+        transport.look()
+        transport.lost(ConnectionResetError() if how == "reset" else None)
+        return lost
+
+    assert asyncio.run(go()) == ["never left"] * marked
+
+
+def test_an_answer_too_large_to_keep_is_committed_before_it_leaves() -> None:
+    async def go() -> list[Any]:
+        wire = Wire()
+        transport = CorkedTransport(wire, Cork(asyncio.get_running_loop(), lambda: wire.done.append("committed")))
+        transport.write(b"x" * 70_000)
+        return wire.done
+
+    assert [found if found == "committed" else len(found) for found in asyncio.run(go())] == ["committed", 70_000]
 
 
 def test_closing_sends_what_is_kept_first_and_once() -> None:

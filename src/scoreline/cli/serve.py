@@ -2,6 +2,7 @@
 
 import fcntl
 import ipaddress
+import logging
 import multiprocessing
 import os
 import socket
@@ -19,7 +20,7 @@ from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.manifest import MANIFEST
 from scoreline.core.marks import Marks
 from scoreline.core.refs import Ref, is_path
-from scoreline.operations.follow import install_or_keep
+from scoreline.operations.follow import install_or_keep, kept_champion
 from scoreline.operations.memory import share_one_arena
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
@@ -28,6 +29,8 @@ from scoreline.wiring import keyring, registries, verifier
 
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
+
+log = logging.getLogger("scoreline.serve")
 
 
 def serve(
@@ -137,7 +140,13 @@ def seed_state(refs: list[str], settings: Settings, default: str) -> State:
         manifest = install_or_keep(ref, known, trust, state_dir).manifest
         if manifest.name in models:
             raise SettingError(f"two references are versions of {manifest.name!r}; serve one of them")
-        models[manifest.name] = Assignment(manifest.version, manifest.digest)
+        kept = kept_champion(manifest.name, trust, state_dir)
+        if kept and kept.digest != manifest.digest:
+            log.warning(
+                "%s is version %s, and version %s of %s answers, as was decided before: `scoreline rollout` moves on",
+                ref, manifest.version, kept.version, manifest.name,
+            )  # fmt: skip
+        models[manifest.name] = kept or Assignment(manifest.version, manifest.digest)
     if default and default not in models:
         raise SettingError(f"--default {default}: not among the models served: {', '.join(models)}")
     ring = keyring(settings)

@@ -13,6 +13,7 @@ from scoreline.core.errors import DatabaseDown, ScorelineError
 from scoreline.records.database import Database
 from scoreline.records.segments import Segment
 from scoreline.records.ship import Shipper
+from scoreline.records.windows import Counting
 
 PACE_S: Final = 0.5
 LAST_PACE_S: Final = 0.05
@@ -23,10 +24,17 @@ log = logging.getLogger("scoreline.steward.ship")
 class Shipping:
     """Ships this host's spool; a database that is down costs lag, and one line in the log per outage."""
 
-    def __init__(self, database: Database, spool: Path, may_delete: Callable[[Segment, int], bool]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        spool: Path,
+        may_delete: Callable[[Segment, int], bool],
+        counting: Counting | None = None,
+    ) -> None:
         self._database = database
         self._spool = spool
         self._may_delete = may_delete
+        self._counting = counting
         self._shipper: Shipper | None = None
         self._prepared = False
         self._failures = 0
@@ -83,7 +91,7 @@ class Shipping:
             self._database.prepare()
             self._prepared = True
         if self._shipper is None:
-            self._shipper = Shipper(self._spool, self._database, socket.gethostname(), self._may_delete)
+            self._shipper = Shipper(self._spool, self._database, socket.gethostname(), self._may_delete, self._counting)
         return self._shipper
 
     def _failed(self, word: str, said: str) -> None:

@@ -1,13 +1,12 @@
-"""The steward: tails this host's spool into tallies, ships it, follows moving REFs, and serves the control plane."""
+"""The steward: tails this host's spool into tallies, ships it, governs rollouts, and serves the control plane."""
 
 import asyncio
-import gc
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,24 +14,26 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.control.following import Following
+from scoreline.control.govern import Governing
 from scoreline.control.keep import Keeping
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
 from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
-from scoreline.core.ports import Verifier
-from scoreline.operations.follow import follow, moving
-from scoreline.operations.memory import give_back_freed_memory
+from scoreline.core.refs import is_path
+from scoreline.operations.follow import moving
 from scoreline.operations.state import read_state
 from scoreline.records.database import Database
 from scoreline.records.segments import ITEMS_BYTES, segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
+from scoreline.records.windows import Counting
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import database_of, kept_of, keyring, registries, signer, spool_folder, verifier
+from scoreline.wiring import database_of, kept_of, keyring, policy, registries, signer, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
@@ -50,10 +51,12 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
         drain_s=1.0,
         on_drain=steward.drain,
     )
-    threading.Thread(target=steward.follow, daemon=True).start()
-    steward.shipping.start()
-    steward.keeping.start()
+    parts = steward.following, steward.shipping, steward.keeping, steward.governing
+    for part in parts:
+        part.start()
     run(server, listener, steward.run, on_ready)
+    steward.following.finish()
+    steward.governing.finish()
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
         pass
@@ -67,16 +70,26 @@ class Steward:
     def __init__(self, settings: Settings, refs: Sequence[str] = ()) -> None:
         self.settings = settings
         self.ready = True
-        self._moving = moving(refs)
-        self._said: dict[str, str] = {}
-        self._failed: dict[str, str] = {}
+        state_dir = Path(settings.state_dir)
         self._folder = spool_folder(settings)
         self._reader = SpoolReader(self._folder)
         self._tallies = Tallies()
         self.database: Database = database_of(settings)
-        self.shipping = Shipping(self.database, self._folder, self._reader.is_past)
+        known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
+        counting = Counting(self.database, rules.model_ms * 1_000_000)
+        self.shipping = Shipping(self.database, self._folder, self._reader.is_past, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
-        self._registries = registries(settings)
+        named = [ref for ref in refs if not is_path(ref)]
+        self.governing = Governing(self.database, state_dir, rules, known, trust, named)
+        self.following = Following(
+            moving(refs),
+            known,
+            self.database,
+            state_dir,
+            trust,
+            asks_for=rules.alias_moved,
+            poll_ms=settings.registry.poll_ms,
+        )
 
     def drain(self) -> None:
         self.ready = False
@@ -95,36 +108,6 @@ class Steward:
                 log.error("the spool cannot be read now: %s", error)
             await asyncio.sleep(0.0 if behind else TAIL_S)
 
-    def follow(self) -> None:
-        """Follows for ever, in a thread of its own: a registry may take its time, and its client to load."""
-        if not self._moving:
-            return
-        trust = verifier(self.settings)
-        while True:
-            for ref in self._moving:
-                self._follow(ref, trust)
-            time.sleep(self.settings.registry.poll_ms / 1e3)
-
-    def _follow(self, ref: str, trust: Verifier) -> None:
-        """Assigns what a REF names by now; what cannot be assigned is said once, and what was assigned goes on.
-
-        A full collection after a version empties CPython's free lists too: reading bundles fills them, by 1.4 MB.
-        """
-        said = ""
-        try:
-            version = follow(ref, self._registries, trust, Path(self.settings.state_dir), self._failed)
-            if version:
-                log.info("%s names version %s now: assigned", ref, version)
-                gc.collect()
-                give_back_freed_memory()
-        except (ScorelineError, OSError) as error:
-            said = str(error)
-            if said != self._said.get(ref):
-                log.error("%s is not followed now, and what was assigned goes on: %s", ref, said)
-        except Exception:
-            log.exception("%s is not followed now, and what was assigned goes on", ref)
-        self._said[ref] = said
-
     def status(self) -> dict[str, Any]:
         """Models as assigned, the spool, the database, and decisions as counted since this steward began.
 
@@ -137,6 +120,7 @@ class Steward:
             "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
             "database": self.shipping.status(),
             "audit": self.keeping.status(),
+            "rollouts": self.governing.status(),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
         }

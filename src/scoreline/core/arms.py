@@ -22,6 +22,7 @@ CHAMPION: Final = "champion"
 CANARY: Final = "canary"
 CANARY_FAILED: Final = "canary_failed"  # the champion, in the place of a canary that failed
 MIXED: Final = "mixed"  # the champion, where the canary was to answer for a part of the rows
+LAPSED: Final = "lapsed"  # the champion, while the canary has no lease: neither arm's, or one would count alone
 PINNED: Final = "pinned"  # the version that the request asked for
 
 RAISED: Final = "raised"

@@ -14,6 +14,7 @@ ScorelineError
         WrongType           its content type is not one this door takes
         TooLarge            it has more bytes or rows than allowed
         RowsRefused         rows that break the schema, or have no score; carries every problem
+        QuoteRefused        a quote token is not what it says it is, or not for this
     Denied                  the caller may not do this
         Unauthenticated     ... because it did not say who it is
     EngineFailed            an engine raised
@@ -109,6 +110,10 @@ class RowsRefused(InputError):
         return [
             {"row": found.row, "field": found.field, "problem": found.problem} for found in self.problems[:MAX_PROBLEMS]
         ]
+
+
+class QuoteRefused(InputError):
+    """A quote token is not valid, no longer, or not for this; the message gives the reason and nothing of the token."""
 
 
 class Denied(ScorelineError):

@@ -1,44 +1,36 @@
 """RatioE: how often an event happens in the canary against the baseline, as an e-process over counts.
 
 A unit that has an event is one of the canary's with probability w r / (1 + w (r - 1)), where r is the ratio of rates
-and w the canary's share. So m events, k_c of them the canary's, give each r of a grid the log likelihood, against r = 1,
+and w the canary's share. So m events, k_c of them the canary's, give each r of a grid the log likelihood against r = 1
 
     L(r) = k_c ln r - m ln(1 + w (r - 1)),
 
 which adds up over windows, hosts and steps of a ramp. A weighted mean of exp(L(r) - L(r0)) over r > r0 has mean <= 1 as
-long as the ratio is <= r0: it reaches 1/alpha, ever, with probability <= alpha. What w is depends on what is counted:
+long as the ratio is <= r0: it reaches 1/alpha, ever, with probability <= alpha. Two kinds of units:
 
-- **share given**, for sticky units (entities): each counts its first event of the rollout, and its arm was drawn with
-  this share by a hash that nothing else depends on. Exact whatever units do: few, heavy, always failing, in bursts.
-- **no share given**, for units that are new in each window (requests): the realised share n_c / (n_c + n_b). Given
-  the exposures of a window k_c is hypergeometric, and E[r^k_c] <= (1 + w (r - 1))^m (Hoeffding 1963, theorem 4).
-  Nothing need be known of the split, but a window must hold many units of both arms to say much. Units that stay in
-  their arm over windows break it: those that never fail count in w again and again.
+- **Sticky** (entities: they stay in their arm): each counts its first event of the rollout, once per class, and w is
+  the share with which a hash that nothing else depends on drew its arm at that moment. Exact whatever units do: few,
+  heavy, always failing, in bursts. The realised share of those active is not: a few heavy clients that never fail are
+  in one arm or the other all along, and with them in one, others' failures look like the other arm's fault.
+- **New in each window** (requests without an entity): w is the share drawn with, or, where it is not known, the
+  realised n_c / (n_c + n_b). Given the exposures of a window k_c is hypergeometric, and E[r^k_c] <= (1 + w (r - 1))^m
+  (Hoeffding 1963, theorem 4). A window must then hold many units of both arms to say much.
+
+First events thin out, and sooner where the canary is worse: that hides a bad canary. So to advance, the events of
+units that had not been seen before in the rollout must say the same for themselves.
 
 Nearest published form: Lindon & Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scoreline.core.link import Floats
-
-_ABOVE: Final = (
-    1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4, 1.5, 1.6, 1.8, 2, 2.25, 2.5, 2.75, 3, 3.5,
-    4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 64, 100,
-)  # fmt: skip
-# 63 ratios, about evenly spaced in their logarithm and round: limits people set are among them.
-RATIOS: Final[Floats] = np.array([*(1 / ratio for ratio in reversed(_ABOVE)), 1.0, *_ABOVE])
-_LOGS: Final[Floats] = np.log(RATIOS)
-_WIDTHS: Final[Floats] = np.gradient(_LOGS)
-# Rates an absolute claim bets on, as parts of the tolerated rate, and the weights of the bets.
-_PARTS: Final[Floats] = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
-_PART_WEIGHTS: Final[Floats] = np.array([0.46, *[0.06] * 9])
-_LARGEST_LOG: Final = 690.0  # e-values beyond e^690 are shown as that: they stay numbers, in JSON too
+from scoreline.evidence.likelihoods import RATIOS, e_value, log_e_above, log_e_below, log_e_rare, log_likelihoods
 
 
 def _nothing() -> Floats:
@@ -49,115 +41,97 @@ def _nothing() -> Floats:
 class RatioE:
     """The evidence of one event class so far; `a + b` merges, in any order. A new one's e-values are all 1.
 
-    Counts are of units: exposed (n), with an event (k), and x_c, the canary's units that could have had their first
-    event when they were first seen. `log_likelihoods` has L(r) of each of RATIOS.
+    Counts are of units: seen (n) and with an event (k). `logs`: L of each of RATIOS; `logs_at_sight`: L of the events
+    of units that had not been seen before.
     """
 
-    log_likelihoods: Floats = field(default_factory=_nothing)
+    logs: Floats = field(default_factory=_nothing)
+    logs_at_sight: Floats = field(default_factory=_nothing)
     n_c: int = 0
     n_b: int = 0
     k_c: int = 0
     k_b: int = 0
-    x_c: int = 0
 
     def add(
+        self, n_c: ArrayLike, n_b: ArrayLike, k_c: ArrayLike, k_b: ArrayLike, *, share: ArrayLike | None = None
+    ) -> Self:
+        """With windows of units added that are in no other window (requests): whole numbers, or arrays (n_windows,).
+
+        `share`: what the assignment drew with; None: the realised share of each window.
+        """
+        seen_c, seen_b, events_c, events_b = (np.atleast_1d(np.asarray(given)) for given in (n_c, n_b, k_c, k_b))
+        w = seen_c / np.maximum(seen_c + seen_b, 1) if share is None else share
+        gained = _summed(events_c, events_b, w)
+        return self + type(self)(gained, gained, _count(seen_c), _count(seen_b), _count(events_c), _count(events_b))
+
+    def add_sticky(
         self,
         n_c: ArrayLike,
-        n_b: ArrayLike,
         k_c: ArrayLike,
         k_b: ArrayLike,
         *,
-        share: ArrayLike | None = None,
-        x_c: ArrayLike | None = None,
+        share: ArrayLike,
+        late_c: ArrayLike,
+        late_b: ArrayLike,
     ) -> Self:
-        """With windows added: whole numbers or arrays of them, all of one shape (n_windows,).
+        """With windows of units added that stay in their arm (entities): whole numbers, or arrays (n_windows,).
 
-        `share`: what the assignment drew with; None: the realised share of each window. `x_c`: None where every
-        exposure is a unit of its own (requests). A window without events, or with one arm only, changes no ratio.
+        `n_c`: units first seen in this window, by the canary. `k_c`, `k_b`: units with their first event in it;
+        `late_c`, `late_b` of them were first seen before it. All of the whole rollout. `share`: drawn with by then.
         """
-        exposed_c, exposed_b, events_c, events_b = (
-            np.atleast_1d(np.asarray(given, dtype=np.int64)) for given in (n_c, n_b, k_c, k_b)
-        )
-        exposed = np.maximum(exposed_c + exposed_b, 1)
-        w = exposed_c / exposed if share is None else np.broadcast_to(share, events_c.shape)
-        told = (events_c + events_b > 0) & (w > 0) & (w < 1)
-        k, m, w = events_c[told], (events_c + events_b)[told], w[told]
-        shares, place = np.unique(w, return_inverse=True)
-        per_share = np.bincount(place, weights=m, minlength=len(shares))
-        gained = k.sum() * _LOGS - per_share @ np.log1p(np.outer(shares, RATIOS - 1))
-        return type(self)(
-            self.log_likelihoods + gained,
-            self.n_c + int(exposed_c.sum()),
-            self.n_b + int(exposed_b.sum()),
-            self.k_c + int(events_c.sum()),
-            self.k_b + int(events_b.sum()),
-            self.x_c + int(np.sum(exposed_c if x_c is None else x_c)),
-        )
+        events_c, events_b = np.atleast_1d(np.asarray(k_c)), np.atleast_1d(np.asarray(k_b))
+        gained = _summed(events_c, events_b, share)
+        at_sight = _summed(events_c - np.asarray(late_c), events_b - np.asarray(late_b), share)
+        return self + type(self)(gained, at_sight, _count(n_c), 0, _count(events_c), _count(events_b))
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
-            self.log_likelihoods + other.log_likelihoods,
+            self.logs + other.logs,
+            self.logs_at_sight + other.logs_at_sight,
             self.n_c + other.n_c,
             self.n_b + other.n_b,
             self.k_c + other.k_c,
             self.k_b + other.k_b,
-            self.x_c + other.x_c,
         )
 
     def rollback_e(self, r0: float = 1.0) -> float:
-        """Against "the canary's rate is at most r0 times the baseline's". An r0 beside RATIOS: as the next above."""
-        return _e(self._above(int(np.searchsorted(RATIOS, r0, side="left"))))
+        """Against "the canary's rate is at most r0 times the baseline's": roll back at 1/alpha."""
+        return e_value(log_e_above(self.logs, r0))
 
     def ratio_down_e(self, r1: float) -> float:
-        """Against "the canary's rate is at least r1 times the baseline's". An r1 beside RATIOS: as the next below."""
-        return _e(self._below(int(np.searchsorted(RATIOS, r1, side="right")) - 1))
+        """Against "the canary's rate is at least r1 times the baseline's"."""
+        return e_value(min(log_e_below(self.logs, r1), log_e_below(self.logs_at_sight, r1)))
 
     def absolute_e(self, p_tol: float) -> float:
-        """Against "at least p_tol of the canary's units have an event", told by x_c and k_c; p_tol in (0, 1)."""
-        clean = max(self.x_c - self.k_c, 0)
-        odds = np.log1p(-_PARTS * p_tol) - np.log1p(-p_tol)
-        with np.errstate(divide="ignore"):
-            hits = self.k_c * np.log(_PARTS) if self.k_c else np.zeros_like(_PARTS)
-        return _e(_log_mean(hits + clean * odds, _PART_WEIGHTS))
+        """Against "at least p_tol of the canary's units have an event"; p_tol in (0, 1)."""
+        return e_value(log_e_rare(self.n_c, self.k_c, p_tol))
 
     def safe_e(self, r1: float, p_tol: float) -> float:
-        """Against "at least r1 times the baseline's rate, and at least p_tol": the canary may advance at 1/alpha."""
+        """Against "at least r1 times the baseline's rate, and at least p_tol": advance at 1/alpha."""
         return (self.ratio_down_e(r1) + self.absolute_e(p_tol)) / 2
 
     def outside_e(self, tolerance: float) -> float:
-        """Against "the ratio lies in [1/tolerance, tolerance]": for what may not move either way (scores)."""
-        return (self.rollback_e(tolerance) + self.ratio_down_e(1 / tolerance)) / 2
+        """Against "the ratio lies in [1/tolerance, tolerance]": to roll back what may not move either way (scores)."""
+        return (self.rollback_e(tolerance) + e_value(log_e_below(self.logs, 1 / tolerance))) / 2
 
     def inside_e(self, tolerance: float) -> float:
-        """Against "the ratio is beyond 1/tolerance or tolerance": what two-sided classes need to advance."""
-        return min(self.ratio_down_e(tolerance), self.rollback_e(1 / tolerance))
+        """Against "the ratio is beyond 1/tolerance or tolerance": to advance what may not move either way."""
+        up = min(log_e_above(self.logs, 1 / tolerance), log_e_above(self.logs_at_sight, 1 / tolerance))
+        return min(self.ratio_down_e(tolerance), e_value(up))
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """Of the ratio: it holds the true one at all times with probability >= 1 - alpha. (0, inf) is no knowledge."""
+        """Of the ratio: holds the true one at all times with probability >= 1 - alpha. (0, inf): nothing is known."""
         limit = np.log(2 / alpha)
-        low, high = 0.0, np.inf
-        for at in range(len(RATIOS)):
-            if self._above(at) < limit:
+        low, high = 0.0, float("inf")
+        for ratio in RATIOS.tolist():
+            if log_e_above(self.logs, ratio) < limit:
                 break
-            low = float(RATIOS[at])
-        for at in reversed(range(len(RATIOS))):
-            if self._below(at) < limit:
+            low = ratio
+        for ratio in reversed(RATIOS.tolist()):
+            if log_e_below(self.logs, ratio) < limit:
                 break
-            high = float(RATIOS[at])
+            high = ratio
         return low, high
-
-    def _above(self, at: int) -> float:
-        """Log of the mean of the likelihoods of ratios above RATIOS[at], over that of RATIOS[at]."""
-        if at >= len(RATIOS) - 1:
-            return -np.inf
-        away = _LOGS[at + 1 :] - _LOGS[at]
-        return _log_mean(self.log_likelihoods[at + 1 :] - self.log_likelihoods[at], _prior(away) * _WIDTHS[at + 1 :])
-
-    def _below(self, at: int) -> float:
-        if at <= 0:
-            return -np.inf
-        away = _LOGS[at] - _LOGS[:at]
-        return _log_mean(self.log_likelihoods[:at] - self.log_likelihoods[at], _prior(away) * _WIDTHS[:at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +155,15 @@ def combined(es: Mapping[str, float], weights: Mapping[str, float] | None = None
     return Combined(terms.get(leading, 1.0), leading, terms)
 
 
-def _prior(away: Floats) -> Floats:
-    """The density of bets over |ln(r / r0)|: most on ratios of 2 to 5, little on what takes for ever to be seen."""
-    density: Floats = away * np.exp(-away)
-    return density
+def _count(given: ArrayLike) -> int:
+    return int(np.sum(given))
 
 
-def _log_mean(logs: Floats, weights: Floats) -> float:
-    """ln of the weighted mean of exp(logs)."""
-    top = logs.max()
-    return float(top + np.log(weights @ np.exp(logs - top)) - np.log(weights.sum())) if np.isfinite(top) else -np.inf
-
-
-def _e(log_e: float) -> float:
-    return float(np.exp(min(log_e, _LARGEST_LOG)))
+def _summed(k_c: np.ndarray, k_b: np.ndarray, share: ArrayLike) -> Floats:
+    """L over windows; those with the same share are taken together."""
+    m = k_c + k_b
+    shares, place = np.unique(np.broadcast_to(np.asarray(share, dtype=np.float64), m.shape)[m > 0], return_inverse=True)
+    canary = np.bincount(place, weights=k_c[m > 0], minlength=len(shares))
+    both = np.bincount(place, weights=m[m > 0], minlength=len(shares))
+    gained: Floats = log_likelihoods(canary, both, shares).sum(axis=0)
+    return gained

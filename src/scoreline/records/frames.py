@@ -21,6 +21,7 @@ from scoreline.core.decision import Author, Decisions, author_from
 
 MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
+_NO_HEAD: Final = bytes(_HEAD.size)
 AUTHOR: Final = 0
 DECISIONS: Final = 1
 UNSENT: Final = 2
@@ -56,8 +57,16 @@ def frame_author(index: int, author: Author) -> bytearray:
 
 def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
     """One request's decisions as one frame."""
+    frame = bytearray()
+    append_decisions(frame, author_index, decisions)
+    return frame
+
+
+def append_decisions(frames: bytearray, author_index: int, decisions: Decisions) -> None:
+    """Puts one request's decisions as one frame behind others."""
     context = decisions.context
-    return _frame(
+    _append(
+        frames,
         (
             DECISIONS,
             author_index,
@@ -75,7 +84,7 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
             decisions.degraded,
             decisions.model_ns,
             decisions.entities,
-        )
+        ),
     )
 
 
@@ -136,12 +145,18 @@ def missing_bytes(raw: bytes) -> int:
 
 
 def _frame(payload: tuple[object, ...]) -> bytearray:
-    """Encoded behind its head in one buffer: a frame of many rows is not copied again."""
-    frame = bytearray(_HEAD.size)
-    _encode_into(payload, frame, _HEAD.size)
-    body = memoryview(frame)[_HEAD.size :]
-    _HEAD.pack_into(frame, 0, len(body), zlib.crc32(body))
+    frame = bytearray()
+    _append(frame, payload)
     return frame
+
+
+def _append(frames: bytearray, payload: tuple[object, ...]) -> None:
+    """Encodes behind its head in the buffer itself: a frame of many rows is not copied again."""
+    head = len(frames)
+    frames += _NO_HEAD
+    _encode_into(payload, frames, -1)
+    with memoryview(frames) as whole, whole[head + _HEAD.size :] as body:
+        _HEAD.pack_into(frames, head, len(body), zlib.crc32(body))
 
 
 def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.decision import Author, author_from
-from scoreline.records.frames import AUTHOR, DECISIONS, MISSED, UNSENT, read_parts, whole_frame
+from scoreline.records.frames import AUTHOR, DECISIONS, FAILED, MISSED, UNSENT, read_parts, whole_frame
 from scoreline.records.rows import Cells, is_plain, plain, positions
 from scoreline.records.segments import BEGIN, read_raw
 
@@ -18,7 +18,8 @@ class Piece:
 
     `by[i]` is the place of the author of `rows[i]` in `authors`, which are those of the segment so far. `times` has the
     first 6 bytes of ids, and the millisecond of the request: one of those in a row that differ by a minute at most.
-    `unsent` are the bases of requests whose answers never left, `missed` counts decisions without a record.
+    `unsent` are the bases of requests whose answers never left, `missed` counts decisions without a record. `failed`
+    has the place of an author that did not score a request, its base, time, kind of failure, and entities.
 
     Rows are plain tuples of texts, bytes and numbers: Python's collector looks at such once and then never again.
     """
@@ -30,6 +31,7 @@ class Piece:
     times: set[tuple[bytes, int]] = field(default_factory=set)
     unsent: list[bytes] = field(default_factory=list)
     missed: int = 0
+    failed: list[tuple[int, bytes, int, str, list[bytes]]] = field(default_factory=list)
 
 
 def read_rows(path: Path, offset: int, authors: dict[int, Author]) -> Piece:
@@ -86,5 +88,7 @@ def _read(path: Path, offset: int, authors: dict[int, Author]) -> Piece:
             piece.unsent.append(parts[2])
         elif kind == MISSED:
             piece.missed += parts[1]
+        elif kind == FAILED:
+            piece.failed.append(tuple(parts[1:6]))
     piece.end = offset + end
     return piece

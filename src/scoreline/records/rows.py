@@ -6,6 +6,7 @@ of fields. What is the same for all decisions of a version stands in its `Author
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -20,6 +21,7 @@ from scoreline.core.link import Floats
 
 SALT_BYTES: Final = 16
 _LEAF: Final = b"\0"
+_score: Final = struct.Struct("<d").unpack_from
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -90,6 +92,12 @@ def is_plain(text: str) -> bool:
 def positions(found: Sequence[int]) -> bytes:
     """Positions of fields as their column keeps them."""
     return _packed(tuple(found)) if found else b""
+
+
+def first_score(scores: bytes) -> float:
+    """The first of a row's scores."""
+    found: float = _score(scores)[0]
+    return found
 
 
 def decisions_of(row: Row, author: Author) -> Decisions:

@@ -4,7 +4,8 @@ Delivery order of a piece of a segment:
   1. it is read from the offset that the database has for the segment;
   2. a transaction begins, and moves that offset on where it still is the old one; else another shipper was faster, and
      the transaction ends here;
-  3. its authors, its decisions with the salts of their leaves, and the tree over these go into the same transaction;
+  3. its authors, its decisions with the salts of their leaves, the tree over these, and what is counted of it for
+     rollouts go into the same transaction;
   4. when a segment has ended and is wholly shipped, a transaction that outlives the machine says so, and the root;
   5. only then its file is deleted, once whoever else reads it is through.
 A death between any two steps loses nothing and ships nothing twice: what is true is what is in the database.
@@ -12,7 +13,6 @@ A death between any two steps loses nothing and ships nothing twice: what is tru
 
 import logging
 import os
-import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,12 +29,12 @@ from scoreline.records.merkle import Tree
 from scoreline.records.moved import any_moved
 from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
-from scoreline.records.rows import SALT_BYTES, author_key, leaf
+from scoreline.records.rows import SALT_BYTES, author_key, first_score, leaf
 from scoreline.records.segments import BEGIN, DAMAGED, Segment, segments, size_of
+from scoreline.records.windows import Counting
 
 DAYS_AGAIN_S: Final = 60.0
 log = logging.getLogger("scoreline.records.ship")
-_score: Final = struct.Struct("<d").unpack_from
 _ADD: Final = text(
     'INSERT INTO segments (writer, number, host, "offset", rows, missed, repeated, tree, shipped_ns) '
     "VALUES (:writer, :number, :host, :offset, 0, 0, 0, :tree, :now_ns) ON CONFLICT DO NOTHING"
@@ -64,15 +64,24 @@ class _Known:
 
 
 class Shipper:
-    """Ships one spool. `may_delete(segment, offset)`: whether all others who read a segment are past this offset."""
+    """Ships one spool. `may_delete(segment, offset)`: whether all others who read a segment are past this offset.
+
+    `counting`: what is counted of each piece in the transaction that ships it.
+    """
 
     def __init__(
-        self, folder: Path, database: Database, host: str, may_delete: Callable[[Segment, int], bool] | None = None
+        self,
+        folder: Path,
+        database: Database,
+        host: str,
+        may_delete: Callable[[Segment, int], bool] | None = None,
+        counting: Counting | None = None,
     ) -> None:
         self._folder = folder
         self._database = database
         self._host = host
         self._may_delete = may_delete or (lambda *_: True)
+        self._counting = counting
         self._known: dict[str, _Known] = {}
         self._author_ids: dict[bytes, int] = {}
         self._days: set[int] = set()
@@ -161,6 +170,8 @@ class Shipper:
             insert_decisions(connection, _values(piece, self._author_ids | ids, known, tree, salts))
             if not once and any_moved(connection, (row[0] for row in piece.rows)):
                 raise DatabaseRefused("ids that are in the archive came again")
+            if self._counting:
+                self._counting.count(connection, piece, moved["now_ns"])
             for base in piece.unsent:
                 connection.execute(mark_unsent(base))
             grown: dict[str, Any] = {
@@ -227,5 +238,5 @@ def _values(piece: Piece, ids: dict[bytes, int], known: _Known, tree: Tree, salt
         salt = salts[at : (at := at + SALT_BYTES)]
         leaves.append(leaf(salt, key, row))
         told = row if row[2] else (*row[:2], None, *row[3:])
-        yield (*told, author, _score(row[8])[0], known.id, place, salt)
+        yield (*told, author, first_score(row[8]), known.id, place, salt)
     tree.extend(leaves)

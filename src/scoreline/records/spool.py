@@ -2,9 +2,10 @@
 
 Delivery order of a decision:
   1. the engine has scored it;
-  2. its frame goes to the worker's segment with one `write` (it outlives the process from here on);
+  2. its frame goes to the worker's segment, with those of the same turn of the loop in one `write` (`records.turn`): it
+     outlives the process from here on;
   3. only then the answer leaves.
-A write that does not go through whole is taken back, and the request refused.
+A write that does not go through whole is taken back, and its requests refused.
 """
 
 from collections.abc import Callable, Iterator

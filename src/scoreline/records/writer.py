@@ -1,4 +1,4 @@
-"""The writing end of the spool: one `write` per request, before its answer leaves.
+"""The writing end of the spool: one `write` per request, or for several at once, before their answers leave.
 
 What cannot be written whole is taken back, and the request refused; or, where one has chosen so, answered without a
 record and counted, and the next frame that goes through says how many decisions are missing.
@@ -18,8 +18,8 @@ from scoreline.core.errors import RecordRefused
 from scoreline.records.frames import (
     MAGIC,
     Missed,
+    append_decisions,
     frame_author,
-    frame_decisions,
     frame_failed,
     frame_missed,
     frame_unsent,
@@ -74,16 +74,21 @@ class SpoolWriter:
 
     def write(self, decisions: Decisions) -> None:
         """One frame, one `write`; durable on return against the death of this process. Raises RecordRefused."""
+        self.write_all((decisions,))
+
+    def write_all(self, requests: Sequence[Decisions]) -> None:
+        """The decisions of several requests, a frame each and one `write` for all; raises RecordRefused of all."""
         try:
-            self._write(decisions)
+            self._write(requests)
         except RecordRefused as refused:
             if self.has_room:
                 log.error("%s; until it can, requests are %s", refused, _MEANWHILE[self._on_full])
             self.has_room = False
             if self._on_full == "refuse":
                 raise
-            time_ns = decisions.context.time_ns
-            self._missed = (self._missed or Missed(0, time_ns, time_ns)).plus(len(decisions), time_ns)
+            for decisions in requests:
+                time_ns = decisions.context.time_ns
+                self._missed = (self._missed or Missed(0, time_ns, time_ns)).plus(len(decisions), time_ns)
 
     def unsent(self, decisions: Decisions) -> None:
         """Marks decisions whose answer never left this process; where that cannot be written either, it is logged."""
@@ -137,14 +142,16 @@ class SpoolWriter:
             os.close(self._fd)
         self._fd = -1
 
-    def _write(self, decisions: Decisions) -> None:
-        self._ready(decisions.context.time_ns)
+    def _write(self, requests: Sequence[Decisions]) -> None:
+        self._ready(requests[0].context.time_ns)
         if self._missed:
             self._tell_missed()
-        frame = frame_decisions(self._index(decisions.author), decisions)
+        frames = bytearray()
+        for decisions in requests:
+            append_decisions(frames, self._index(decisions.author), decisions)
         if self._max_bytes:
-            self._room_for(len(frame))
-        self._append(frame)
+            self._room_for(len(frames))
+        self._append(frames)
         if self._fsync == "always":
             self._sync()
 

@@ -61,11 +61,11 @@ def judge(stage: Stage, evidence: CanaryEvidence | None, policy: Policy, now_ns:
         return Verdict(ROLL_BACK, harm, numbers)
     if stage.state == PAUSED or stage.held_for in (PERSON, NO_VERDICT, HOLD_BACK):
         return Verdict(HOLD, stage.why, numbers, stage.held_for)
-    if stage.share == 0.0:
-        return _first(stage, policy, numbers)
-    missing = list(_missing(stage, seen, policy, now_ns))
+    missing = list(_missing(stage, seen, policy, now_ns)) if stage.share else []  # before the first request: nothing
     if not missing:
-        return _last(stage, policy, numbers)
+        following = next_step(stage, policy)
+        waits = unapproved(stage, policy, following[1] if following else stage.share)
+        return Verdict(HOLD, waits, numbers, APPROVAL) if waits else Verdict(ADVANCE, _proven(stage, policy), numbers)
     why, held_for = _held(stage, seen, policy, now_ns, "; ".join(missing))
     return Verdict(HOLD, why, numbers, held_for)
 
@@ -73,6 +73,17 @@ def judge(stage: Stage, evidence: CanaryEvidence | None, policy: Policy, now_ns:
 def next_step(stage: Stage, policy: Policy) -> tuple[int, float] | None:
     """Number and share of the step after this one; None after the last."""
     return next(((step, share) for step, share in enumerate(policy.shares) if share > stage.share), None)
+
+
+def unapproved(stage: Stage, policy: Policy, share: float) -> str:
+    """Which approval is missing before the canary answers `share`, whoever wants it to; empty: none."""
+    if stage.approvals or share <= stage.share:
+        return ""
+    if not stage.share and policy.asks_first:
+        return "it waits for approval before its first step"
+    if policy.needs_approval == "last" and share >= policy.shares[-1]:
+        return "it waits for approval before its last step"
+    return ""
 
 
 def watched(stage: Stage) -> Iterator[str]:
@@ -100,20 +111,10 @@ def _harm(seen: CanaryEvidence | None, policy: Policy) -> str:
     )
 
 
-def _first(stage: Stage, policy: Policy, numbers: Mapping[str, Any]) -> Verdict:
-    """Before the first request there is nothing to prove, but somebody may have to approve."""
-    if policy.asks_first and not stage.approvals:
-        return Verdict(HOLD, "it waits for approval before its first step", numbers, APPROVAL)
-    return Verdict(ADVANCE, "it may answer its first requests", numbers)
-
-
-def _last(stage: Stage, policy: Policy, numbers: Mapping[str, Any]) -> Verdict:
-    """Everything is proven for a step further."""
-    following = next_step(stage, policy)
-    if following and following[1] == policy.shares[-1] and policy.needs_approval == "last" and not stage.approvals:
-        return Verdict(HOLD, "it waits for approval before its last step", numbers, APPROVAL)
-    limit = 1 / policy.alpha_advance
-    return Verdict(ADVANCE, f"every class is safe (e-values reach {limit:g}), long enough and often enough", numbers)
+def _proven(stage: Stage, policy: Policy) -> str:
+    if not stage.share:
+        return "it may answer its first requests"
+    return f"every class is safe (e-values reach {1 / policy.alpha_advance:g}), long enough and often enough"
 
 
 def _missing(stage: Stage, seen: CanaryEvidence | None, policy: Policy, now_ns: int) -> Iterator[str]:

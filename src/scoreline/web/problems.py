@@ -13,6 +13,7 @@ from scoreline.core.errors import (
     LedgerMoved,
     Malformed,
     NotFound,
+    QuoteRefused,
     RecordRefused,
     ReplayRefused,
     RolloutRefused,
@@ -29,6 +30,7 @@ PROBLEM_TYPE: Final = b"application/problem+json"
 # (error, status, type, title); the first class that matches counts.
 PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (RowsRefused, 422, "rows-refused", "A row is refused"),
+    (QuoteRefused, 422, "quote-refused", "The quote token is refused"),
     (Malformed, 400, "malformed", "The body is not what this route takes"),
     (TooLarge, 413, "too-large", "The request is too large"),
     (WrongType, 415, "wrong-type", "The content type is not one this route takes"),

@@ -10,15 +10,16 @@ from uvicorn.protocols.http.flow_control import FlowControl
 LOOK_S: Final = 0.05
 MAX_KEPT_BYTES: Final = 64 * 1024
 _PASSED_ON: Final = (
-    "is_closing", "pause_reading", "resume_reading", "get_extra_info", "set_protocol", "abort",
+    "is_closing", "pause_reading", "resume_reading", "get_extra_info", "set_protocol",
 )  # fmt: skip
 
 
 class Cork:
-    """The connections of one event loop with something to write."""
+    """The connections of one event loop with something to write; `commit` is called before any of it leaves."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, commit: Callable[[], None] = lambda: None) -> None:
         self._loop = loop
+        self.commit = commit
         self._waiting: list[CorkedTransport] = []
 
     def add(self, transport: "CorkedTransport") -> None:
@@ -48,7 +49,7 @@ class CorkedTransport:
     `expect` takes what to call then. What the kernel has taken may still not arrive: nobody here can know.
     """
 
-    __slots__ = ("_cork", "_fd", "_kept", "_kept_bytes", "_lost", "_transport", "_under_way", *_PASSED_ON)
+    __slots__ = ("_aborted", "_cork", "_fd", "_kept", "_kept_bytes", "_lost", "_transport", "_under_way", *_PASSED_ON)
 
     def __init__(self, transport: Any, cork: Cork) -> None:
         self._transport = transport
@@ -57,7 +58,7 @@ class CorkedTransport:
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._under_way: list[Callable[[], None]] = []
-        self._lost = False
+        self._lost = self._aborted = False
         for name in _PASSED_ON:
             setattr(self, name, getattr(transport, name))
 
@@ -71,23 +72,38 @@ class CorkedTransport:
 
     def release(self) -> None:
         if self._kept:
+            self._cork.commit()
             data, self._kept, self._kept_bytes = b"".join(self._kept), [], 0
             if not self._transport.is_closing():
                 self._send(data)
 
-    def expect(self, never_left: Callable[[], None]) -> None:
-        """Takes what to call if the answer written next, or a part of it, never leaves this process."""
+    def expect(self, never_left: Callable[[], None]) -> int:
+        """Takes what to call if the answer written next, or a part of it, never leaves; its place, for `replace`."""
         if self._lost:
             never_left()
         else:
             self._under_way.append(never_left)
+        return len(self._kept)
 
-    def lost(self) -> None:
-        """The connection is gone: what has not left never will."""
+    def replace(self, position: int, data: bytes, never_left: Callable[[], None]) -> None:
+        """Puts another answer in the place of one that has not left; nobody is told any more if that never leaves."""
+        if position < len(self._kept):
+            self._kept[position] = data
+        if never_left in self._under_way:
+            self._under_way.remove(never_left)
+
+    def lost(self, error: Exception | None) -> None:
+        """The connection is gone: what has not left never will. One that was closed without an error had sent all."""
         self._lost = True
         under_way, self._under_way = self._under_way, []
+        if error is None and not self._aborted and not self._kept:
+            return
         for never_left in under_way:
             never_left()
+
+    def abort(self) -> None:
+        self._aborted = True
+        self._transport.abort()
 
     def _send(self, data: bytes) -> None:
         transport = self._transport
@@ -100,7 +116,7 @@ class CorkedTransport:
         except BlockingIOError:
             sent = 0
         except OSError:  # the client is gone
-            transport.abort()
+            self.abort()
             return
         if sent == len(data):
             self._under_way.clear()
@@ -109,8 +125,11 @@ class CorkedTransport:
             self._cork.look_later(self)
 
     def look(self) -> None:
-        """Whether what waited has left by now; looks again later if not."""
-        if self._lost or not self._under_way:
+        """Whether what waited has left by now; looks again later if not.
+
+        A connection that is closing has no buffer any more once it has failed: `lost` will say how it ended.
+        """
+        if self._lost or not self._under_way or self._transport.is_closing():
             return
         if self._kept or self._transport.get_write_buffer_size():
             self._cork.look_later(self)

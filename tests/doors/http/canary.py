@@ -1,8 +1,7 @@
-"""A service with a canary: assigned by a test, under a lease that the test renews; failures as the spool has them."""
+"""A service with a canary that a test has assigned, and failures as the spool has them."""
 
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from scoreline.core.bundle import SIGNATURE
 from scoreline.core.entities import entity_hash
 from scoreline.core.manifest import MANIFEST
 from scoreline.operations.keys import kept_key
-from scoreline.operations.leased import renew
+from scoreline.operations.leased import FILE as LEASE
 from scoreline.operations.state import Assignment, Canary, read_state, write_state
 from scoreline.records.frames import AUTHOR, FAILED, MAGIC, read_parts
 from scoreline.records.segments import segments
@@ -62,6 +61,7 @@ class Rollout:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._key = kept_key(service.state_dir / ENTITY_KEY)
+        self._failures: dict[tuple[str, int], Failure] = {}
 
     def install(self, model: SealedModel) -> str:
         digest = model.manifest.digest
@@ -114,19 +114,19 @@ class Rollout:
         return next(name for name in names if self.is_canarys(name, share) == canarys)
 
     def failures(self) -> list[Failure]:
-        """Of every segment that is still in the spool."""
-        found = []
+        """All that were in the spool at this call or an earlier one."""
         for segment in segments(self.service.state_dir / "spool"):
             authors: dict[int, dict[str, Any]] = {}
-            for kind, *parts in _parts(segment.path):
+            for number, (kind, *parts) in enumerate(_parts(segment.path)):
                 if kind == AUTHOR:
                     authors[parts[0]] = parts[1]
                 elif kind == FAILED:
                     index, base, _, what, entities = parts
                     author = authors[index]
                     who = author["version"], author["role"], author["epoch"]
-                    found.append(Failure(*who, int.from_bytes(base, "big"), what, tuple(entities)))
-        return found
+                    found = Failure(*who, int.from_bytes(base, "big"), what, tuple(entities))
+                    self._failures[segment.path.name, number] = found
+        return list(self._failures.values())
 
 
 def _parts(path: Path) -> Iterator[list[Any]]:
@@ -139,25 +139,10 @@ def _parts(path: Path) -> Iterator[list[Any]]:
 
 @contextmanager
 def rolling(*models: SealedModel, folder: Path, workers: int = 2, **environment: str) -> Iterator[Rollout]:
-    """A service that knows the misbehaving engine, under a lease that is renewed every second."""
-    with serving(*models, folder=folder, workers=workers, program=PROGRAM, **environment) as service, leased(service):
+    """A service that knows the misbehaving engine. Its steward has applied the ledger, in which nothing more happens.
+
+    So the state is the test's from here on; the steward goes on renewing the lease.
+    """
+    with serving(*models, folder=folder, workers=workers, program=PROGRAM, **environment) as service:
+        wait_until((service.state_dir / LEASE).exists, "the steward has applied the ledger")
         yield Rollout(service)
-
-
-@contextmanager
-def leased(service: Service) -> Iterator[None]:
-    over = threading.Event()
-
-    def renewing() -> None:
-        while not over.is_set():
-            renew(service.state_dir)
-            over.wait(1.0)
-
-    renew(service.state_dir)
-    thread = threading.Thread(target=renewing, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

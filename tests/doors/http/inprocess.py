@@ -1,7 +1,7 @@
 """The data plane's app in this process: hot routes and pages, without sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import httpx
@@ -37,6 +37,19 @@ class Kept:
         raise AssertionError("nothing fails without a canary")
 
 
+class AtOnce:
+    """A turn for sinks that keep what is written at once."""
+
+    def tell(self, refused: Callable[[RecordRefused], None]) -> None:
+        pass
+
+    def commit(self) -> None:
+        pass
+
+    def unsent(self, decisions: Decisions) -> None:
+        raise AssertionError("nothing is lost without a connection")
+
+
 def open_door(
     *models: SealedModel,
     default: str = "",
@@ -45,7 +58,7 @@ def open_door(
     max_body_bytes: int = 10_000,
     sink: Kept | None = None,
 ) -> Door:
-    door = Door(max_body_bytes)
+    door = Door(max_body_bytes, AtOnce())
     kept = sink or Kept()
     served = {}
     for model in models:

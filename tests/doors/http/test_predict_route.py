@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import numpy as np
 import pytest
-from inprocess import Kept, ask, open_door
+from inprocess import AtOnce, Kept, ask, open_door
 
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.core.scorer import Scorer
@@ -205,7 +205,7 @@ class HalfBlind:
 
 @pytest.mark.parametrize("path", ("/predict", "/v2/models/fraud/infer"))
 def test_a_row_the_model_has_no_score_for_is_refused_and_nothing_recorded(sealed: SealedModel, path: str) -> None:
-    kept, door = Kept(), Door(10_000)
+    kept, door = Kept(), Door(10_000, AtOnce())
     score = recorded(Scorer(sealed.bundle.manifest, HalfBlind()), kept)
     door.open({"fraud": serve_model(sealed.bundle.manifest, score, 50)}, "fraud", Keyring())
     tensors = {"inputs": [{"name": "amount", "shape": [2], "datatype": "FP64", "data": [1, 5000]}]}

@@ -186,6 +186,40 @@ def test_what_cannot_be_recorded_is_refused_and_later_works_again(sealed: Sealed
         )
 
 
+def test_requests_of_one_turn_are_recorded_or_refused_each_in_its_place(sealed: SealedModel, tmp_path: Path) -> None:
+    """Pipelined over one connection, with a page and a bad row among them; first with no room for the record."""
+    body, bad = json.dumps(FRAUD_ROW).encode(), b'{"amount": "x"}'
+    post = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%s"
+    page = b"GET /healthz/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    piece = (post % (len(body), body)) * 10 + page + post % (len(bad), bad) + (post % (len(body), body)) * 10
+    with serving(sealed, folder=tmp_path) as service:
+        assert service.post(FRAUD_ROW).status_code == 200
+        (worker,) = service.workers()
+        (segment,) = (service.state_dir / "spool").iterdir()
+        for room, status in ((segment.stat().st_size + 60, 503), (-1, 200)):
+            worker.rlimit(psutil.RLIMIT_FSIZE, (room, -1))
+            answers = asked_raw(service.port, piece, 22)
+            assert [found for found, _ in answers] == [status] * 10 + [200, 422] + [status] * 10
+            assert all(b"fraud_probability" not in text for found, text in answers if found != 200)
+        ids = [json.loads(text)["prediction_id"] for found, text in answers if b"fraud_probability" in text]
+        assert service.recorded_ids()[1:] == ids
+        assert len(ids) == 20
+
+
+def asked_raw(port: int, piece: bytes, n_answers: int) -> list[tuple[int, bytes]]:
+    """What is answered to bytes sent at once: status and body of each."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(piece)
+        reader, found = connection.makefile("rb"), []
+        for _ in range(n_answers):
+            status, length = int(reader.readline().split()[1]), 0
+            while (line := reader.readline()) != b"\r\n":
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            found.append((status, reader.read(length)))
+        return found
+
+
 def test_a_service_whose_disk_is_full_at_its_first_answer_recovers(sealed: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path) as service:
         (worker,) = service.workers()

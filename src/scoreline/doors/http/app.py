@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 from scoreline.access.keyring import Keyring, check_host, offered_key
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import NotFound, ScorelineError, WrongType
+from scoreline.core.errors import NotFound, RecordRefused, ScorelineError, WrongType
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.served import Served
@@ -24,15 +25,25 @@ from scoreline.web.asgi import (
 )
 
 
+class Turn(Protocol):
+    """Where decisions wait to be recorded before their answers leave: a `records.turn.Turn`."""
+
+    def tell(self, refused: Callable[[RecordRefused], None], /) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def unsent(self, decisions: Decisions, /) -> None: ...
+
+
 class Door:
     """Models and endpoints by path, replaced as a whole when a version changes; who may use them; whether open.
 
-    `unsent` is told the decisions whose answer never left.
+    What is decided waits in `turn` and is committed before any answer leaves.
     """
 
-    def __init__(self, max_body_bytes: int, unsent: Callable[[Decisions], None] = lambda _: None) -> None:
+    def __init__(self, max_body_bytes: int, turn: Turn) -> None:
         self.max_body_bytes = max_body_bytes
-        self._unsent = unsent
+        self.turn = turn
         self.models: Mapping[str, Served] = {}
         self.default = ""
         self.keyring = Keyring()
@@ -75,8 +86,11 @@ class Door:
             raise WrongType("send the body as it is, without Content-Encoding")
         return caller
 
-    def predict(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:
-        """The answer to one prediction request, errors included: it never raises."""
+    def predict(self, endpoint: Endpoint, scope: Scope, body: Body, *, now: bool = False) -> Answer:
+        """The answer to one prediction request, errors included: it never raises.
+
+        `now`: its decisions are recorded on return. Else they wait, and a refusal may still replace the answer.
+        """
         headers = dict(scope["headers"])
         try:
             answer, decisions = endpoint.predict(headers, body, self.admit(endpoint, headers))
@@ -85,9 +99,17 @@ class Door:
         except Exception:
             log.exception("a prediction failed")
             return named(endpoint.dialect.refuse(ScorelineError("Scoreline failed")), headers)
+        if now:
+            refusals: list[RecordRefused] = []
+            self.turn.tell(refusals.append)
+            self.turn.commit()
+            if refusals:
+                return named(endpoint.dialect.refuse(refusals[0]), headers)
         expect = scope.get(EXPECT)
         if expect is not None:
-            expect(partial(self._unsent, decisions))
+            replace = expect(partial(self.turn.unsent, decisions))
+            if not now:
+                self.turn.tell(lambda error: replace(named(endpoint.dialect.refuse(error), headers)))
         return answer
 
 
@@ -95,6 +117,7 @@ class App:
     """The ASGI app: hot routes straight to the door, the rest to `pages`."""
 
     def __init__(self, door: Door, pages: ASGI) -> None:
+        self.commit = door.turn.commit
         self._door = door
         self._pages = pages
 
@@ -138,7 +161,7 @@ class App:
         else:
             if body is None:
                 return
-            answer = self._door.predict(endpoint, scope, body)
+            answer = self._door.predict(endpoint, scope, body, now=True)
         status, sent, content = self._closing(answer)
         await send({"type": "http.response.start", "status": status, "headers": sent})
         if unread:

@@ -19,6 +19,7 @@ from scoreline.operations.leased import Lease
 from scoreline.operations.memory import give_back_freed_memory, keep_freed_memory
 from scoreline.operations.standing import Model, teller
 from scoreline.operations.state import FILE, State, read_state
+from scoreline.records.turn import Turn
 from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
@@ -62,14 +63,15 @@ class Worker:
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
         self._sink = spool_writer(settings)
-        self._record = recorder(settings, self._sink)
+        self._turn = Turn(self._sink)
+        self._record = recorder(settings, self._turn)
         self._marks = marks or Marks()
         self._lease = Lease(self._state_dir)
-        self._guard = guard_of(settings, self._sink, self._lease, self._marks, teller())
+        self._guard = guard_of(settings, self._turn, self._lease, self._marks, teller())
         self._models: dict[str, Model] = {}
         self._seen: Any = None
         self._synced_s = 0.0
-        self.door = Door(settings.server.max_body_bytes, self._sink.unsent)
+        self.door = Door(settings.server.max_body_bytes, self._turn)
 
     def take_over(self) -> None:
         """Records what the worker before this one was scoring when it died, if it was."""
@@ -116,6 +118,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends the record."""
+        self._turn.commit()
         self._sink.close()
         sync_and_close(self._sink.unsynced())
 

@@ -1,0 +1,203 @@
+"""Governing: what the ledger says becomes what workers do, and what the evidence says becomes the ledger's next entry.
+
+Every steward reads the ledger four times a second and renews its host's lease by that: without, no canary answers here.
+One of them, which holds the lease in the database, also decides: once a second, for each model with a canary.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from scoreline.core.errors import DatabaseDown, LedgerMoved, ScorelineError
+from scoreline.core.ports import Registry, Verifier
+from scoreline.core.refs import Ref
+from scoreline.operations.canaries import Canaries
+from scoreline.operations.governed import arm_of, assignment, fetch, missing
+from scoreline.operations.leased import renew
+from scoreline.operations.memory import give_back_freed_memory
+from scoreline.operations.rollouts import By, seed, stage_of
+from scoreline.operations.state import State, read_state, write_state
+from scoreline.records.database import Database
+from scoreline.records.lease import Lease
+from scoreline.records.ledger import Entry, append, heads, last
+from scoreline.rollout.controller import decide
+from scoreline.rollout.policy import Policy
+from scoreline.rollout.stages import Arm, Stage
+
+LOOK_S: Final = 0.25
+DECIDE_S: Final = 1.0
+HOLD_S: Final = 3.0
+FETCH_S: Final = 2.0
+CONTROLLER: Final = "controller"
+log = logging.getLogger("scoreline.steward.govern")
+
+
+class Governing:
+    """`refs` are those of `serve` into registries: where first champions come from.
+
+    Three threads: one applies the ledger, one brings bundles that are not here, one decides while it leads."""
+
+    def __init__(
+        self,
+        database: Database,
+        state_dir: Path,
+        policy: Policy,
+        registries: Mapping[str, Registry],
+        trust: Callable[[], Verifier],
+        refs: Sequence[str],
+    ) -> None:
+        self._database = database
+        self._state_dir = state_dir
+        self._policy = policy
+        self._registries = registries
+        self._trust = trust
+        self._refs = {Ref.parse(ref).name: ref for ref in refs}
+        self._canaries = Canaries(database)
+        self._lease = Lease(database, CONTROLLER)
+        self.leads = False
+        self._held_s = 0.0
+        self._applied: dict[str, int] = {}
+        self._lacking: dict[str, list[Arm]] = {}
+        self._said: dict[str, str] = {}
+        self._ending = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(act, pause_s), name=name, daemon=True)
+            for name, act, pause_s in (
+                ("ledger", self.look, LOOK_S),
+                ("bundles", self.bring, FETCH_S),
+                ("controller", self.decide, DECIDE_S),
+            )
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> None:
+        """Ends the threads and gives the lease back, where the database can be asked."""
+        self._ending.set()
+        if self.leads:
+            giving = threading.Thread(target=self._attempt, args=("controller", self._lease.give_back), daemon=True)
+            giving.start()
+            giving.join(1.0)
+
+    def status(self) -> dict[str, Any]:
+        """Whether this steward decides, up to which entry each model stands here, and what is not here yet."""
+        return {
+            "leads": self.leads,
+            "applied": dict(self._applied),
+            "lacking": {model: [arm.version for arm in arms] for model, arms in self._lacking.items() if arms},
+            "error": next(filter(None, self._said.values()), None),
+        }
+
+    def look(self) -> None:
+        """Applies what is new in the ledger to this host, and renews its lease."""
+        self._database.prepare_once()
+        state = read_state(self._state_dir)
+        found = heads(self._database)
+        for model in state.models:
+            if model not in found:
+                found[model] = self._seed(state, model)
+            if found[model] != self._applied.get(model):
+                self._apply(model)
+        renew(self._state_dir)
+
+    def bring(self) -> None:
+        """Brings the bundles that the ledger names and that are not here."""
+        for model, arms in list(self._lacking.items()):
+            for arm in arms:
+                fetch(arm, self._registries, self._trust(), self._state_dir)
+            if arms:
+                self._applied.pop(model, None)  # applied once more, with them
+
+    def decide(self) -> None:
+        """Takes or renews the lease; where it is held, looks at the evidence of each canary."""
+        self._database.prepare_once()
+        now_s = time.monotonic()
+        if not self.leads or now_s - self._held_s >= HOLD_S:
+            self.leads, self._held_s = self._lease.hold(), now_s
+        if not self.leads:
+            return
+        for model in heads(self._database):
+            entry = last(self._database, model)
+            if entry is not None:
+                self._attempt(f"controller of {model}", lambda entry=entry: self._decide(entry))  # type: ignore[misc]
+
+    def _decide(self, entry: Entry) -> None:
+        stage = stage_of(entry)
+        if stage.canary is None:
+            return
+        evidence = self._canaries.fold(entry.model, stage).evidence(stage, self._policy)
+        now_ns, seq = time.time_ns(), entry.seq + 1
+        after, actions = decide(stage, evidence, self._policy, now_ns, seq)
+        for action in actions:
+            written = Entry(
+                entry.model, seq, now_ns, action.kind, CONTROLLER, action.why, after.to_json(), action.numbers
+            )
+            try:
+                append(self._database, written)
+            except LedgerMoved:
+                return  # someone acted meanwhile: the next look begins from there
+            log.info("%s: %s: %s", entry.model, action.kind, action.why)
+
+    def _seed(self, state: State, model: str) -> int:
+        """The first entry of a model: who answers now is its champion."""
+        assigned = state.models[model]
+        ref = self._refs.get(model)
+        arm = arm_of(ref, model, assigned.version, assigned.digest) if ref else Arm(assigned.version, assigned.digest)
+        return seed(self._database, model, arm, By("serve", "nothing was decided before")).seq
+
+    def _apply(self, model: str) -> None:
+        """What the ledger's last entry says of a model, into the state that workers read."""
+        entry = last(self._database, model)
+        if entry is None:
+            return
+        stage = stage_of(entry)
+        lacking = missing(stage, self._trust(), self._state_dir)
+        self._lacking[model] = lacking
+        state = read_state(self._state_dir)
+        wanted = assignment(stage, state.models.get(model), lacking)
+        if wanted is not None and wanted != state.models.get(model):
+            write_state(self._state_dir, replace(state, models={**state.models, model: wanted}))
+            log.info("%s: %s", model, told(stage))
+            give_back_freed_memory()
+        self._applied[model] = entry.seq
+
+    def _run(self, act: Callable[[], None], pause_s: float) -> None:
+        name = threading.current_thread().name
+        while not self._ending.is_set():
+            self._attempt(name, act)
+            self._ending.wait(pause_s)
+
+    def _attempt(self, name: str, act: Callable[[], None]) -> None:
+        """Never raises: what goes wrong is said once, until it goes right again."""
+        said = ""
+        try:
+            act()
+        except (ScorelineError, OSError) as error:
+            said = str(error)
+            if isinstance(error, DatabaseDown):
+                said = "the database cannot be asked"
+            if said != self._said.get(name):
+                log.error("%s: put off: %s", name, error)
+        except Exception as error:
+            said = type(error).__name__
+            if said != self._said.get(name):
+                log.exception("%s: failed", name)
+        if said and name == CONTROLLER:
+            self.leads = False
+        self._said[name] = said
+
+
+def told(stage: Stage) -> str:
+    """Who answers what, for the log."""
+    words = [f"version {stage.champion.version} answers"]
+    if stage.canary:
+        words.append(f"version {stage.canary.version} answers {stage.share:.2%} of it ({stage.state})")
+    if stage.challengers:
+        words.append("in shadow: " + ", ".join(each.arm.version for each in stage.challengers))
+    return ", ".join(words)

@@ -1,0 +1,54 @@
+"""From the ledger to what workers read: the stage of a model as its assignment on this host."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scoreline.core.errors import BundleError, NotFound
+from scoreline.core.ports import Registry, Verifier
+from scoreline.core.refs import Ref, is_path
+from scoreline.operations.install import install_tried, installed_copy
+from scoreline.operations.state import Assignment, Canary
+from scoreline.rollout.stages import Arm, Stage
+
+
+def arm_of(ref: str, name: str, version: str, digest: str) -> Arm:
+    """A version, with a REF that goes on naming it: a path as it is, else its number in the registry."""
+    fixed = ref if is_path(ref) else str(Ref(Ref.parse(ref).scheme, name, version))
+    return Arm(version, digest, fixed)
+
+
+def arms_of(stage: Stage) -> Sequence[Arm]:
+    """Every version that a stage needs, the champion first."""
+    challengers = [challenger.arm for challenger in stage.challengers]
+    return [stage.champion, *([stage.canary] if stage.canary else []), *challengers]
+
+
+def missing(stage: Stage, verifier: Verifier, state_dir: Path) -> list[Arm]:
+    """The versions of a stage whose bundles are not in the state folder, or not verified."""
+    return [arm for arm in arms_of(stage) if installed_copy(arm.digest, verifier, state_dir) is None]
+
+
+def fetch(arm: Arm, registries: Mapping[str, Registry], verifier: Verifier, state_dir: Path) -> None:
+    """Brings a version here, tried out; raises NotFound, RegistryDown or BundleError."""
+    if not arm.ref:
+        raise NotFound(f"version {arm.version} is on the host it was served from only: put it into a registry")
+    found = install_tried(arm.ref, registries, verifier, state_dir).manifest
+    if found.digest != arm.digest:
+        raise BundleError(f"{arm.ref} is another bundle here than the one that was chosen: {found.digest}")
+
+
+def assignment(stage: Stage, before: Assignment | None, lacking: Sequence[Arm]) -> Assignment | None:
+    """What workers are to do in a stage; None where they go on as before, because the champion is not here yet.
+
+    A canary that is not here answers nothing here.
+    """
+    if stage.champion in lacking:
+        return None
+    canary = stage.canary if stage.share > 0 and stage.canary not in lacking else None
+    return Assignment(
+        stage.champion.version,
+        stage.champion.digest,
+        stage.epoch,
+        Canary(canary.version, canary.digest, stage.share, stage.salt) if canary else None,
+        before.pins if before else (),
+    )

@@ -1,0 +1,163 @@
+"""Acting on the versions of a model: each action is one entry of the ledger, or none where it cannot be taken.
+
+Whoever acts reads the last entry, takes a step of `rollout.stages` and appends what comes of it under the next number.
+Where someone else was faster, the step is taken once more, from what they left.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scoreline.core.errors import LedgerMoved, NotFound
+from scoreline.records.database import Database
+from scoreline.records.ledger import Entry, append, last
+from scoreline.rollout import stages
+from scoreline.rollout.policy import Policy
+from scoreline.rollout.stages import Arm, Stage
+
+TRIES: Final = 5
+SALT_BYTES: Final = 16
+Step = Callable[[Stage, int, int], Stage]  # from a stage, the number of the entry and the time
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who acts, and why."""
+
+    who: str
+    why: str = ""
+
+
+def seed(database: Database, model: str, arm: Arm, by: By) -> Entry:
+    """The first entry of a model; where there is one already, the last."""
+    found = last(database, model)
+    if found is None:
+        stage = Stage(arm, epoch=1)
+        found = Entry(model, 1, time.time_ns(), "seed", by.who, by.why, stage.to_json(), {})
+        try:
+            append(database, found)
+        except LedgerMoved:
+            return seed(database, model, arm, by)
+    return found
+
+
+def act(
+    database: Database, model: str, action: str, by: By, step: Step, evidence: Mapping[str, Any] | None = None
+) -> Entry:
+    """Takes a step and appends it; raises RolloutRefused, NotFound, LedgerMoved, DatabaseDown or DatabaseRefused."""
+    for tries in range(TRIES):
+        seen = current(database, model)
+        now_ns, seq = time.time_ns(), seen.seq + 1
+        stage = step(stage_of(seen), seq, now_ns)
+        entry = Entry(model, seq, now_ns, action, by.who, by.why, stage.to_json(), evidence or {})
+        try:
+            append(database, entry)
+        except LedgerMoved:
+            if tries == TRIES - 1:
+                raise
+        else:
+            return entry
+    raise AssertionError
+
+
+def current(database: Database, model: str) -> Entry:
+    """The last entry of a model; raises NotFound."""
+    found = last(database, model)
+    if found is None:
+        raise NotFound(f"no service with this database serves {model!r} yet: `scoreline serve` it first")
+    return found
+
+
+def stage_of(entry: Entry) -> Stage:
+    """What an entry left the model in; raises RolloutRefused where a newer version wrote it."""
+    return Stage.from_json(entry.stage)
+
+
+def shadow(database: Database, model: str, arm: Arm, by: By) -> Entry:
+    """`arm` scores all traffic and answers none."""
+    return act(database, model, "shadow", by, lambda stage, seq, now: stages.start_shadow(stage, arm, seq, now))
+
+
+def end_shadow(database: Database, model: str, digest: str, by: By, evidence: Mapping[str, Any] | None = None) -> Entry:
+    """The challenger with this digest is scored no more."""
+    return act(database, model, "end shadow", by, lambda stage, seq, _: stages.end_shadow(stage, digest, seq), evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Thresholds of events, from the champion's traffic before the canary: 0 and None are not counted."""
+
+    slow_ns: int = 0
+    high_score: float | None = None
+
+
+def canary(
+    database: Database,
+    model: str,
+    arm: Arm,
+    policy: Policy,
+    frozen: Frozen,
+    by: By,
+    evidence: Mapping[str, Any] | None = None,
+) -> Entry:
+    """`arm` answers the first share; the gates are the caller's."""
+
+    def begin(stage: Stage, seq: int, now_ns: int) -> Stage:
+        return stages.start_canary(
+            stage,
+            arm,
+            seq,
+            now_ns,
+            salt=secrets.token_hex(SALT_BYTES),
+            share=policy.first_share,
+            slow_ns=frozen.slow_ns,
+            high_score=frozen.high_score,
+        )
+
+    return act(database, model, "canary", by, begin, evidence)
+
+
+def advance(database: Database, model: str, policy: Policy, by: By) -> Entry:
+    """A person's step further, whatever the evidence: to the next share, or at the last one to champion."""
+
+    def up(stage: Stage, seq: int, now_ns: int) -> Stage:
+        stages.canary_of(stage)
+        following = next(((step, share) for step, share in enumerate(policy.shares) if share > stage.share), None)
+        if following is None:
+            return stages.promote(stage, seq, now_ns)
+        return stages.step_up(stage, *following, seq, now_ns)
+
+    return act(database, model, "advance", by, up)
+
+
+def promote(database: Database, model: str, by: By, digest: str = "") -> Entry:
+    """The canary becomes the champion, or the challenger with this digest."""
+    return act(database, model, "promote", by, lambda stage, seq, now: stages.promote(stage, seq, now, digest))
+
+
+def serve_arm(database: Database, model: str, arm: Arm, by: By) -> Entry:
+    """`arm` becomes the champion without a rollout."""
+    return act(database, model, "serve", by, lambda stage, seq, now: stages.serve(stage, arm, seq, now))
+
+
+def roll_back(database: Database, model: str, by: By) -> Entry:
+    """The canary is gone; without one the champion before answers again."""
+    return act(database, model, "roll back", by, stages.roll_back)
+
+
+def pause(database: Database, model: str, by: By) -> Entry:
+    """The canary keeps its share and goes no further; harm still rolls it back."""
+    why = by.why or f"by {by.who}"
+    return act(database, model, "pause", by, lambda stage, _, __: stages.pause(stage, why))
+
+
+def resume(database: Database, model: str, by: By) -> Entry:
+    """A canary that is paused, or held, goes on."""
+    return act(database, model, "resume", by, lambda stage, _, now: stages.resume(stage, now))
+
+
+def approve(database: Database, model: str, sealer: str, by: By) -> Entry:
+    """Somebody other than the sealer approves the rollout."""
+    return act(database, model, "approve", by, lambda stage, _, __: stages.approve(stage, by.who, sealer))
