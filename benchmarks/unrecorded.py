@@ -20,6 +20,9 @@ class Nothing(Turn):
     def unsent(self, decisions: Decisions) -> None:
         pass
 
+    def failed(self, *_: object) -> None:
+        pass
+
 
 worker.Turn = Nothing  # type: ignore[misc]
 worker.recorder = lambda *_: lambda score: score

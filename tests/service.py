@@ -234,13 +234,15 @@ def serving(
     workers: int = 1,
     arguments: tuple[str, ...] = (),
     refs: tuple[str, ...] | None = (),
+    program: tuple[str, ...] = (COMMAND,),
     **environment: str,
 ) -> Iterator[Service]:
     """`scoreline serve` on free loopback ports, ready; ended with all its processes at the end.
 
     With `refs` it serves those, with None it is given none; the models then only tell whom to trust.
     """
-    service = start_serving(*models, folder=folder, workers=workers, arguments=arguments, refs=refs, **environment)
+    options: dict[str, Any] = {"workers": workers, "arguments": arguments, "refs": refs, "program": program}
+    service = start_serving(*models, folder=folder, **options, **environment)
     family = psutil.Process(service.process.pid)
     try:
         service.wait_until_ready()
@@ -264,13 +266,14 @@ def start_serving(
     workers: int = 1,
     arguments: tuple[str, ...] = (),
     refs: tuple[str, ...] | None = (),
+    program: tuple[str, ...] = (COMMAND,),
     **environment: str,
 ) -> Service:
     """The same, without waiting for anything and without an end."""
     folder.mkdir(parents=True, exist_ok=True)
     state_dir = folder / "state"
     paths = () if refs is None else refs or tuple(str(model.folder) for model in models)
-    command = [COMMAND, "serve", *paths]
+    command = [*program, "serve", *paths]
     command += ["--trust", str(models[0].public_key)]
     command += ["--port", "0", "--admin-port", "0", "--workers", str(workers), "--state-dir", str(state_dir)]
     with (folder / "serve.out").open("wb") as out, (folder / "serve.log").open("wb") as log:

@@ -34,7 +34,6 @@ from scoreline.signing import Signer, TrustStore
 ENTITY_KEY: Final = "entity.key"
 AUDIT_KEY: Final = "audit.key"
 AUDIT_PUBLIC: Final = "audit.pub"
-OVER_MS: Final = 140
 
 
 def open_model(ref: str, settings: Settings) -> Model:
@@ -173,7 +172,7 @@ def recorder(settings: Settings, sink: Sink) -> Recording:
 
 def guard_of(settings: Settings, sink: Sink, lease: Lease, marks: Marks, tell: Tell) -> Guard:
     """What a worker watches its arms with."""
-    return Guard(lease, marks, sink.failed, tell, entity_key(settings), OVER_MS * 1_000_000)
+    return Guard(lease, marks, sink.failed, tell, entity_key(settings), settings.rollout.model_ms * 1_000_000)
 
 
 def _open(path: Path, trust: Verifier) -> Opened:

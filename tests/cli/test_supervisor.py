@@ -64,6 +64,7 @@ if __name__ == "__main__":
         Child("steward", f"kept:{steward}", ("steward",)),
         drain_delay_s=0.0,
         drain_s=-1.5,
+        hang_s=0.5,
         on_ready=lambda: note("ready"),
         stop_accepting=lambda: note("accepts no more"),
     ))

@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreline.core.errors import NotFound, SettingError
-from scoreline.operations.state import Assignment, State, read_state, write_state
+from scoreline.operations.state import Assignment, Canary, Pin, State, read_state, write_state
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
-assignments = st.dictionaries(texts, st.builds(Assignment, texts, digests, st.integers(0, 2**63)), max_size=3)
+salts = st.binary(max_size=64).map(bytes.hex)
+canaries = st.none() | st.builds(Canary, texts, digests, st.floats(0, 1), salts)
+pins = st.lists(st.builds(Pin, texts, digests, st.integers(0, 2**63)), max_size=2).map(tuple)
+assigned = st.builds(Assignment, texts, digests, st.integers(0, 2**63), canaries, pins)
+assignments = st.dictionaries(texts, assigned, max_size=3)
 
 
 @st.composite
@@ -87,6 +91,11 @@ def test_state_that_is_not_there_is_not_found(tmp_path: Path) -> None:
         read_state(tmp_path)
 
 
+def _with_canary(canary: str) -> str:
+    assigned = f'{{"version": "1", "digest": "a", "canary": {canary}}}'
+    return f'{{"format": 1, "models": {{"m": {assigned}}}, "default": "", "keys": {{}}, "anonymous": []}}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -104,6 +113,15 @@ def test_state_that_is_not_there_is_not_found(tmp_path: Path) -> None:
         '{"format": 1, "models": {"m": {"digest": "a"}}, "default": "", "keys": {}, "anonymous": []}',
         '{"format": 1, "models": {"m": {"version": "1", "digest": "a", "x": 1}}, "default": "", "keys": {}, '
         '"anonymous": []}',
+        _with_canary('{"version": "2", "digest": "b", "share": 0.1}'),
+        _with_canary('{"version": "2", "digest": "b", "share": 1.1, "salt": ""}'),
+        _with_canary('{"version": "2", "digest": "b", "share": "1", "salt": ""}'),
+        _with_canary('{"version": "2", "digest": "b", "share": 0.1, "salt": "xy"}'),
+        _with_canary('{"version": "2", "digest": "b", "share": 0.1, "salt": 7}'),
+        _with_canary("7"),
+        _with_canary('null, "pins": [7]'),
+        _with_canary('null, "pins": [{"version": "2"}]'),
+        _with_canary('null, "pins": 7'),
         '{"format": 1, "models": {}, "default": "", "keys": {"a": 5}, "anonymous": []}',
         '{"format": 1, "models": {}, "default": "", "keys": {}, "anonymous": 5}',
     ],
@@ -118,7 +136,7 @@ def test_state_is_json_that_people_can_read(tmp_path: Path) -> None:
     write_state(tmp_path, State({"m": Assignment("1", "a" * 64, 3)}, default="m", anonymous=("predict",)))
     assert json.loads((tmp_path / "state.json").read_text()) == {
         "format": 1,
-        "models": {"m": {"version": "1", "digest": "a" * 64, "epoch": 3}},
+        "models": {"m": {"version": "1", "digest": "a" * 64, "epoch": 3, "canary": None, "pins": []}},
         "default": "m",
         "keys": {},
         "anonymous": ["predict"],

@@ -91,6 +91,7 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
         Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control)),
         drain_delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
+        hang_s=settings.rollout.hang_ms / 1e3,
         on_ready=on_ready,
         stop_accepting=lambda: stop_listening(data),
     )

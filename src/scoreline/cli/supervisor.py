@@ -83,9 +83,9 @@ def supervise(
     *,
     drain_delay_s: float,
     drain_s: float,
+    hang_s: float,
     on_ready: Callable[[], None],
     stop_accepting: Callable[[], None],
-    hang_s: float = 1.0,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains: workers first, the steward last. Returns the exit code.
 

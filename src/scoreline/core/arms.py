@@ -105,6 +105,7 @@ class Arms:
         self._entity_key = guard.entity_key
         self._salt = bytes.fromhex(salt)
         self._share = share
+        self._new_base = champion.new_base
 
     @property
     def authors(self) -> list[Author]:
@@ -112,19 +113,26 @@ class Arms:
         return [arm.author for arm in (self._champion, self._canary, self._stand_in, self._mixed)]
 
     def __call__(self, batch: Batch) -> Decisions:
-        base = self._champion.new_base(batch.context.time_ns)
-        key, salt, share = self._entity_key, self._salt, self._share
-        entities = [entity_hash(entity, key) for entity in batch.entities]
-        units = entities if len(entities) == 1 else list(dict.fromkeys(entities)) or [b""]
-        ours = [assigned(unit or base.to_bytes(16, "big"), salt, share) for unit in units]
-        if not any(ours):
+        base, key, about = self._new_base(batch.context.time_ns), self._entity_key, batch.entities
+        if len(about) <= 1:  # as nearly every request is
+            entities = units = [entity_hash(about[0], key)] if about else []
+            part = whole = self._is_canarys(units[0] if units else base.to_bytes(16, "big"))
+        else:
+            entities = [entity_hash(entity, key) for entity in about]
+            units = list(dict.fromkeys(entities))
+            ours = [self._is_canarys(unit or base.to_bytes(16, "big")) for unit in units]
+            part, whole = any(ours), all(ours)
+        if not part:
             decisions = self._scored(self._champion, batch, base, units)
-        elif all(ours):
+        elif whole:
             decisions = self._by_canary(batch, base, units)
         else:
             decisions = self._scored(self._mixed, batch, base, units)
         decisions.entities = entities
         return decisions
+
+    def _is_canarys(self, unit: bytes) -> bool:
+        return assigned(unit, self._salt, self._share)
 
     def _by_canary(self, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
         """The canary's decisions, or else the champion's, with an id of their own: the other is the failure's."""

@@ -35,5 +35,5 @@ class Lease:
         try:
             renewed_ns = self._file.stat().st_mtime_ns
         except OSError:
-            renewed_ns = 0
+            renewed_ns = -LEASE_NS
         self.until_ns = renewed_ns + LEASE_NS if renewed_ns <= time.time_ns() + AHEAD_NS else 0

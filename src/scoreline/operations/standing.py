@@ -101,9 +101,10 @@ class _Standing:
         scorer = Scorer(theirs.manifest, theirs.engine, CANARY, epoch)
         arms = Arms(self._champion, scorer, fit, guard, salt=canary.salt, share=canary.share)
         ours, its = self._arm(self._champion), self._arm(scorer, may_end=True)
-        self._score = Leased(arms, self._champion.in_role(LAPSED), guard.lease)
+        lapsed = self._champion.in_role(LAPSED)
+        self._score = Leased(arms, lapsed, guard.lease)
         self._pinned[self._champion.author.digest] = ours
-        self._pinned[canary.digest] = Leased(fitted(its, fit), self._champion, guard.lease)
+        self._pinned[canary.digest] = Leased(fitted(its, fit), lapsed, guard.lease)
         self._authors += arms.authors
         self._opened[canary.digest] = theirs
         by_number = self._record(Leased(its, _not_served, guard.lease))

@@ -1,13 +1,13 @@
 """The data plane's app in this process: hot routes and pages, without sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import httpx
 
 from scoreline.access.keyring import Keyring
-from scoreline.core.decision import Decisions
+from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.core.scorer import Scorer
 from scoreline.doors.http.app import Door
@@ -32,6 +32,9 @@ class Kept:
 
     def unsent(self, decisions: Decisions) -> None:
         raise AssertionError("nothing is lost without a connection")
+
+    def failed(self, author: Author, base: int, time_ns: int, kind: str, entities: Sequence[bytes]) -> None:
+        raise AssertionError("nothing fails without a canary")
 
 
 class AtOnce:

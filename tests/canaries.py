@@ -1,0 +1,51 @@
+"""The command line of a Scoreline that knows one engine more: a booster that misbehaves when it is asked to.
+
+What it does depends on the first field of a row that comes by itself; its golden rows are others.
+"""
+
+import ctypes
+import os
+import signal
+import time
+from typing import Final
+
+from scoreline.cli import main
+from scoreline.core.errors import EngineFailed
+from scoreline.core.link import Floats
+from scoreline.engines import load
+from scoreline.engines.xgboost import XGBoostEngine
+
+KIND: Final = "misbehaving"
+RAISES: Final = 1013.0
+NO_NUMBER: Final = 1014.0
+SLOW: Final = 1015.0
+CRASHES: Final = 1016.0
+HANGS: Final = 1017.0
+KILLS: Final = 1018.0
+ANOTHER_ERROR: Final = 1019.0
+
+
+class Misbehaving(XGBoostEngine):
+    """A `core.ports.Engine`."""
+
+    def predict(self, values: Floats) -> Floats:
+        first = values[0, 0] if len(values) == 1 else 0.0
+        if first == RAISES:
+            raise EngineFailed("the library says no")
+        if first == ANOTHER_ERROR:
+            raise ZeroDivisionError("a row's own words")
+        if first == SLOW:
+            time.sleep(0.2)
+        if first == HANGS:
+            time.sleep(600)
+        if first == CRASHES:
+            ctypes.string_at(0)
+        if first == KILLS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        margins = super().predict(values)
+        return margins * float("nan") if first == NO_NUMBER else margins
+
+
+load.ENGINES[KIND] = f"canaries:{Misbehaving.__name__}"  # type: ignore[index]
+if __name__ == "__main__":
+    main()
