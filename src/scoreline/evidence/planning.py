@@ -10,7 +10,7 @@ from typing import Final
 from scoreline.evidence.likelihoods import log_e_above, log_e_rare, log_likelihoods
 from scoreline.evidence.paired import LARGEST_BET
 
-# How many times Wald's bound the mean delay is, as simulated (docs/rollouts.md has the figures): the price of not
+# How many times Wald's bound the mean delay is, as `make evidence` measures it: the price of not
 # knowing the ratio, or the difference, beforehand.
 RATIO_PRICE: Final = 1.25
 PAIRED_PRICE: Final = 1.3
