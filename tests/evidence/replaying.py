@@ -65,6 +65,11 @@ def as_they_arrive(counts: Ints, delays: Ints) -> Ints:
     return arrived
 
 
+def behind_watermark(counts: Ints, latest: int) -> Ints:
+    """The same when each outcome waits until the latest there can be is in: requests stay in their order."""
+    return as_they_arrive(counts, np.full(counts.shape[2], latest))
+
+
 def favourable_first(of: Shadow, looks: int) -> Ints:
     """The delays an adversary would choose: what speaks for the challenger at once, all else at the last moment."""
     return np.where(of.d > 0, 0, looks)
