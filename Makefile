@@ -33,8 +33,9 @@ soak: .venv/ready ## 100 kills, a million requests, 100 swaps; SOAK_KILLS=20 SOA
 	@$(VENV)/python benchmarks/kills.py
 	@$(VENV)/python benchmarks/soak.py
 
-evidence: .venv/ready ## replay 100,000 decisions of all sample models after a restart; EVIDENCE_DECISIONS=5000 is shorter
+evidence: .venv/ready ## replay 100,000 decisions after a restart; simulate rollouts; EVIDENCE_DECISIONS=5000 EVIDENCE_RUNS=500 is shorter
 	@$(VENV)/python benchmarks/evidence.py
+	@$(VENV)/python benchmarks/rollout_evidence.py
 
 lock: .venv/ready ## resolve requirements/ anew
 	@scripts/lock

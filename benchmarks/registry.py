@@ -66,7 +66,7 @@ def alias_changes(uri: str, folder: Path) -> Iterator[float]:
     port = free_port()
     command = [Path(sys.executable).with_name("scoreline"), "serve", f"models:/{NAME}@champion", "--port", port]
     command += ["--trust", folder / "signing.pub", "--admin-port", free_port(), "--state-dir", folder / "state"]
-    environment = os.environ | {"SCORELINE_REGISTRY__MLFLOW_URI": uri}
+    environment = os.environ | {"SCORELINE_REGISTRY__MLFLOW_URI": uri, "SCORELINE_ROLLOUT__ALIAS_MOVED": "serve"}
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
     try:
         until(lambda: version_at(port) == "1")

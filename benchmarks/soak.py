@@ -231,6 +231,7 @@ def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, "subproc
     environment = os.environ | {
         "SCORELINE_REGISTRY__FOLDER": str(folder / "bundles"),
         "SCORELINE_REGISTRY__POLL_MS": "200",
+        "SCORELINE_ROLLOUT__ALIAS_MOVED": "serve",
     }
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
     try:

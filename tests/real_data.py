@@ -1,6 +1,5 @@
 """The real motor policies, or a seeded stand-in with the same columns."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from scoreline.sealing import seal
 from scoreline.signing import generate_keys
+from shared_data import shared_file
 
 FILE = "ausprivauto0405.parquet"
-REPOSITORY = Path(__file__).parents[1]
 FEATURES = ["Exposure", "VehValue", "VehAge", "VehBody", "Gender", "DrivAge"]
 CATEGORIES = {
     "VehAge": ["old cars", "oldest cars", "young cars", "youngest cars"],
@@ -37,10 +36,8 @@ CATEGORIES = {
 
 def motor_policies() -> tuple[pd.DataFrame, str]:
     """67,856 policies, and `data: real` or `data: synthetic`."""
-    for folder in (os.environ.get("SCORELINE_DATA"), REPOSITORY / "shared/data", REPOSITORY / "../shared/data"):
-        if folder and (Path(folder) / FILE).exists():
-            return pd.read_parquet(Path(folder) / FILE), "data: real"
-    return synthetic_policies(), "data: synthetic"
+    found = shared_file(FILE)
+    return (pd.read_parquet(found), "data: real") if found else (synthetic_policies(), "data: synthetic")
 
 
 def synthetic_policies(n_rows: int = 67_856, seed: int = 2004) -> pd.DataFrame:

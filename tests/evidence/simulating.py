@@ -26,13 +26,13 @@ class Share(NamedTuple):
 
     measured: float
     upper: float
-    runs: int
+    hits: int
 
 
 def share_of(happened: Ints) -> Share:
     runs, hits = len(happened), int(np.sum(happened))
     upper = float(beta.ppf(0.95, hits + 1, runs - hits)) if hits < runs else 1.0
-    return Share(hits / runs, upper, runs)
+    return Share(hits / runs, upper, hits)
 
 
 class Look(NamedTuple):
@@ -70,6 +70,11 @@ def outside(tolerance: float) -> LogE:
         return np.logaddexp(*both) - np.log(2)
 
     return log_e
+
+
+def misses(ratio: float) -> LogE:
+    """An interval of the ratio at alpha leaves this one out when either side reaches 2 / alpha."""
+    return lambda evidence: np.maximum(log_e_above(evidence.logs, ratio), log_e_below(evidence.logs, ratio))
 
 
 def safe(r1: float, p_tol: float, at_sight: bool = True) -> LogE:
@@ -154,6 +159,14 @@ def mean_delay(rng: Rng, runs: int, share: float, p_b: float, p_c: float, alpha:
 
     crossings(events(), runs, stopping, alpha)
     return waited
+
+
+def wald(share: float, p_b: float, p_c: float, alpha: float) -> float:
+    """Requests of both arms that no test of level alpha can do without on average, knowing both rates beforehand."""
+    mean = share * p_c + (1 - share) * p_b
+    canary = share * p_c / mean
+    against = (1 - canary) * np.log((1 - canary) / (1 - share)) if canary < 1 else 0.0
+    return float(np.log(1 / alpha) / (mean * (canary * np.log(canary / share) + against)))
 
 
 @dataclass(frozen=True)

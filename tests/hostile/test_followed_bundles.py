@@ -122,7 +122,7 @@ def test_each_bad_bundle_leaves_the_last_version_answering(versions: Path, tmp_p
     shutil.copytree(versions, registry)
     model = SealedModel(registry / "m-1", *keys(registry))
     how: dict[str, Any] = {"refs": ("folder:/m@champion",), "SCORELINE_REGISTRY__FOLDER": str(registry)}
-    how |= {"SCORELINE_REGISTRY__POLL_MS": "100"}
+    how |= {"SCORELINE_REGISTRY__POLL_MS": "100", "SCORELINE_ROLLOUT__ALIAS_MOVED": "serve"}
     with serving(model, folder=tmp_path / "service", workers=2, **how) as service:
         workers = {worker.pid for worker in service.workers()}
         for number, (name, (breaking, said)) in enumerate(BREAKINGS.items()):

@@ -7,14 +7,16 @@ import pytest
 from models import misdirect, opened, sealed_bundle, trust
 from scoreline.core.errors import BundleError
 from scoreline.operations import tried
-from scoreline.operations.follow import follow, install_or_keep, moving
-from scoreline.operations.state import Assignment, State, read_state, write_state
+from scoreline.operations.follow import install_or_keep, moved, moving, taken_up
+from scoreline.operations.state import Assignment, State, write_state
 from scoreline.registries.folder import FolderRegistry
 
 REF = "folder:/m@champion"
 
 
-def test_what_fails_its_trial_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_is_asked_for_once_and_what_fails_its_trial_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good, bad, state_dir = sealed_bundle(tmp_path), sealed_bundle(tmp_path, version="2"), tmp_path / "state"
     misdirect(bad)
     write_state(state_dir, State({}))
@@ -29,10 +31,13 @@ def test_what_fails_its_trial_is_tried_once(tmp_path: Path, monkeypatch: pytest.
     known, failed = {"folder": FolderRegistry(tmp_path)}, dict[str, str]()
 
     def look() -> str:
-        return follow(REF, known, trust(tmp_path), state_dir, failed)
+        found = moved(REF, known, trust(tmp_path), state_dir, failed)
+        return found.manifest.version if found else ""
 
     (tmp_path / "m@champion").write_text("1")
-    assert (look(), look()) == ("1", "")
+    assert (look(), look()) == ("1", "1")
+    taken_up(REF, opened(good).manifest.digest, state_dir)
+    assert look() == ""
     (tmp_path / "m@champion").write_text("2")
     told = []
     for _ in range(3):
@@ -41,7 +46,15 @@ def test_what_fails_its_trial_is_tried_once(tmp_path: Path, monkeypatch: pytest.
         told.append(caught.value)
     assert len({id(error) for error in told}) == 3, "one error raised again would grow by its trace each time"
     assert trials == [opened(path).manifest.digest for path in (good, bad)]
-    assert read_state(state_dir).models["m"].version == "1"
+    (tmp_path / "m@champion").write_text("1")
+    assert look() == ""
+
+
+def test_the_champion_itself_is_not_asked_for(tmp_path: Path) -> None:
+    digest, state_dir = opened(sealed_bundle(tmp_path)).manifest.digest, tmp_path / "state"
+    write_state(state_dir, State({"m": Assignment("1", digest)}))
+    (tmp_path / "m@champion").write_text("1")
+    assert moved(REF, {"folder": FolderRegistry(tmp_path)}, trust(tmp_path), state_dir, {}) is None
 
 
 def test_only_refs_that_may_move_are_followed() -> None:

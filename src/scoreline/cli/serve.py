@@ -16,16 +16,17 @@ import typer
 
 from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
-from scoreline.core.errors import NotFound, SettingError
+from scoreline.core.errors import NotFound, ScorelineError, SettingError
 from scoreline.core.manifest import MANIFEST
 from scoreline.core.marks import Marks
+from scoreline.core.names import load
 from scoreline.core.refs import Ref, is_path
 from scoreline.operations.follow import install_or_keep, kept_champion
 from scoreline.operations.memory import share_one_arena
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
-from scoreline.wiring import keyring, registries, verifier
+from scoreline.wiring import database_of, keyring, registries, verifier
 
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
@@ -140,7 +141,7 @@ def seed_state(refs: list[str], settings: Settings, default: str) -> State:
         manifest = install_or_keep(ref, known, trust, state_dir).manifest
         if manifest.name in models:
             raise SettingError(f"two references are versions of {manifest.name!r}; serve one of them")
-        kept = kept_champion(manifest.name, trust, state_dir)
+        kept = kept_champion(manifest.name, trust, state_dir) or _decided(manifest.name, settings)
         if kept and kept.digest != manifest.digest:
             log.warning(
                 "%s is version %s, and version %s of %s answers, as was decided before: `scoreline rollout` moves on",
@@ -160,9 +161,23 @@ def seed_state(refs: list[str], settings: Settings, default: str) -> State:
     return state
 
 
+def _decided(name: str, settings: Settings) -> Assignment | None:
+    """The champion that the ledger of other hosts names, brought here; None where there is none, or nobody can tell."""
+    if not settings.records.database:
+        return None
+    try:
+        found: Assignment | None = load("scoreline.operations.governed:decided")(
+            name, database_of(settings), registries(settings), verifier(settings), Path(settings.state_dir)
+        )
+    except ScorelineError as error:
+        log.warning("the ledger's champion of %s is not known here yet, the REF's version begins: %s", name, error)
+        return None
+    return found
+
+
 def _seed_apart(refs: list[str], settings: Settings, default: str) -> State:
-    """The state, seeded in a process of its own where a registry's client is needed: workers fork from this one."""
-    if all(is_path(ref) or Ref.parse(ref).scheme == "folder" for ref in refs):
+    """The state, seeded in a process of its own where a client of registry or database is needed: workers fork here."""
+    if not settings.records.database and all(is_path(ref) or Ref.parse(ref).scheme == "folder" for ref in refs):
         return seed_state(refs, settings, default)
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
         return pool.submit(seed_state, refs, settings, default).result()

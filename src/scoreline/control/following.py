@@ -5,20 +5,30 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from scoreline.core.errors import DatabaseDown, RolloutRefused, ScorelineError
 from scoreline.core.ports import Registry, Verifier
+from scoreline.core.refs import Ref
 from scoreline.operations.follow import moved, taken_up
 from scoreline.operations.governed import arm_of
 from scoreline.operations.install import Installed
 from scoreline.operations.memory import give_back_freed_memory
-from scoreline.operations.rollouts import By, serve_arm, shadow
+from scoreline.operations.rollouts import By, serve_arm, shadow, stage_of
 from scoreline.records.database import Database
+from scoreline.records.ledger import last
 
 SERVE: Final = "serve"
 SHADOW: Final = "shadow"
+IGNORE: Final = "ignore"
 log = logging.getLogger("scoreline.steward.follow")
+
+
+@runtime_checkable
+class Pointing(Registry, Protocol):
+    """A registry whose aliases can be written."""
+
+    def point(self, name: str, alias: str, version: str, note: str, /) -> None: ...
 
 
 class Following:
@@ -34,6 +44,7 @@ class Following:
         *,
         asks_for: str,
         poll_ms: int,
+        leads: Callable[[], bool] = lambda: False,
     ) -> None:
         self._refs = refs
         self._registries = registries
@@ -42,6 +53,7 @@ class Following:
         self._trust = trust
         self._asks_for = asks_for
         self._poll_s = poll_ms / 1e3
+        self._leads = leads
         self._failed: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._ending = threading.Event()
@@ -65,6 +77,8 @@ class Following:
                 self._take_up(ref, found)
                 gc.collect()
                 give_back_freed_memory()
+            if self._asks_for != IGNORE and self._leads():
+                self._mirror(Ref.parse(ref))
         except (ScorelineError, OSError) as error:
             said = "the database cannot be asked" if isinstance(error, DatabaseDown) else str(error)
             if said != self._said.get(ref):
@@ -90,6 +104,21 @@ class Following:
         except RolloutRefused as error:
             log.warning("%s names version %s now, which is not taken up: %s", ref, manifest.version, error)
         taken_up(ref, manifest.digest, self._state_dir)
+
+    def _mirror(self, ref: Ref) -> None:
+        """Has an alias in MLflow name the champion, once what it named is taken up: others who use it get that too."""
+        registry = self._registries[ref.scheme]
+        if not ref.alias or not isinstance(registry, Pointing):
+            return
+        entry = last(self._database, ref.name)
+        if entry is None:
+            return
+        champion = stage_of(entry).champion
+        is_there = champion.ref == f"{ref.scheme}:/{ref.name}/{champion.version}"
+        if is_there and registry.resolve(str(ref)).version != champion.version:
+            registry.point(ref.name, ref.alias, champion.version, f"the ledger's entry {entry.seq}")
+            taken_up(str(ref), champion.digest, self._state_dir)
+            log.info("%s names version %s now, the champion", ref, champion.version)
 
     def _run(self) -> None:
         while not self._ending.is_set():

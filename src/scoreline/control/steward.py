@@ -89,6 +89,7 @@ class Steward:
             trust,
             asks_for=rules.alias_moved,
             poll_ms=settings.registry.poll_ms,
+            leads=lambda: self.governing.leads,
         )
 
     def drain(self) -> None:

@@ -2,7 +2,7 @@
 
 d = loss of the champion - loss of the challenger, |d| <= bound. Against "the mean of d is at most m", for 24 fixed bets
 
-    S_j = sum ln(1 + lambda_j (d - m)),    E = mean of exp(S_j).
+    S_j = sum ln(1 + lambda_j (d - m)),    E = sum of v_j exp(S_j).
 
 The bets are fixed on purpose: S adds up in any order, and E stays an e-process for the weak null, the running mean of
 d (Choe & Ramdas, "Comparing Sequential Forecasters", Operations Research 2024), so a challenger that is better on some
@@ -19,12 +19,16 @@ from numpy.typing import ArrayLike
 
 from scoreline.core.link import Floats
 from scoreline.evidence.boundaries import gamma_exponential_bound
+from scoreline.evidence.likelihoods import e_value, log_mean
 
 N_BETS: Final = 24
-_BETS: Final[Floats] = np.geomspace(0.005, 0.95, N_BETS)
-_LARGEST_LOG: Final = 690.0
+LARGEST_BET: Final = 0.95
+BETS: Final[Floats] = np.geomspace(0.005, LARGEST_BET, N_BETS)
+# Larger bets weigh more: like models differ little, and then a large bet decides sooner. By simulation.
+BET_WEIGHTS: Final[Floats] = np.sqrt(BETS)
 _V_OPT: Final = 100.0  # the interval is narrowest about there
 _CHUNK: Final = 8192
+_ROUNDING: Final = 1e-9
 
 
 def _nothing() -> Floats:
@@ -35,8 +39,8 @@ def _nothing() -> Floats:
 class GridBet:
     """The evidence of one challenger so far; `a + b` merges, in any order. A new one knows nothing: every e-value is 1.
 
-    `bound`: the largest |d| (Brier: 1; log loss of scores clipped to [eps, 1 - eps]: ln((1 - eps) / eps)). `delta`: how
-    much worse on average still counts as safe, in units of the loss. `sums`: S of BETTER, SAFE and WORSE.
+    `bound`: the largest |d| there can be (Brier: 1; log loss of scores clipped to [eps, 1 - eps]: ln((1 - eps) / eps)).
+    `delta`: how much worse on average still counts as safe, in units of the loss. `sums`: S of BETTER, SAFE, WORSE.
     """
 
     bound: float
@@ -50,14 +54,14 @@ class GridBet:
     def add(self, d: ArrayLike) -> Self:
         """With differences added, in the order of the requests: shape (n_pairs,)."""
         given = np.atleast_1d(np.asarray(d, dtype=np.float64))
-        if len(given) == 0:
-            return self
+        if not (np.abs(given) <= self.bound * (1 + _ROUNDING)).all():
+            raise ValueError(f"a difference of losses is beyond the bound of {self.bound}")
         before = self.total + np.cumsum(given) - given
         centres = before / np.maximum(self.n + np.arange(len(given)), 1)
         return type(self)(
             self.bound,
             self.delta,
-            self.sums + sum(self._gained(piece) for piece in _pieces(given)),
+            self.sums + sum((self._gained(piece) for piece in _pieces(given)), np.zeros_like(self.sums)),
             self.n + len(given),
             self.total + float(given.sum()),
             self.squares + float(given @ given),
@@ -65,9 +69,9 @@ class GridBet:
         )
 
     def _gained(self, d: Floats) -> Floats:
-        better = np.log1p(np.outer(_BETS / self.bound, d)).sum(axis=1)
-        safe = np.log1p(np.outer(_BETS / (self.bound + self.delta), d + self.delta)).sum(axis=1)
-        worse = np.log1p(np.outer(_BETS / self.bound, -d)).sum(axis=1)
+        better = np.log1p(np.outer(BETS / self.bound, d)).sum(axis=1)
+        safe = np.log1p(np.outer(BETS / (self.bound + self.delta), d + self.delta)).sum(axis=1)
+        worse = np.log1p(np.outer(BETS / self.bound, -d)).sum(axis=1)
         return np.stack([better, safe, worse])
 
     def __add__(self, other: Self) -> Self:
@@ -85,15 +89,15 @@ class GridBet:
 
     def better_e(self) -> float:
         """BETTER at 1/alpha; against "the challenger's mean loss is not lower"."""
-        return _e(self.sums[0])
+        return self._e(0)
 
     def safe_e(self) -> float:
         """SAFE at 1/alpha; against "the challenger's mean loss is higher by delta or more"."""
-        return _e(self.sums[1])
+        return self._e(1)
 
     def worse_e(self) -> float:
         """WORSE at 1/alpha; against "the challenger's mean loss is not higher"."""
-        return _e(self.sums[2])
+        return self._e(2)
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Of the mean of d: holds the running mean at all times with probability >= 1 - alpha. Empirical Bernstein."""
@@ -103,11 +107,9 @@ class GridBet:
         radius = gamma_exponential_bound(clock, alpha / 2, v_opt=_V_OPT, c=2 * self.bound) / self.n
         return max(mean - radius, -self.bound), min(mean + radius, self.bound)
 
+    def _e(self, claim: int) -> float:
+        return e_value(log_mean(self.sums[claim], BET_WEIGHTS))
+
 
 def _pieces(d: Floats) -> Iterator[Floats]:
     return (d[at : at + _CHUNK] for at in range(0, len(d), _CHUNK))
-
-
-def _e(sums: Floats) -> float:
-    top = sums.max()
-    return float(np.exp(min(top + np.log(np.mean(np.exp(sums - top))), _LARGEST_LOG)))

@@ -8,8 +8,9 @@ import math
 from typing import Final
 
 from scoreline.evidence.likelihoods import log_e_above, log_e_rare, log_likelihoods
+from scoreline.evidence.paired import LARGEST_BET
 
-# How many times Wald's bound the mean delay is, as simulated (docs/rollouts.md has the figures): the price of not
+# How many times Wald's bound the mean delay is, as `make evidence` measures it: the price of not
 # knowing the ratio, or the difference, beforehand.
 RATIO_PRICE: Final = 1.25
 PAIRED_PRICE: Final = 1.3
@@ -55,9 +56,16 @@ def clean_units_to_safe(p_tol: float, alpha: float) -> int:
     return high
 
 
-def outcomes_to_safe(variance: float, delta: float, alpha: float) -> float | None:
-    """Until a challenger as good as the champion is SAFE; `variance`: of the paired differences of losses."""
-    return PAIRED_PRICE * 2 * math.log(1 / alpha) * variance / delta**2 if delta > 0 else None
+def outcomes_to_safe(variance: float, delta: float, alpha: float, bound: float = 1.0) -> float | None:
+    """Until a challenger as good as the champion is SAFE; `variance`: of the paired differences of losses.
+
+    2 ln(1/alpha) variance / delta^2 where the variance is above bound * delta; below, the largest bet sets the pace.
+    """
+    if delta <= 0:
+        return None
+    spread = variance + delta**2
+    bet = min(delta / spread, LARGEST_BET / (bound + delta))
+    return PAIRED_PRICE * math.log(1 / alpha) / (bet * delta - bet**2 * spread / 2)
 
 
 def duration_s(canary_units: float | None, units_per_s: float, share: float = 1.0) -> float | None:

@@ -1,6 +1,7 @@
 """From the ledger to what workers read: the stage of a model as its assignment on this host."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from scoreline.core.errors import BundleError, NotFound
@@ -8,6 +9,8 @@ from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref, is_path
 from scoreline.operations.install import install_tried, installed_copy
 from scoreline.operations.state import Assignment, Canary
+from scoreline.records.database import Database
+from scoreline.records.ledger import last
 from scoreline.rollout.stages import Arm, Stage
 
 
@@ -52,3 +55,21 @@ def assignment(stage: Stage, before: Assignment | None, lacking: Sequence[Arm]) 
         Canary(canary.version, canary.digest, stage.share, stage.salt) if canary else None,
         before.pins if before else (),
     )
+
+
+def decided(
+    name: str, database: Database, registries: Mapping[str, Registry], verifier: Verifier, state_dir: Path
+) -> Assignment | None:
+    """What a new host begins with: the ledger's champion, brought here; None where the ledger has no such model.
+
+    Raises DatabaseDown, DatabaseRefused, and what `fetch` raises.
+    """
+    with closing(database):
+        database.prepare()
+        entry = last(database, name)
+    if entry is None:
+        return None
+    stage = Stage.from_json(entry.stage)
+    if installed_copy(stage.champion.digest, verifier, state_dir) is None:
+        fetch(stage.champion, registries, verifier, state_dir)
+    return Assignment(stage.champion.version, stage.champion.digest, stage.epoch)

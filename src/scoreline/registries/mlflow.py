@@ -18,6 +18,7 @@ from scoreline.core.names import load
 from scoreline.core.refs import Ref, Version
 
 TAG: Final = "scoreline.digest"
+ALIAS_TAG: Final = "scoreline.alias"
 FOLDER: Final = "scoreline"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
@@ -80,6 +81,12 @@ class MlflowRegistry:
         with _answering(f"models:/{name}/{version}"):
             self._artifacts(name, version).log_artifacts(str(bundle), f"{FOLDER}/{digest}")
             self._client.set_model_version_tag(name, version, TAG, digest)
+
+    def point(self, name: str, alias: str, version: str, note: str) -> None:
+        """Has an alias name a version, with a tag on it that says whose doing that is; raises as `look_up`."""
+        with _answering(f"models:/{name}@{alias}"):
+            self._client.set_model_version_tag(name, version, f"{ALIAS_TAG}.{alias}", note)
+            self._client.set_registered_model_alias(name, alias, version)
 
     def _find(self, wanted: Ref) -> Any:
         client = self._client

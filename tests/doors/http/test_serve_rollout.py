@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inservice import database_of
 from load import failures_of, load
 
 from scoreline.operations import rollouts
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import By, Frozen
-from scoreline.records.database import Database, open_database
+from scoreline.records.database import Database
 from scoreline.records.ledger import history
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Stage
-from service import FRAUD_ROW, SealedModel, Service, serving, wait_until
+from service import FRAUD_ROW, SealedModel, serving, wait_until
 
 POLICY: dict[str, Any] = {"min_step_s": 1, "min_requests": 30, "p_tol": 0.2, "steps": (0.1, 0.5, 1.0)}
 QUICK = {
@@ -27,15 +28,9 @@ QUICK = {
 ADA = By("ada", "to see")
 
 
-def database_of(service: Service) -> Database:
-    database = open_database(service.database, service.state_dir / "scoreline.db")
-    database.prepare()
-    return database
-
-
-def canary(database: Database, sealed: SealedModel, **policy: Any) -> None:
+def canary(database: Database, sealed: SealedModel, ref: str = "", **policy: Any) -> None:
     manifest = sealed.manifest
-    arm = arm_of(str(sealed.folder), manifest.name, manifest.version, manifest.digest)
+    arm = arm_of(ref or str(sealed.folder), manifest.name, manifest.version, manifest.digest)
     rollouts.canary(database, manifest.name, arm, Policy(**{**POLICY, **policy}), Frozen(), ADA)
 
 
