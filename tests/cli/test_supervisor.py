@@ -59,9 +59,9 @@ def stubborn(name, on_ready):
     time.sleep(60)
 
 def in_a_canary(name, marks, on_ready, *, hang=False, times=9):
-    note(f"{name} {os.getpid()} starts")
     if marks.may_end > times:
         return good(name, on_ready)
+    note(f"{name} {os.getpid()} starts")
     on_ready()
     author = Author("m", "2", "d", "e", (), "p", (), (), "canary")
     marks.name([author])
