@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from scoreline.core.errors import LedgerMoved, NotFound
+from scoreline.core.errors import LedgerMoved, NotFound, RolloutRefused
 from scoreline.records.database import Database
 from scoreline.records.ledger import Entry, append, last
 from scoreline.rollout import stages
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
+from scoreline.rollout.verdict import next_step, unapproved
 
 TRIES: Final = 5
 SALT_BYTES: Final = 16
@@ -75,14 +76,16 @@ def stage_of(entry: Entry) -> Stage:
     return Stage.from_json(entry.stage)
 
 
-def shadow(database: Database, model: str, arm: Arm, by: By) -> Entry:
+def shadow(database: Database, model: str, arm: Arm, by: By, evidence: Mapping[str, Any] | None = None) -> Entry:
     """`arm` scores all traffic and answers none."""
-    return act(database, model, "shadow", by, lambda stage, seq, now: stages.start_shadow(stage, arm, seq, now))
+    return act(
+        database, model, "shadow", by, lambda stage, seq, now: stages.start_shadow(stage, arm, seq, now), evidence
+    )
 
 
 def end_shadow(database: Database, model: str, digest: str, by: By, evidence: Mapping[str, Any] | None = None) -> Entry:
     """The challenger with this digest is scored no more."""
-    return act(database, model, "end shadow", by, lambda stage, seq, _: stages.end_shadow(stage, digest, seq), evidence)
+    return act(database, model, "end_shadow", by, lambda stage, seq, _: stages.end_shadow(stage, digest, seq), evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +123,31 @@ def canary(
 
 
 def advance(database: Database, model: str, policy: Policy, by: By) -> Entry:
-    """A person's step further, whatever the evidence: to the next share, or at the last one to champion."""
+    """A person's step further, whatever the evidence, but not without an approval that the policy asks for.
+
+    To the next share, or at the last one to champion.
+    """
 
     def up(stage: Stage, seq: int, now_ns: int) -> Stage:
         stages.canary_of(stage)
-        following = next(((step, share) for step, share in enumerate(policy.shares) if share > stage.share), None)
+        following = next_step(stage, policy)
         if following is None:
             return stages.promote(stage, seq, now_ns)
+        waits = unapproved(stage, policy, following[1])
+        if waits:
+            raise RolloutRefused(f"{waits}; `scoreline rollout approve`")
         return stages.step_up(stage, *following, seq, now_ns)
 
     return act(database, model, "advance", by, up)
 
 
-def promote(database: Database, model: str, by: By, digest: str = "") -> Entry:
+def promote(
+    database: Database, model: str, by: By, digest: str = "", evidence: Mapping[str, Any] | None = None
+) -> Entry:
     """The canary becomes the champion, or the challenger with this digest."""
-    return act(database, model, "promote", by, lambda stage, seq, now: stages.promote(stage, seq, now, digest))
+    return act(
+        database, model, "promote", by, lambda stage, seq, now: stages.promote(stage, seq, now, digest), evidence
+    )
 
 
 def serve_arm(database: Database, model: str, arm: Arm, by: By) -> Entry:
@@ -144,7 +157,7 @@ def serve_arm(database: Database, model: str, arm: Arm, by: By) -> Entry:
 
 def roll_back(database: Database, model: str, by: By) -> Entry:
     """The canary is gone; without one the champion before answers again."""
-    return act(database, model, "roll back", by, stages.roll_back)
+    return act(database, model, "roll_back", by, stages.roll_back)
 
 
 def pause(database: Database, model: str, by: By) -> Entry:
