@@ -3,13 +3,16 @@
 Commands and the control API ask here; what goes by evidence alone the controller does by itself.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from scoreline.core.errors import BundleError, NotFound, RolloutRefused
 from scoreline.operations import rollouts
 from scoreline.operations.admission import Host, admitted, compatible, frozen, named
+from scoreline.operations.canaries import Canaries, Fold
 from scoreline.operations.rollouts import By, current, stage_of
 from scoreline.records.database import Database
 from scoreline.records.ledger import Entry, entry_at
@@ -18,6 +21,7 @@ from scoreline.rollout import stages
 from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Challenger, Stage
+from scoreline.rollout.verdict import Verdict, judge
 
 
 class Shown(NamedTuple):
@@ -56,9 +60,13 @@ class Desk:
     def end_shadow(self, model: str, version: str, by: By) -> Entry:
         """The challenger is scored no more; the entry keeps what it has shown."""
         stage = self.stage(model)
-        challenger = _challenger(stage, version)
+        challenger = challenger_by(stage, version)
         shown = self.report(model, stage, challenger)
         return rollouts.end_shadow(self.database, model, challenger.arm.digest, by, {"shadow": shown.report})
+
+    def challenger(self, model: str, version: str) -> Challenger:
+        """Who is in shadow with this version."""
+        return challenger_by(self.stage(model), version)
 
     def canary(self, model: str, wanted: str, by: By, force: str = "") -> Entry:
         """The version answers the first share: a challenger, by its version, or what a REF names.
@@ -66,7 +74,7 @@ class Desk:
         `force`: why it may although shadow has not shown what the policy asks for.
         """
         stage = self.stage(model)
-        arm = named(stage, wanted) or self.host.bring(model, wanted)[0]
+        arm = self._named(model, stage, wanted)
         stages.start_canary(stage, arm, 0, 0, salt="", share=1.0)  # before anything is measured
         figures = self._admitted(model, stage, arm, force)
         thresholds = frozen(self.recent(model, stage.champion), self.host.manifest(stage.champion))
@@ -75,29 +83,30 @@ class Desk:
 
     def advance(self, model: str, by: By) -> Entry:
         """The canary's next step, whatever the evidence."""
-        return rollouts.advance(self.database, model, self.policy, by)
+        return rollouts.advance(self.database, model, self.policy, by, self.numbers(model))
 
     def promote(self, model: str, by: By, version: str = "", force: str = "") -> Entry:
         """The canary becomes the champion; or a challenger, which then has to pass the gates of a canary."""
         stage = self.stage(model)
         if not version or (stage.canary and stage.canary.version == version):
-            return rollouts.promote(self.database, model, by)
-        challenger = _challenger(stage, version)
+            digest = stages.canary_of(stage).digest
+            return rollouts.promote(self.database, model, by, digest, self.numbers(model))
+        challenger = challenger_by(stage, version)
         stages.promote(stage, 0, 0, challenger.arm.digest)
         figures = self._admitted(model, stage, challenger.arm, force)
         return rollouts.promote(self.database, model, _forced(by, force), challenger.arm.digest, figures)
 
     def roll_back(self, model: str, by: By) -> Entry:
         """The canary is gone; without one the champion before answers again."""
-        return rollouts.roll_back(self.database, model, by)
+        return rollouts.roll_back(self.database, model, by, self.numbers(model))
 
     def pause(self, model: str, by: By) -> Entry:
         """The canary goes no further; harm still rolls it back."""
-        return rollouts.pause(self.database, model, by)
+        return rollouts.pause(self.database, model, by, self.numbers(model))
 
     def resume(self, model: str, by: By) -> Entry:
         """A canary that is paused or held goes on."""
-        return rollouts.resume(self.database, model, by)
+        return rollouts.resume(self.database, model, by, self.numbers(model))
 
     def approve(self, model: str, by: By) -> Entry:
         """Somebody approves the rollout who has not sealed the version.
@@ -106,10 +115,8 @@ class Desk:
         """
         stage = self.stage(model)
         canary, sealer = stages.canary_of(stage), ""
-        try:
+        with suppress(NotFound, BundleError):  # it is not on this host
             sealer = str(self.host.manifest(canary).lineage.get("sealed_by", ""))
-        except (NotFound, BundleError):
-            pass  # it is not on this host
         if not sealer:
             began = entry_at(self.database, model, stage.rollout)
             if began and began.who == by.who:
@@ -123,13 +130,32 @@ class Desk:
         """What the ledger says of a model now."""
         return stage_of(current(self.database, model))
 
+    def version(self, model: str, wanted: str) -> Arm:
+        """A challenger or canary, by its version, or what a REF names; its bundle is here then."""
+        arm = self._named(model, self.stage(model), wanted)
+        self.host.manifest(arm)
+        return arm
+
     def recent(self, model: str, champion: Arm) -> Recent:
         """What the champion decided last."""
         return recent(self.database, model, champion.digest)
 
+    def judged(self, model: str, stage: Stage) -> tuple[Verdict, Fold]:
+        """The verdict of this moment, and what has been seen of the canary."""
+        fold = Canaries(self.database).fold(model, stage) if stage.canary else Fold(0)
+        evidence = fold.evidence(stage, self.policy) if stage.canary else None
+        return judge(stage, evidence, self.policy, time.time_ns()), fold
+
+    def numbers(self, model: str) -> Mapping[str, Any]:
+        """What the evidence is when a person acts, for the record."""
+        return self.judged(model, self.stage(model))[0].numbers
+
     def shown(self, model: str, stage: Stage) -> Sequence[tuple[Challenger, Shown]]:
         """Every challenger with what shadow shows of it."""
         return [(each, self.report(model, stage, each)) for each in stage.challengers]
+
+    def _named(self, model: str, stage: Stage, wanted: str) -> Arm:
+        return named(stage, wanted) or self.host.bring(model, wanted)[0]
 
     def _admitted(self, model: str, stage: Stage, arm: Arm, force: str) -> Mapping[str, Any]:
         challenger = next((each for each in stage.challengers if each.arm.digest == arm.digest), None)
@@ -137,7 +163,8 @@ class Desk:
         return admitted(self.host, stage, arm, seen, self.policy, forced=bool(force))
 
 
-def _challenger(stage: Stage, version: str) -> Challenger:
+def challenger_by(stage: Stage, version: str) -> Challenger:
+    """The challenger of a version; raises RolloutRefused."""
     for each in stage.challengers:
         if each.arm.version == version:
             return each

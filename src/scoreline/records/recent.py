@@ -66,9 +66,7 @@ def recent(database: Database, model: str, digest: str, most: int = MOST) -> Rec
 def _authors(connection: Connection, model: str, digest: str) -> list[int]:
     found = ((number, author_of(json)) for number, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)))
     return [
-        number
-        for number, author in found
-        if (author.model, author.digest, author.role) == (model, digest, "champion")
+        number for number, author in found if (author.model, author.digest, author.role) == (model, digest, "champion")
     ]
 
 
