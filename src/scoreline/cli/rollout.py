@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from scoreline.cli.options import Config, State, kept_database, user
+from scoreline.cli.options import Config, State, kept_database
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.cli.replay import tell_changes
 from scoreline.cli.told import told_acted, told_history, told_plan, told_status
+from scoreline.cli.who import user
 from scoreline.core.manifest import canonical_json
 from scoreline.operations import outlook
 from scoreline.operations.desk import Desk
