@@ -16,7 +16,9 @@ from service import wait_until
 PROGRAM = """
 import logging, os, signal, sys, time
 from scoreline.cli.supervisor import Child, supervise
+from scoreline.core.decision import Author
 from scoreline.core.errors import BundleError
+from scoreline.core.marks import Marks
 
 def note(text):
     with open("notes", "a") as notes:
@@ -56,11 +58,32 @@ def stubborn(name, on_ready):
     on_ready()
     time.sleep(60)
 
+def in_a_canary(name, marks, on_ready, *, hang=False, times=9):
+    if marks.may_end > times:
+        return good(name, on_ready)
+    note(f"{name} {os.getpid()} starts")
+    on_ready()
+    author = Author("m", "2", "d", "e", (), "p", (), (), "canary")
+    marks.name([author])
+    marks.set(author, 1, 1, [], may_end=True)
+    if hang:
+        time.sleep(60)
+    os._exit(7)
+
+def hanging(name, marks, on_ready):
+    in_a_canary(name, marks, on_ready, hang=True, times=1)
+
+def child(kind):
+    if kind not in ("in_a_canary", "hanging"):
+        return Child("worker", f"kept:{kind}", ("worker",))
+    marks = Marks()
+    return Child("worker", f"kept:{kind}", ("worker", marks), marks)
+
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     *workers, steward = sys.argv[1:]
     sys.exit(supervise(
-        [Child("worker", f"kept:{kind}", ("worker",)) for kind in workers],
+        [child(kind) for kind in workers],
         Child("steward", f"kept:{steward}", ("steward",)),
         drain_delay_s=0.0,
         drain_s=-1.5,
@@ -158,6 +181,26 @@ def test_a_child_that_keeps_dying_is_replaced_ever_more_slowly(keep: Callable[..
     assert kept.end() == 0
     delays = [float(text) for text in re.findall(r"worker \d+ ended with code 7; a new one in ([\d.]+) s", kept.log)]
     assert delays[:4] == [0.1, 0.5, 1.0, 2.0]
+
+
+def test_a_worker_that_dies_in_a_canary_is_replaced_at_once_the_first_times(keep: Callable[..., Kept]) -> None:
+    kept = keep("in_a_canary", "good")
+    wait_until(lambda: kept.log.count("ended with code 7") >= 5, "it has died five times")
+    assert kept.end() == 0
+    delays = [float(text) for text in re.findall(r"worker \d+ ended with code 7; a new one in ([\d.]+) s", kept.log)]
+    assert delays[:5] == [0.0, 0.0, 0.0, 0.1, 0.5]
+
+
+def test_a_worker_in_which_a_canary_hangs_is_killed_and_its_successor_is_not(keep: Callable[..., Kept]) -> None:
+    """The successor finds the mark still standing, which says nothing of itself."""
+    kept = keep("hanging", "good")
+    wait_until(lambda: len(kept.starts("worker")) == 3, "it is replaced twice")
+    first, second, third = kept.starts("worker")
+    time.sleep(1.0)
+    assert kept.end() == 0
+    for worker in (first, second):
+        assert f"worker {worker}: a canary has not scored in 0.5 s; it is killed" in kept.log
+    assert f"worker {third}: a canary" not in kept.log
 
 
 def test_a_child_that_does_not_end_is_killed(keep: Callable[..., Kept]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import given
@@ -98,3 +99,15 @@ def test_authors_beyond_the_memory_are_told_and_not_marked() -> None:
         marks.set(author, 1, 1, [], may_end=True)
         left = marks.left()
         assert (left is not None and left.author == author) == is_marked
+
+
+@given(st.binary(min_size=1, max_size=100), st.integers(0, 100))
+def test_what_a_dying_process_wrote_over_is_told_and_nothing_else_raised(raw: bytes, at: int) -> None:
+    marks, author = Marks(), author_of()
+    marks.name([author])
+    marks.set(author, 1, 1, [], may_end=True)
+    marks._memory[at : at + len(raw)] = raw
+    with suppress(ValueError):
+        marks.left()
+    marks.clear()
+    assert marks.left() is None

@@ -43,6 +43,7 @@ SWAPS = """
         asked = {"headers": [(b"content-type", b"application/json")]}
         for body in bodies:
             worker.door.predict(worker.door.hot("/predict"), asked, body)
+        worker.door.turn.commit()
         asyncio.run(ask_for_a_page())
 
     for number in range(6):
@@ -58,20 +59,59 @@ SWAPS = """
 """
 
 
-def test_twenty_swaps_leave_no_object_of_an_old_version(
-    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
-) -> None:
-    arguments = [sealed.folder, sealed_next.folder, sealed.public_key, tmp_path / "state", json.dumps(FRAUD_ROW)]
+ASSIGNED = 'models={"fraud": Assignment(manifest.version, manifest.digest)}'
+CANARIES = (
+    SWAPS.replace(
+        "from scoreline.operations.state import Assignment, read_state, write_state",
+        "from scoreline.operations.leased import renew\n"
+        "    from scoreline.operations.state import Assignment, Canary, read_state, write_state",
+    )
+    .replace(
+        f"        state = replace(read_state(Path(folder)), {ASSIGNED})\n",
+        """        renew(Path(folder))
+        worker._lease.look()
+        other = manifests[(number + 1) % 2]
+        canary = Canary(other.version, other.digest, (number % 4) / 4, "ab") if number % 5 else None
+        assigned = Assignment(manifest.version, manifest.digest, number % 4, canary)
+        state = replace(read_state(Path(folder)), models={"fraud": assigned})
+""",
+    )
+    .replace("range(6)", "range(20)")
+)  # all authors have been there once
+
+
+def run(program: str, folder: Path, *models: SealedModel) -> tuple[float, dict[str, int]]:
+    """What twenty swaps have frozen each, and which objects of ours are alive after them."""
+    folders = [model.folder for model in models]
+    arguments = [*folders, models[0].public_key, folder / "state", json.dumps(FRAUD_ROW)]
     found = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SWAPS), *map(str, arguments)],
+        [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
+        cwd=folder,
         env=clean_environment(),
         timeout=120,
     )
     assert found.returncode == 0, found.stderr
-    frozen_per_swap, alive = json.loads(found.stdout)
+    frozen, alive = json.loads(found.stdout)
+    return frozen, alive
+
+
+def test_twenty_stages_of_rollouts_leave_no_object_of_an_old_one(
+    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
+) -> None:
+    frozen_per_swap, alive = run(CANARIES, tmp_path, sealed, sealed_next)
+    assert alive["Arms"] == alive["Pinned"] == alive["Model"] == 1, "the last stage has a canary"
+    assert alive["XGBoostEngine"] == alive["Opened"] == 2
+    assert alive["Endpoint"] == 6, "one of each dialect, and one for each version by its number"
+    assert alive["Scorer"] == 7
+    assert frozen_per_swap < 1
+
+
+def test_twenty_swaps_leave_no_object_of_an_old_version(
+    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
+) -> None:
+    frozen_per_swap, alive = run(SWAPS, tmp_path, sealed, sealed_next)
     assert alive["Endpoint"] == 4, "one of each dialect"
     for kind in ("RowReader", "AnswerWriter", "Scorer", "XGBoostEngine", "Model"):
         assert alive[kind] == 1, kind

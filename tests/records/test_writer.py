@@ -8,7 +8,7 @@ import pytest
 from somedecisions import author_of, decisions_of
 
 from scoreline.core.errors import RecordRefused
-from scoreline.records.frames import Missed, Unsent
+from scoreline.records.frames import AUTHOR, FAILED, MAGIC, Missed, Unsent, read_parts
 from scoreline.records.segments import read_items, segments
 from scoreline.records.spool import SpoolReader, read_spool
 from scoreline.records.tally import Tallies
@@ -103,6 +103,35 @@ def test_an_answer_that_never_left_is_marked_in_whatever_segment_is_open(tmp_pat
     while reader.read(tallies.add):
         pass
     assert [(tally["requests"], tally["unsent"]) for tally in tallies.to_json()] == [(100, 100)]
+
+
+def parts_of(folder: Path) -> list[list[object]]:
+    """Every frame of a spool as it was encoded."""
+    return [parts for segment in segments(folder) for parts, _ in read_parts(segment.path.read_bytes()[len(MAGIC) :])]
+
+
+def test_a_version_that_failed_is_recorded_behind_its_author_and_is_no_decision(tmp_path: Path) -> None:
+    writer, author, other = SpoolWriter(tmp_path, SEGMENT), author_of(), author_of(version="2", role="canary")
+    writer.failed(other, 7, 11, "raised", [b"e" * 16])
+    writer.write(decisions_of(author, 1))
+    writer.failed(other, 8, 12, "died", [])
+    found = parts_of(tmp_path)
+    assert [parts[0] for parts in found] == [AUTHOR, FAILED, AUTHOR, 1, FAILED]
+    assert [parts[1:] for parts in found if parts[0] == FAILED] == [
+        [0, (7).to_bytes(16, "big"), 11, "raised", [b"e" * 16]],
+        [0, (8).to_bytes(16, "big"), 12, "died", []],
+    ]
+    assert bases(tmp_path) == [1]
+
+
+def test_failures_keep_the_bound_of_the_spool_and_are_never_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer, author = SpoolWriter(tmp_path, SEGMENT, max_bytes=2 * SEGMENT), author_of()
+    for base in range(5000):
+        writer.failed(author, base, 11, "raised", [b"e" * 16])
+    assert sum(segment.path.stat().st_size for segment in segments(tmp_path)) <= 2 * SEGMENT
+    assert "that version 1 of fraud failed is not recorded: " in caplog.text
 
 
 @pytest.fixture

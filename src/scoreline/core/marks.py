@@ -90,12 +90,23 @@ class Marks:
         return number if self._memory[0] == _MAY_END else 0
 
     def left(self) -> Mark | None:
-        """The mark that stands, for whoever replaces the one who set it."""
+        """The mark that stands, for whoever replaces the one who set it.
+
+        Raises ValueError where it cannot be read: what died may have written anywhere.
+        """
+        try:
+            return self._left()
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ValueError(f"a mark cannot be read: {type(error).__name__}") from None
+
+    def _left(self) -> Mark | None:
         memory = self._memory
         if memory[0] == _NOTHING:
             return None
         _, index, n_bytes, time_ns, base = _HEAD.unpack_from(memory, _HEAD_AT)
         (size,) = _AUTHORS.unpack_from(memory, _AUTHORS_AT)
+        if n_bytes > MOST_ENTITIES * _ENTITY or size > SIZE:
+            raise ValueError
         authors = json.loads(memory[_JSON_AT : _JSON_AT + size])
         told = memory[_ENTITIES_AT : _ENTITIES_AT + n_bytes]
         entities = tuple(told[at : at + _ENTITY] for at in range(0, n_bytes, _ENTITY))

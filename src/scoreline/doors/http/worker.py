@@ -75,11 +75,15 @@ class Worker:
 
     def take_over(self) -> None:
         """Records what the worker before this one was scoring when it died, if it was."""
-        left = self._marks.left()
+        try:
+            left = self._marks.left()
+        except ValueError as error:
+            log.error("a worker died while it scored, and with which version is not known: %s", error)
+            left = None
         if left is not None:
             self._sink.failed(left.author, left.base, left.time_ns, DIED, left.entities)
             log.error("a worker died while version %s (%s) scored", left.author.version, left.author.role)
-            self._marks.clear()
+        self._marks.clear()
 
     def load(self) -> None:
         """Opens the door for the state as it is; raises what reading or loading raises, and then changes nothing."""
