@@ -136,6 +136,13 @@ def database_of(settings: Settings) -> Any:
     return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
 
 
+def desk_of(settings: Settings, database: Any) -> Any:
+    """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does."""
+    host = load("scoreline.operations.admission:Host")
+    here = host(registries(settings), partial(verifier, settings), Path(settings.state_dir))
+    return load("scoreline.operations.desk:Desk")(database, here, policy(settings))
+
+
 def policy(settings: Settings) -> Policy:
     """What rollouts ask of a version."""
     return policy_of(settings.rollout)

@@ -19,6 +19,7 @@ from scoreline.control.govern import Governing
 from scoreline.control.keep import Keeping
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
+from scoreline.control.rollouts import add_rollouts
 from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.refs import is_path
@@ -33,7 +34,7 @@ from scoreline.records.windows import Counting
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import database_of, kept_of, keyring, policy, registries, signer, spool_folder, verifier
+from scoreline.wiring import database_of, desk_of, kept_of, keyring, policy, registries, signer, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
@@ -146,6 +147,7 @@ def make_control_app(steward: Steward) -> FastAPI:
 
     routes.add("GET", "/status", status, tags=["control"])
     add_outcomes_route(routes, steward.settings, steward.database)
+    add_rollouts(routes, desk_of(steward.settings, steward.database), steward.settings.server.max_body_bytes)
     kept = kept_of(steward.settings, steward.database)
     add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
     return app

@@ -32,6 +32,13 @@ LEDGER: Final = Table(
     Column("stage", Text, nullable=False),
     Column("evidence", Text, nullable=False),
 )
+# Up to which entry of the ledger somebody was notified.
+NOTIFIED: Final = Table(
+    "notified",
+    METADATA,
+    Column("model", String(100), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
 # What a shipped piece of a segment says of a rollout, final with the transaction that ships it: units exposed (n) and
 # with their first event of a kind (k), of the canary (c) and the baseline (b). Sticky units stay in their arm
 # (entities), others are requests; `share` is what arms were drawn with. `late`: of k, those first seen in an earlier

@@ -28,6 +28,11 @@ def make_ledger() -> None:
         sa.Column("stage", sa.Text, nullable=False),
         sa.Column("evidence", sa.Text, nullable=False),
     )
+    op.create_table(
+        "notified",
+        sa.Column("model", sa.String(100), primary_key=True),
+        sa.Column("seq", sa.BigInteger, nullable=False),
+    )
 
 
 def make_counts() -> None:
