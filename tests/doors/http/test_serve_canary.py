@@ -148,7 +148,7 @@ def test_a_worker_that_dies_in_it_is_replaced_at_once_and_leaves_one_record(
         assert len({found.base for found in failures}) == 3
         assert service.log.count("a new one in 0.0 s") == 3
         assert len(failures_of(clients)) <= 3 * 6, "only on connections of the worker that died"
-        assert all("RemoteDisconnected" in what or "reset" in what for _, what in failures_of(clients))
+        assert not [what for _, what in failures_of(clients) if what[0].isdigit()], "lost connections, no refusals"
         assert ask(rollout, customer=theirs, amount=amount) == "200"
         assert {decision.author.role for found in service.recorded() for decision in found} <= {"champion", "canary"}
 
