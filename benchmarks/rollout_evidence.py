@@ -1,7 +1,8 @@
 """Every statistical promise of a rollout at full size, by the simulations of the tests. `make evidence` calls it.
 
 EVIDENCE_RUNS (10,000) shortens. Error rates come with the upper 95 % bound of their probability (one-sided,
-Clopper-Pearson). Figures "(measured)" are no promises: they show what the ways not taken would cost.
+Clopper-Pearson): `upper`, a probability, where `measured` is in per cent. Figures "(measured)" are no promises:
+they show what the ways not taken would cost.
 """
 
 import itertools

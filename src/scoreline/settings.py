@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from scoreline.access.scopes import SCOPES
 from scoreline.core import ids
@@ -21,6 +22,7 @@ PREFIX: Final = "SCORELINE_"
 DEFAULT_FILE: Final = "scoreline.toml"
 ON_FULL: Final = ("refuse", "answer")
 FSYNC: Final = ("never", "second", "always")
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def option(default: Any, text: str, *, secret: bool = False) -> Any:
@@ -131,6 +133,16 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    webhook: str = option(
+        "",
+        "URL that is told of each step of a rollout, in JSON that Slack takes; https, or http on loopback.",
+        secret=True,
+    )
+    secret: str = option("", "Secret that notifications are signed with, at least 24 characters.", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. Values travel down as plain arguments; lower layers never see this class."""
 
@@ -141,6 +153,7 @@ class Settings:
     access: Access = dataclasses.field(default_factory=Access)
     records: Records = dataclasses.field(default_factory=Records)
     rollout: Rollout = dataclasses.field(default_factory=Rollout)
+    notify: Notify = dataclasses.field(default_factory=Notify)
 
     def __post_init__(self) -> None:
         access = self.access
@@ -152,7 +165,17 @@ class Settings:
         if not access.admin_key.isascii():
             raise SettingError("access.admin_key: ASCII only, because it travels in a header")
         self._check_ranges()
+        self._check_notify()
         policy_of(self.rollout)
+
+    def _check_notify(self) -> None:
+        webhook, secret = self.notify.webhook, self.notify.secret
+        if webhook and not _may_be_told(webhook):
+            raise SettingError("notify.webhook: an https URL, or http to 127.0.0.1, [::1] or localhost")
+        if bool(webhook) != bool(secret):
+            raise SettingError("notify.webhook and notify.secret go together: what is told is signed")
+        if secret and (len(secret) < 24 or not secret.isascii()):
+            raise SettingError("notify.secret: at least 24 characters, ASCII only; `openssl rand -hex 24` makes one")
 
     def _check_ranges(self) -> None:
         server = self.server
@@ -187,6 +210,18 @@ class Settings:
         for name, known in (("on_full", ON_FULL), ("fsync", FSYNC)):
             if getattr(records, name) not in known:
                 raise SettingError(f"records.{name}: one of {', '.join(known)}")
+
+
+def _may_be_told(url: str) -> bool:
+    """Whether a URL is one that a secret may be sent to."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # a port that is none raises ValueError
+    except ValueError:
+        return False
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
 
 
 def load_settings(

@@ -81,6 +81,12 @@ def open_state(
     return found
 
 
+def open_challenger(path: Path, trust: Verifier) -> Scorer:
+    """A version that is to be scored beside others; raises NotFound or BundleError."""
+    opened = _open(path, trust)
+    return Scorer(opened.manifest, opened.engine)
+
+
 def registries(settings: Settings) -> dict[str, Registry]:
     return {"folder": FolderRegistry(Path(settings.registry.folder)), "models": model_registry(settings)}
 
@@ -134,6 +140,13 @@ def kept_of(settings: Settings, database: Any = None) -> Any:
 def database_of(settings: Settings) -> Any:
     """The decision database, a `records.database.Database`; nothing is asked yet. Raises SettingError."""
     return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
+
+
+def desk_of(settings: Settings, database: Any) -> Any:
+    """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does."""
+    host = load("scoreline.operations.admission:Host")
+    here = host(registries(settings), partial(verifier, settings), Path(settings.state_dir))
+    return load("scoreline.operations.desk:Desk")(database, here, policy(settings))
 
 
 def policy(settings: Settings) -> Policy:

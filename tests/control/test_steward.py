@@ -38,8 +38,8 @@ def test_status_shows_what_is_assigned_recorded_and_decided(sealed: SealedModel,
     assert get(steward, "/status").json()["decisions"] == []
     assert steward.tail() == 3
     status = get(steward, "/status").json()
-    assigned = {"version": "1", "digest": sealed.manifest.digest, "epoch": 7, "canary": None, "pins": []}
-    assert status["models"] == {"fraud": assigned}
+    who = {"version": "1", "digest": sealed.manifest.digest, "epoch": 7}
+    assert status["models"] == {"fraud": who | {"canary": None, "pins": []}}
     assert status["spool"] == {"segments": 1, "lag_bytes": 0}
     (tally,) = status["decisions"]
     assert (tally["model"], tally["version"], tally["role"]) == ("fraud", "1", "champion")

@@ -16,9 +16,10 @@ from scoreline.audit.export import Filter, open_export
 from scoreline.audit.export import export as export_record
 from scoreline.audit.report import Report
 from scoreline.audit.verify import verify as verify_record
-from scoreline.cli.options import Config, State, kept_database, span, user
+from scoreline.cli.options import Config, State, kept_database, span
 from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
+from scoreline.cli.who import user
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.records.archive import Archive
 from scoreline.records.asked import change_key

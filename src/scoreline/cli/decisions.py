@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from scoreline.cli.options import Config, State, span, user
+from scoreline.cli.options import Config, State, span
 from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
+from scoreline.cli.who import user
 from scoreline.core.errors import SettingError
 from scoreline.core.names import load
 from scoreline.operations.decisions import ForTraining, Labels, Query, score_shown, shown_line

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from scoreline.cli.options import Config, State, kept_database, span, user
+from scoreline.cli.options import Config, State, kept_database, span
 from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say
+from scoreline.cli.who import user
 from scoreline.records.database import Database
 from scoreline.records.holds import Hold, active_holds
 from scoreline.records.holds import place as place_hold

@@ -1,6 +1,5 @@
 """What options of several commands have in common."""
 
-import getpass
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -55,11 +54,3 @@ def entity(given: str, settings: Settings) -> bytes:
     if not settings.records.entity_key and not (Path(settings.state_dir) / ENTITY_KEY).exists():
         raise NotFound(f"no {ENTITY_KEY} in {settings.state_dir}, and no records.entity_key: nobody can be found")
     return entity_hash(known, entity_key(settings))
-
-
-def user() -> str:
-    """Who acts, for the record."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "unknown"

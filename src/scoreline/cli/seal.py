@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from scoreline.cli.output import errors_as_exit, say
+from scoreline.cli.who import user
 from scoreline.core.errors import SettingError
 from scoreline.operations.register import is_registered, seal_version
 from scoreline.sealing import seal
@@ -49,6 +50,9 @@ def seal_command(
     iterations: Annotated[
         str, typer.Option(help="best: up to early stopping's best iteration; all: all trees.")
     ] = "best",
+    sealer: Annotated[
+        str, typer.Option("--by", help="Who seals it, for the record; else the user. Another approves its rollout.")
+    ] = "",
     register: Annotated[
         bool, typer.Option("--register", help="Attach the bundle to the registry's version it was sealed from.")
     ] = False,
@@ -77,6 +81,7 @@ def seal_command(
             "entity": entity,
             "maturity_s": round(maturity_days * 86_400),
             "trust_pickle": trust_pickle,
+            "origin": {"sealed_by": sealer or user()},
         }
         if is_registered(source):
             registry = model_registry(settings)

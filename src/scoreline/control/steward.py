@@ -19,13 +19,15 @@ from scoreline.control.govern import Governing
 from scoreline.control.keep import Keeping
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
+from scoreline.control.rollouts import add_rollouts
 from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.refs import is_path
 from scoreline.operations.follow import moving
 from scoreline.operations.state import read_state
 from scoreline.records.database import Database
-from scoreline.records.segments import ITEMS_BYTES, segments
+from scoreline.records.segments import ITEMS_BYTES, Segment, segments, size_of
+from scoreline.records.shadowplaces import is_past
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
@@ -33,11 +35,13 @@ from scoreline.records.windows import Counting
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import database_of, kept_of, keyring, policy, registries, signer, spool_folder, verifier
+from scoreline.wiring import database_of, desk_of, kept_of, keyring, policy, registries, signer, spool_folder, verifier
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
 LAST_SIGN_S: Final = 1.0
+SHADOW_PART: Final = 4  # of the spool's bound: so much of it waits for a shadow that lags
+SHADOW_BYTES: Final = 2 << 30  # where the spool has none
 log = logging.getLogger("scoreline.steward")
 
 
@@ -77,7 +81,7 @@ class Steward:
         self.database: Database = database_of(settings)
         known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
         counting = Counting(self.database, rules.model_ms * 1_000_000)
-        self.shipping = Shipping(self.database, self._folder, self._reader.is_past, counting)
+        self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]
         self.governing = Governing(self.database, state_dir, rules, known, trust, named)
@@ -91,6 +95,17 @@ class Steward:
             poll_ms=settings.registry.poll_ms,
             leads=lambda: self.governing.leads,
         )
+
+    def _may_delete(self, segment: Segment, offset: int) -> bool:
+        """Whether all who follow the spool are past an offset. A shadow that lags is waited for within bounds."""
+        if not self._reader.is_past(segment, offset):
+            return False
+        state_dir = Path(self.settings.state_dir)
+        if not any(found.challengers for found in read_state(state_dir).models.values()):
+            return True
+        most = self.settings.records.max_bytes or SHADOW_BYTES * SHADOW_PART
+        held = sum(size_of(each.path) for each in segments(self._folder))
+        return held > most // SHADOW_PART or is_past(state_dir, segment, offset)
 
     def drain(self) -> None:
         self.ready = False
@@ -146,6 +161,7 @@ def make_control_app(steward: Steward) -> FastAPI:
 
     routes.add("GET", "/status", status, tags=["control"])
     add_outcomes_route(routes, steward.settings, steward.database)
+    add_rollouts(routes, desk_of(steward.settings, steward.database), steward.settings.server.max_body_bytes)
     kept = kept_of(steward.settings, steward.database)
     add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
     return app

@@ -21,7 +21,7 @@ from scoreline.core.scorer import Scorer
 CHAMPION: Final = "champion"
 CANARY: Final = "canary"
 CANARY_FAILED: Final = "canary_failed"  # the champion, in the place of a canary that failed
-MIXED: Final = "mixed"  # the champion, where the canary was to answer for a part of the rows
+MIXED: Final = "mixed"  # whoever answers a request about several entities
 LAPSED: Final = "lapsed"  # the champion, while the canary has no lease: neither arm's, or one would count alone
 PINNED: Final = "pinned"  # the version that the request asked for
 
@@ -88,8 +88,8 @@ class Arm:
 class Arms:
     """A `Score` that gives each unit to one of two versions, always to the same. Entities are hashed in its decisions.
 
-    A row's unit is its entity, else the request. A request goes to the canary if all of its units do; if some do, the
-    champion answers in a role that counts for neither. `salt` is the rollout's, in hex.
+    A row's unit is its entity, else the request. A request about several goes to the canary if all of them do; whoever
+    answers it, it counts for neither arm: few of them would be the canary's. `salt` is the rollout's, in hex.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Arms:
         self._mixed = Arm(champion.in_role(MIXED), marks)
         self._stand_in = Arm(champion.in_role(CANARY_FAILED), marks)
         self._canary = Arm(canary, marks, may_end=True)
+        self._mixed_canary = Arm(canary.in_role(MIXED), marks, may_end=True)
         self._fit = fit
         self._guard = guard
         self._entity_key = guard.entity_key
@@ -110,33 +111,35 @@ class Arms:
     @property
     def authors(self) -> list[Author]:
         """Every author that its decisions and marks may have."""
-        return [arm.author for arm in (self._champion, self._canary, self._stand_in, self._mixed)]
+        arms = self._champion, self._canary, self._stand_in, self._mixed, self._mixed_canary
+        return [arm.author for arm in arms]
 
     def __call__(self, batch: Batch) -> Decisions:
         base, key, about = self._new_base(batch.context.time_ns), self._entity_key, batch.entities
         if len(about) <= 1:  # as nearly every request is
             entities = units = [entity_hash(about[0], key)] if about else []
-            part = whole = self._is_canarys(units[0] if units else base.to_bytes(16, "big"))
         else:
             entities = [entity_hash(entity, key) for entity in about]
             units = list(dict.fromkeys(entities))
-            ours = [self._is_canarys(unit or base.to_bytes(16, "big")) for unit in units]
-            part, whole = any(ours), all(ours)
-        if not part:
-            decisions = self._scored(self._champion, batch, base, units)
-        elif whole:
-            decisions = self._by_canary(batch, base, units)
+        if len(units) <= 1:
+            canary, champion = self._canary, self._champion
+            is_canarys = self._is_canarys(units[0] if units and units[0] else base.to_bytes(16, "big"))
         else:
-            decisions = self._scored(self._mixed, batch, base, units)
+            canary, champion = self._mixed_canary, self._mixed
+            is_canarys = all(self._is_canarys(unit or base.to_bytes(16, "big")) for unit in units)
+        if is_canarys:
+            decisions = self._by_canary(canary, batch, base, units)
+        else:
+            decisions = self._scored(champion, batch, base, units)
         decisions.entities = entities
         return decisions
 
     def _is_canarys(self, unit: bytes) -> bool:
         return assigned(unit, self._salt, self._share)
 
-    def _by_canary(self, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
+    def _by_canary(self, canary: Arm, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
         """The canary's decisions, or else the champion's, with an id of their own: the other is the failure's."""
-        guard, canary, raised = self._guard, self._canary, None
+        guard, raised = self._guard, None
         try:
             decisions = canary.score(self._fit(batch) if self._fit else batch, base, units)
         except RowsRefused:

@@ -26,6 +26,7 @@ ScorelineError
     ErasureRefused          what is recorded of an entity must not be erased now
     RolloutRefused          a rollout cannot do this now, or not with this version
     LedgerMoved             someone else wrote the next entry of the ledger
+    NotTold                 a webhook did not take a notification
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
@@ -162,3 +163,7 @@ class RolloutRefused(ScorelineError):
 
 class LedgerMoved(ScorelineError):
     """Someone else wrote the next entry of the ledger first: read it again, and decide again."""
+
+
+class NotTold(ScorelineError):
+    """A webhook did not take a notification, which is sent again; the message names neither it nor its secret."""

@@ -35,6 +35,7 @@ def seal_version(
     and what sealing raises.
     """
     name, version, _ = registry.look_up(ref)
+    origin = {"registry": f"models:/{name}/{version}", **settings.pop("origin", {})}
     wanted = settings.pop("name", None) or name, settings.pop("version", None) or version
     if wanted != (name, version):
         raise SettingError(f"{ref} is {name} {version}, and its bundle says so too: leave --name and --version out")
@@ -46,7 +47,7 @@ def seal_version(
                 name=name,
                 version=version,
                 out=out or folder / f"{name}-{version}",
-                origin={"registry": f"models:/{name}/{version}"},
+                origin=origin,
                 **settings,
             )
         except SealRefused as error:

@@ -10,15 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from scoreline.core.errors import LedgerMoved, NotFound
+from scoreline.core.errors import LedgerMoved, NotFound, RolloutRefused
 from scoreline.records.database import Database
 from scoreline.records.ledger import Entry, append, last
 from scoreline.rollout import stages
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
+from scoreline.rollout.verdict import next_step, unapproved
 
 TRIES: Final = 5
 SALT_BYTES: Final = 16
+Evidence = Mapping[str, Any]
 Step = Callable[[Stage, int, int], Stage]  # from a stage, the number of the entry and the time
 
 
@@ -43,9 +45,7 @@ def seed(database: Database, model: str, arm: Arm, by: By) -> Entry:
     return found
 
 
-def act(
-    database: Database, model: str, action: str, by: By, step: Step, evidence: Mapping[str, Any] | None = None
-) -> Entry:
+def act(database: Database, model: str, action: str, by: By, step: Step, evidence: Evidence | None = None) -> Entry:
     """Takes a step and appends it; raises RolloutRefused, NotFound, LedgerMoved, DatabaseDown or DatabaseRefused."""
     for tries in range(TRIES):
         seen = current(database, model)
@@ -75,14 +75,16 @@ def stage_of(entry: Entry) -> Stage:
     return Stage.from_json(entry.stage)
 
 
-def shadow(database: Database, model: str, arm: Arm, by: By) -> Entry:
+def shadow(database: Database, model: str, arm: Arm, by: By, evidence: Evidence | None = None) -> Entry:
     """`arm` scores all traffic and answers none."""
-    return act(database, model, "shadow", by, lambda stage, seq, now: stages.start_shadow(stage, arm, seq, now))
+    return act(
+        database, model, "shadow", by, lambda stage, seq, now: stages.start_shadow(stage, arm, seq, now), evidence
+    )
 
 
-def end_shadow(database: Database, model: str, digest: str, by: By, evidence: Mapping[str, Any] | None = None) -> Entry:
+def end_shadow(database: Database, model: str, digest: str, by: By, evidence: Evidence | None = None) -> Entry:
     """The challenger with this digest is scored no more."""
-    return act(database, model, "end shadow", by, lambda stage, seq, _: stages.end_shadow(stage, digest, seq), evidence)
+    return act(database, model, "end_shadow", by, lambda stage, seq, _: stages.end_shadow(stage, digest, seq), evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def canary(
     policy: Policy,
     frozen: Frozen,
     by: By,
-    evidence: Mapping[str, Any] | None = None,
+    evidence: Evidence | None = None,
 ) -> Entry:
     """`arm` answers the first share; the gates are the caller's."""
 
@@ -119,22 +121,30 @@ def canary(
     return act(database, model, "canary", by, begin, evidence)
 
 
-def advance(database: Database, model: str, policy: Policy, by: By) -> Entry:
-    """A person's step further, whatever the evidence: to the next share, or at the last one to champion."""
+def advance(database: Database, model: str, policy: Policy, by: By, evidence: Evidence | None = None) -> Entry:
+    """A person's step further, whatever the evidence, but not without an approval that the policy asks for.
+
+    To the next share, or at the last one to champion.
+    """
 
     def up(stage: Stage, seq: int, now_ns: int) -> Stage:
         stages.canary_of(stage)
-        following = next(((step, share) for step, share in enumerate(policy.shares) if share > stage.share), None)
+        following = next_step(stage, policy)
         if following is None:
             return stages.promote(stage, seq, now_ns)
+        waits = unapproved(stage, policy, following[1])
+        if waits:
+            raise RolloutRefused(f"{waits}; `scoreline rollout approve`")
         return stages.step_up(stage, *following, seq, now_ns)
 
-    return act(database, model, "advance", by, up)
+    return act(database, model, "advance", by, up, evidence)
 
 
-def promote(database: Database, model: str, by: By, digest: str = "") -> Entry:
+def promote(database: Database, model: str, by: By, digest: str = "", evidence: Evidence | None = None) -> Entry:
     """The canary becomes the champion, or the challenger with this digest."""
-    return act(database, model, "promote", by, lambda stage, seq, now: stages.promote(stage, seq, now, digest))
+    return act(
+        database, model, "promote", by, lambda stage, seq, now: stages.promote(stage, seq, now, digest), evidence
+    )
 
 
 def serve_arm(database: Database, model: str, arm: Arm, by: By) -> Entry:
@@ -142,20 +152,20 @@ def serve_arm(database: Database, model: str, arm: Arm, by: By) -> Entry:
     return act(database, model, "serve", by, lambda stage, seq, now: stages.serve(stage, arm, seq, now))
 
 
-def roll_back(database: Database, model: str, by: By) -> Entry:
+def roll_back(database: Database, model: str, by: By, evidence: Evidence | None = None) -> Entry:
     """The canary is gone; without one the champion before answers again."""
-    return act(database, model, "roll back", by, stages.roll_back)
+    return act(database, model, "roll_back", by, stages.roll_back, evidence)
 
 
-def pause(database: Database, model: str, by: By) -> Entry:
+def pause(database: Database, model: str, by: By, evidence: Evidence | None = None) -> Entry:
     """The canary keeps its share and goes no further; harm still rolls it back."""
     why = by.why or f"by {by.who}"
-    return act(database, model, "pause", by, lambda stage, _, __: stages.pause(stage, why))
+    return act(database, model, "pause", by, lambda stage, _, __: stages.pause(stage, why), evidence)
 
 
-def resume(database: Database, model: str, by: By) -> Entry:
+def resume(database: Database, model: str, by: By, evidence: Evidence | None = None) -> Entry:
     """A canary that is paused, or held, goes on."""
-    return act(database, model, "resume", by, lambda stage, _, now: stages.resume(stage, now))
+    return act(database, model, "resume", by, lambda stage, _, now: stages.resume(stage, now), evidence)
 
 
 def approve(database: Database, model: str, sealer: str, by: By) -> Entry:

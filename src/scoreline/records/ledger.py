@@ -74,6 +74,13 @@ def history(database: Database, model: str, limit: int) -> Sequence[Entry]:
         return [_entry(row) for row in connection.execute(newest)]
 
 
+def following(database: Database, model: str, seq: int, limit: int) -> Sequence[Entry]:
+    """The entries of a model behind a number, the oldest first."""
+    behind = select(LEDGER).where(LEDGER.c.model == model, LEDGER.c.seq > seq).order_by(LEDGER.c.seq).limit(limit)
+    with database.reading() as connection:
+        return [_entry(row) for row in connection.execute(behind)]
+
+
 def entry_at(database: Database, model: str, seq: int) -> Entry | None:
     """The entry with a number."""
     one = select(LEDGER).where(LEDGER.c.model == model, LEDGER.c.seq == seq)

@@ -32,6 +32,13 @@ LEDGER: Final = Table(
     Column("stage", Text, nullable=False),
     Column("evidence", Text, nullable=False),
 )
+# Up to which entry of the ledger somebody was notified.
+NOTIFIED: Final = Table(
+    "notified",
+    METADATA,
+    Column("model", String(100), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
 # What a shipped piece of a segment says of a rollout, final with the transaction that ships it: units exposed (n) and
 # with their first event of a kind (k), of the canary (c) and the baseline (b). Sticky units stay in their arm
 # (entities), others are requests; `share` is what arms were drawn with. `late`: of k, those first seen in an earlier
@@ -79,7 +86,7 @@ SHADOW_SCORES: Final = Table(
     Column("outcome", SmallInteger),
     sqlite_with_rowid=False,
 )
-# Up to where a challenger has scored a segment, and how many decisions of it were passed over.
+# Up to where a challenger has scored a segment, how many decisions of it, and how many it has no score for.
 SHADOW_OFFSETS: Final = Table(
     "shadow_offsets",
     METADATA,
@@ -87,9 +94,11 @@ SHADOW_OFFSETS: Final = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("author", Integer, primary_key=True, autoincrement=False),
     Column("offset", BigInteger, nullable=False),
-    Column("missed", BigInteger, nullable=False, server_default="0"),
+    Column("scored", BigInteger, nullable=False),
+    Column("missed", BigInteger, nullable=False),
 )
-# When a challenger ended the process that scores it, or could not score: `crashed`, `hung`, `raised`, `not_finite`.
+# When a challenger ended the process that scores it (`crashed`, `hung`) or its engine failed (`raised`), and where in
+# the spool that was.
 SHADOW_FAULTS: Final = Table(
     "shadow_faults",
     METADATA,
@@ -97,4 +106,5 @@ SHADOW_FAULTS: Final = Table(
     Column("author", Integer, nullable=False),
     Column("at_ns", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
+    Column("place", Text, nullable=False),
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from scoreline.core.errors import (
+    BundleError,
     DatabaseDown,
     Denied,
     EngineFailed,
@@ -15,6 +16,7 @@ from scoreline.core.errors import (
     NotFound,
     QuoteRefused,
     RecordRefused,
+    RegistryDown,
     ReplayRefused,
     RolloutRefused,
     RowsRefused,
@@ -38,11 +40,13 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (Unauthenticated, 401, "unauthenticated", "A key is needed"),
     (Denied, 403, "denied", "The key does not open this route"),
     (NotFound, 404, "not-found", "There is no such model or route"),
+    (BundleError, 422, "bundle-refused", "The bundle is not taken"),
     (ReplayRefused, 409, "not-replayable", "The decision cannot be computed again here"),
     (RolloutRefused, 409, "rollout-refused", "The rollout cannot do this now"),
     (LedgerMoved, 409, "ledger-moved", "Someone else was faster"),
     (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
     (DatabaseDown, 503, "database-down", "The database cannot be asked now"),
+    (RegistryDown, 503, "registry-down", "The registry cannot be asked now"),
     (EngineFailed, 500, "engine-failed", "The model failed"),
     (ScorelineError, 500, "internal", "Scoreline failed"),
 )

@@ -74,12 +74,13 @@ def test_rows_about_several_entities_are_answered_by_one_version(
         rollout.begin(sealed_next, 0.5, 3, 1)
         ours, theirs = (rollout.customer(0.5, canarys=canarys) for canarys in (True, False))
         roles = {}
-        for customers in ((ours, ours), (theirs, theirs), (ours, theirs)):
+        more = next(name for name in CUSTOMERS if rollout.is_canarys(name, 0.5) and name != ours)
+        for customers in ((ours, ours), (theirs, theirs), (ours, theirs), (ours, more)):
             answer = rollout.service.post([row(customer) for customer in customers]).json()
             roles[customers] = answer["version"], answer["predictions"][0]["prediction_id"]
         recorded = {decision.id: decision.author.role for found in rollout.service.recorded() for decision in found}
         found = [(version, recorded[prediction_id]) for version, prediction_id in roles.values()]
-        assert found == [("2", "canary"), ("1", "champion"), ("1", "mixed")]
+        assert found == [("2", "canary"), ("1", "champion"), ("1", "mixed"), ("2", "mixed")]
 
 
 FAILING = {
@@ -147,7 +148,7 @@ def test_a_worker_that_dies_in_it_is_replaced_at_once_and_leaves_one_record(
         assert len({found.base for found in failures}) == 3
         assert service.log.count("a new one in 0.0 s") == 3
         assert len(failures_of(clients)) <= 3 * 6, "only on connections of the worker that died"
-        assert all("RemoteDisconnected" in what or "reset" in what for _, what in failures_of(clients))
+        assert not [what for _, what in failures_of(clients) if what[0].isdigit()], "lost connections, no refusals"
         assert ask(rollout, customer=theirs, amount=amount) == "200"
         assert {decision.author.role for found in service.recorded() for decision in found} <= {"champion", "canary"}
 

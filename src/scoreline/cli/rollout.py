@@ -1,0 +1,211 @@
+"""`scoreline rollout`: acting on versions, on the service's own database and state folder."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scoreline.cli.options import Config, State, kept_database
+from scoreline.cli.output import errors_as_exit, say, tell
+from scoreline.cli.replay import tell_changes
+from scoreline.cli.told import told_acted, told_history, told_plan, told_status
+from scoreline.cli.who import user
+from scoreline.core.manifest import canonical_json
+from scoreline.operations import outlook
+from scoreline.operations.desk import Desk
+from scoreline.operations.replay import backtest_many
+from scoreline.operations.rollouts import By
+from scoreline.records.ledger import Entry
+from scoreline.settings import Settings, load_settings
+from scoreline.wiring import desk_of, record_of
+
+rollout = typer.Typer(no_args_is_help=True, help="A new version on its way: shadow, canary, champion, and back.")
+
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
+Version = Annotated[str, typer.Argument(metavar="VERSION", help="A version in shadow.")]
+Why = Annotated[str, typer.Option("--why", help="Why, for the record.")]
+Force = Annotated[
+    str, typer.Option("--force", metavar="REASON", help="Pass over the gate of shadow, for this reason; recorded.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Trust = Annotated[list[str] | None, typer.Option("--trust", help="Public key to trust; may be repeated.")]
+
+
+@rollout.command("shadow")
+def shadow(
+    model: ModelName,
+    ref: Annotated[str, typer.Argument(metavar="REF", help="models:/NAME/VERSION, folder:/NAME/VERSION or a path.")],
+    why: Why = "",
+    as_json: AsJson = False,
+    trust: Trust = None,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Has a version score all traffic and answer none of it."""
+    with _opened(config, state_dir, trust) as (desk, _):
+        entry = desk.shadow(model, ref, By(user(), why))
+        _tell(entry, as_json=as_json)
+        if entry.evidence["barred"]:
+            tell(f"it cannot become a canary as it is: {entry.evidence['barred']}")
+
+
+@rollout.command("end-shadow")
+def end_shadow(
+    model: ModelName,
+    version: Version,
+    why: Why = "",
+    as_json: AsJson = False,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Ends the shadow of a version; what it has shown is recorded."""
+    with _opened(config, state_dir) as (desk, _):
+        _tell(desk.end_shadow(model, version, By(user(), why)), as_json=as_json)
+
+
+@rollout.command("canary")
+def canary(
+    model: ModelName,
+    wanted: Annotated[str, typer.Argument(metavar="REF|VERSION", help="A version in shadow, or a REF.")],
+    force: Force = "",
+    why: Why = "",
+    as_json: AsJson = False,
+    trust: Trust = None,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Lets a version answer its first share of the traffic, if it passes the gates."""
+    with _opened(config, state_dir, trust) as (desk, _):
+        _tell(desk.canary(model, wanted, By(user(), why), force), as_json=as_json)
+
+
+@rollout.command("status")
+def status(model: ModelName, as_json: AsJson = False, state_dir: State = None, config: Config = None) -> None:
+    """Shows who answers, who is compared, and what the evidence says."""
+    with _opened(config, state_dir) as (desk, _):
+        _show(outlook.status(desk, model), told_status, as_json=as_json)
+
+
+@rollout.command("plan")
+def plan(
+    model: ModelName, as_json: AsJson = False, trust: Trust = None, state_dir: State = None, config: Config = None
+) -> None:
+    """Says how long a rollout would take at the traffic of late."""
+    with _opened(config, state_dir, trust) as (desk, _):
+        _show(outlook.planned(desk, model), told_plan, as_json=as_json)
+
+
+@rollout.command("advance")
+def advance(
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+) -> None:
+    """Takes the canary a step further, whatever the evidence."""
+    with _opened(config, state_dir) as (desk, _):
+        _tell(desk.advance(model, By(user(), why)), as_json=as_json)
+
+
+@rollout.command("pause")
+def pause(
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+) -> None:
+    """Keeps the canary at its share; harm still rolls it back."""
+    with _opened(config, state_dir) as (desk, _):
+        _tell(desk.pause(model, By(user(), why)), as_json=as_json)
+
+
+@rollout.command("resume")
+def resume(
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+) -> None:
+    """Lets a canary go on that is paused or held."""
+    with _opened(config, state_dir) as (desk, _):
+        _tell(desk.resume(model, By(user(), why)), as_json=as_json)
+
+
+@rollout.command("approve")
+def approve(
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+) -> None:
+    """Approves the rollout; not for who sealed the version."""
+    with _opened(config, state_dir) as (desk, _):
+        _tell(desk.approve(model, By(user(), why)), as_json=as_json)
+
+
+@rollout.command("promote")
+def promote(
+    model: ModelName,
+    version: Annotated[str, typer.Argument(metavar="[VERSION]", help="A version in shadow; else the canary.")] = "",
+    force: Force = "",
+    why: Why = "",
+    as_json: AsJson = False,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Makes the canary the champion, or a version in shadow that passes the gates."""
+    with _opened(config, state_dir) as (desk, _):
+        _tell(desk.promote(model, By(user(), why), version, force), as_json=as_json)
+
+
+@rollout.command("rollback")
+def rollback(
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+) -> None:
+    """Ends the canary; without one, has the champion before answer again."""
+    with _opened(config, state_dir) as (desk, _):
+        _tell(desk.roll_back(model, By(user(), why)), as_json=as_json)
+
+
+@rollout.command("history")
+def history(
+    model: ModelName,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many entries.")] = 50,
+    as_json: AsJson = False,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Lists what was done, the newest first: when, by whom, why, on what e-values."""
+    with _opened(config, state_dir) as (desk, _):
+        found = outlook.told_history(desk, model, limit)
+        for line in (_json(entry) for entry in found) if as_json else told_history(found):
+            say(line)
+
+
+@rollout.command("backtest")
+def backtest(
+    model: ModelName,
+    wanted: Annotated[str, typer.Argument(metavar="REF|VERSION", help="A version in shadow, or a REF.")],
+    as_json: AsJson = False,
+    trust: Trust = None,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Scores every recorded decision of the model with another version, and says what changes."""
+    with _opened(config, state_dir, trust) as (desk, settings):
+        arm = desk.version(model, wanted)
+        found = record_of(settings).iterate(model)
+        tell_changes(backtest_many(found, Path(settings.state_dir), arm.digest), as_json=as_json)
+
+
+@contextmanager
+def _opened(config: Config, state_dir: State, trust: Trust = None) -> Iterator[tuple[Desk, Settings]]:
+    with errors_as_exit():
+        settings = load_settings(config, os.environ, {"state_dir": state_dir, "trust.keys": trust or None})
+        with kept_database(settings) as database:
+            yield desk_of(settings, database), settings
+
+
+def _tell(entry: Entry, *, as_json: bool) -> None:
+    _show(outlook.told_entry(entry) | {"model": entry.model}, told_acted, as_json=as_json)
+
+
+def _show(found: dict[str, Any], words: Any, *, as_json: bool) -> None:
+    lines: Iterable[str] = [_json(found)] if as_json else words(found)
+    for line in lines:
+        say(line)
+
+
+def _json(found: dict[str, Any]) -> str:
+    return canonical_json(found).decode()

@@ -1,0 +1,125 @@
+"""Notifying: what happens in rollouts is told to a webhook, each entry in its order, at least once.
+
+Delivery order:
+  1. the entries behind the cursor of a model are read;
+  2. one is sent, and taken by an answer of 2xx;
+  3. the cursor is put behind it, durably; the next one follows.
+Whoever dies between the last two sends it once more. What is not taken is sent again, after growing pauses, and all
+that follows waits. Only the steward that leads sends.
+"""
+
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from typing import Any, Final
+
+from scoreline.core.errors import DatabaseDown, NotTold, ScorelineError
+from scoreline.operations.notices import TOLD, notice, signed
+from scoreline.records.database import Database
+from scoreline.records.ledger import Entry, following
+from scoreline.records.notified import tell_up_to, told_up_to
+
+LOOK_S: Final = 1.0
+MOST_S: Final = 300.0
+PATIENCE_S: Final = 10.0
+AT_ONCE: Final = 100
+log = logging.getLogger("scoreline.steward.notify")
+
+
+class Notifying:
+    """Tells a webhook of every entry that is news, while `leads` says so; without a webhook it does nothing."""
+
+    def __init__(self, database: Database, webhook: str, secret: str, leads: Callable[[], bool]) -> None:
+        self._database = database
+        self._webhook = webhook
+        self._secret = secret
+        self._leads = leads
+        self._since_ns = time.time_ns()
+        self._said = ""
+        self._failures = 0
+        self._told = 0
+        self._ending = threading.Event()
+        self._one = threading.Lock()
+        self._open = urllib.request.build_opener(_NoRedirect).open
+        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
+
+    def start(self) -> None:
+        if self._webhook:
+            self._thread.start()
+
+    def finish(self, patience_s: float) -> None:
+        """Tells what happened last, as far as there is time; the rest waits for the next steward."""
+        self._ending.set()
+        if self._webhook:
+            last = threading.Thread(target=self._attempt, daemon=True)
+            last.start()
+            last.join(max(0.0, patience_s))
+
+    def status(self) -> dict[str, Any]:
+        """Whether there is a webhook, how many entries this steward has told it, and what is wrong with it."""
+        return {"on": bool(self._webhook), "told": self._told, "error": self._said or None}
+
+    def look(self) -> None:
+        """Tells what is new; raises NotTold, DatabaseDown or DatabaseRefused where the rest has to wait."""
+        with self._one:
+            if not self._webhook or not self._leads():
+                return
+            self._database.prepare_once()
+            for model, seq in sorted(told_up_to(self._database, self._since_ns).items()):
+                self._tell_all(model, seq)
+
+    def _tell_all(self, model: str, seq: int) -> None:
+        while news := following(self._database, model, seq, AT_ONCE):
+            for entry in news:
+                if entry.action in TOLD:
+                    self._tell(entry)
+                    self._told += 1
+                seq = entry.seq
+                tell_up_to(self._database, model, seq)
+
+    def _tell(self, entry: Entry) -> None:
+        body = notice(entry)
+        headers = {"Content-Type": "application/json", **signed(self._secret, body, int(time.time()))}
+        request = urllib.request.Request(self._webhook, body, headers, method="POST")
+        try:
+            with self._open(request, timeout=PATIENCE_S):
+                pass
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise NotTold(f"the webhook answered {error.code} to entry {entry.seq} of {entry.model}") from None
+        except (OSError, HTTPException, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise NotTold(f"the webhook is not reached: {type(reason).__name__}") from None
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._attempt()
+            self._ending.wait(min(LOOK_S * 2.0**self._failures, MOST_S))
+
+    def _attempt(self) -> None:
+        """Never raises: what goes wrong is said once, until it goes right again."""
+        said = ""
+        try:
+            self.look()
+        except DatabaseDown:
+            said = "the database cannot be asked"
+        except ScorelineError as error:
+            said = str(error)
+        except Exception as error:
+            said = type(error).__name__
+            log.exception("notifying failed")
+        if said and said != self._said:
+            log.error("notifying is put off: %s", said)
+        self._said = said
+        self._failures = min(self._failures + 1, 30) if said else 0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """An answer that leads elsewhere is none: what is signed for one address is not sent to another."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None

@@ -1,0 +1,128 @@
+"""What challengers make of recorded decisions: their scores, and how far in the spool they are.
+
+Delivery order of a piece of a segment, for one challenger:
+  1. it is read from the offset that the database has for segment and challenger;
+  2. its rows are scored;
+  3. a transaction moves the offset on where it still is the old one, and takes the scores in.
+A death between any two steps loses nothing and scores nothing twice.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, insert, select, text
+
+from scoreline.core.decision import Author
+from scoreline.records.database import SQLITE, Database
+from scoreline.records.load import author_ids
+from scoreline.records.rollout_tables import SHADOW_FAULTS, SHADOW_OFFSETS, SHADOW_SCORES
+from scoreline.records.rows import author_key
+from scoreline.records.segments import BEGIN, Segment
+from scoreline.records.tables import AUTHORS
+
+CHALLENGER: Final = "challenger"
+GIVEN_UP: Final = 2  # faults at one place
+_ADD: Final = text(
+    'INSERT INTO shadow_offsets (writer, number, author, "offset", scored, missed) '
+    "VALUES (:writer, :number, :author, :begin, 0, 0) ON CONFLICT DO NOTHING"
+)
+_MOVE: Final = text(
+    'UPDATE shadow_offsets SET "offset" = :end, scored = scored + :scored, missed = missed + :missed '
+    'WHERE writer = :writer AND number = :number AND author = :author AND "offset" = :begin'
+)
+_SCORE: Final = "INSERT INTO shadow_scores (author, id, scores, outcome) VALUES ({}) ON CONFLICT DO NOTHING"
+
+
+class Scored(NamedTuple):
+    """A challenger's answer to a decision: its id as 16 bytes, scores as float64, outcome -1 without a policy."""
+
+    id: bytes
+    scores: bytes
+    outcome: int
+
+
+def add_scores(
+    database: Database, author: Author, segment: Segment, begin: int, end: int, found: Sequence[Scored], missed: int
+) -> bool:
+    """Takes in the scores of a piece; False, and nothing taken, where another was there before.
+
+    Raises DatabaseDown or DatabaseRefused.
+    """
+    with database.writing() as connection:
+        (place,) = author_ids(connection, [author]).values()
+        named: dict[str, Any] = {"writer": segment.writer, "number": segment.number, "author": place, "begin": begin}
+        if begin == BEGIN:
+            connection.execute(_ADD, named)
+        moved = {**named, "end": end, "scored": len(found), "missed": missed}
+        if connection.execute(_MOVE, moved).rowcount != 1:
+            return False
+        if found:
+            raw: Any = connection.connection
+            mark, named_by = ("?", bytes) if database.kind == SQLITE else ("%s", bytes.hex)
+            rows = ((place, named_by(one.id), one.scores, _code(one.outcome)) for one in found)
+            raw.cursor().executemany(_SCORE.format(", ".join([mark] * 4)), rows)
+    return True
+
+
+def offset_of(database: Database, author: Author, segment: Segment) -> int:
+    """Up to where a challenger has scored a segment."""
+    wanted = (SHADOW_OFFSETS.c.writer == segment.writer, SHADOW_OFFSETS.c.number == segment.number)
+    with database.reading() as connection:
+        place = _place(connection, author)
+        one = select(SHADOW_OFFSETS.c.offset).where(*wanted, SHADOW_OFFSETS.c.author == place)
+        return connection.scalar(one) or BEGIN
+
+
+def scores_of(connection: Connection, author: int, ids: Iterable[bytes]) -> Mapping[bytes, tuple[bytes, int]]:
+    """Scores and outcome code (-1: none) of a challenger, by its number and the ids of decisions."""
+    wanted = select(SHADOW_SCORES.c.id, SHADOW_SCORES.c.scores, SHADOW_SCORES.c.outcome).where(
+        SHADOW_SCORES.c.author == author, SHADOW_SCORES.c.id.in_(bindparam("ids", expanding=True))
+    )
+    found = connection.execute(wanted, {"ids": list(ids)})
+    return {bytes(row.id): (bytes(row.scores), -1 if row.outcome is None else row.outcome) for row in found}
+
+
+def add_fault(database: Database, author: Author, kind: str, place: str, at_ns: int) -> None:
+    """Keeps that a challenger failed, and at which place of the spool."""
+    with database.writing() as connection:
+        (number,) = author_ids(connection, [author]).values()
+        connection.execute(insert(SHADOW_FAULTS).values(author=number, kind=kind, place=place, at_ns=at_ns))
+
+
+class Progress(NamedTuple):
+    """Of a challenger, over all hosts: decisions scored, and not; faults by kind; whether it is given up."""
+
+    scored: int
+    missed: int
+    faults: Mapping[str, int]
+    given_up: bool
+
+
+def progress(database: Database, author: Author) -> Progress:
+    """How far a challenger is; raises DatabaseDown or DatabaseRefused."""
+    sums = func.coalesce(func.sum(SHADOW_OFFSETS.c.scored), 0), func.coalesce(func.sum(SHADOW_OFFSETS.c.missed), 0)
+    with database.reading() as connection:
+        number = _place(connection, author)
+        scored, missed = connection.execute(select(*sums).where(SHADOW_OFFSETS.c.author == number)).one()
+        faults = connection.execute(
+            select(SHADOW_FAULTS.c.kind, SHADOW_FAULTS.c.place).where(SHADOW_FAULTS.c.author == number)
+        ).all()
+    places = Counter(place for _, place in faults)
+    given_up = any(count >= GIVEN_UP for count in places.values())
+    return Progress(int(scored), int(missed), dict(Counter(kind for kind, _ in faults)), given_up)
+
+
+def author_number(database: Database, author: Author) -> int | None:
+    """A challenger's number; None where it has scored nothing yet."""
+    with database.reading() as connection:
+        return _place(connection, author)
+
+
+def _code(outcome: int) -> int | None:
+    return None if outcome < 0 else outcome
+
+
+def _place(connection: Connection, author: Author) -> int | None:
+    found: int | None = connection.scalar(select(AUTHORS.c.id).where(AUTHORS.c.key == author_key(author)))
+    return found

@@ -1,0 +1,66 @@
+"""What a champion decided last equals a plain look at the same decisions."""
+
+from pathlib import Path
+
+import numpy as np
+from shipping import NOON_NS, decided, opened, ship_all
+from somedecisions import author_of
+
+from scoreline.core.outcome import Outcome
+from scoreline.records.outcomes import add_outcomes
+from scoreline.records.recent import recent
+from scoreline.records.ship import Shipper
+from scoreline.records.writer import SpoolWriter
+
+SECOND = 1_000_000_000
+
+
+def test_the_newest_decisions_of_the_champion_alone(database_url: str, tmp_path: Path) -> None:
+    mine, canary = author_of(outcomes=()), author_of(role="canary", outcomes=(), digest="e" * 64)
+    other, before = author_of("churn", outcomes=()), author_of(version="0", digest="f" * 64)
+    made = []
+    with opened(database_url) as database:
+        writer = SpoolWriter(tmp_path, 1 << 20)
+        for number in range(60):
+            author = (mine, canary, other, before)[number % 4]
+            entity = f"{number % 5}".encode() * 16 if number % 3 else b""
+            found = decided(
+                1, NOON_NS + number * SECOND, author, score=number / 100, entities=[entity], model_ns=number
+            )
+            writer.write(found)
+            made.append(found)
+        writer.close()
+        ship_all(Shipper(tmp_path, database, "here"))
+        mine_only = [found for found in reversed(made) if found.author == mine]
+        for most in (4, 15, 100):
+            wanted = mine_only[:most]
+            found = recent(database, "fraud", "d" * 64, most)
+            assert len(found) == len(wanted)
+            np.testing.assert_array_equal(found.model_ns, [one.model_ns for one in wanted])
+            np.testing.assert_array_equal(found.scores, [one.scores[0, 0] for one in wanted])
+            assert found.units == len({one.entities[0] or one.base for one in wanted})
+            assert found.span_s == (wanted[0].context.time_ns - wanted[-1].context.time_ns) / SECOND
+        assert len(recent(database, "fraud", "0" * 64)) == len(recent(database, "none", "d" * 64)) == 0
+        assert recent(database, "none", "d" * 64).span_s == 0.0
+        ids = [one.base.to_bytes(16, "big") for one in mine_only[:3]]
+        told = [Outcome(value=1.0, observed_ns=NOON_NS, prediction=one) for one in ids]
+        told.append(
+            Outcome(value=1.0, observed_ns=NOON_NS, model="fraud", entity="x", event_ns=mine_only[5].context.time_ns)
+        )
+        told.append(
+            Outcome(value=1.0, observed_ns=NOON_NS, model="churn", entity="x", event_ns=mine_only[5].context.time_ns)
+        )
+        add_outcomes(database, [(one, b"0" * 16) for one in told], "", NOON_NS)
+        assert recent(database, "fraud", "d" * 64).known == 4
+
+
+def test_a_look_goes_back_so_far_and_no_further(database_url: str, tmp_path: Path) -> None:
+    mine, other = author_of(outcomes=()), author_of("churn", outcomes=())
+    with opened(database_url) as database:
+        writer = SpoolWriter(tmp_path, 1 << 20)
+        for number in range(30):
+            writer.write(decided(1, NOON_NS + number * SECOND, mine if number < 10 else other))
+        writer.close()
+        ship_all(Shipper(tmp_path, database, "here"))
+        assert len(recent(database, "fraud", "d" * 64, 3)) == 3
+        assert len(recent(database, "fraud", "d" * 64, 2)) == 0
