@@ -9,8 +9,9 @@ from uuid import UUID
 import httpx
 import numpy as np
 import pytest
-from inprocess import AtOnce, Kept, ask, open_door
+from inprocess import Kept, ask, open_door
 
+from atonce import AtOnce
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.core.scorer import Scorer
 from scoreline.doors.http.app import App, Door
