@@ -146,7 +146,10 @@ def desk_of(settings: Settings, database: Any) -> Any:
     """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does."""
     host = load("scoreline.operations.admission:Host")
     here = host(registries(settings), partial(verifier, settings), Path(settings.state_dir))
-    return load("scoreline.operations.desk:Desk")(database, here, policy(settings))
+    rules = policy(settings)
+    pairing = load("scoreline.operations.paired:Pairing")
+    report = pairing(database, spool_folder(settings), Path(settings.state_dir), rules).report
+    return load("scoreline.operations.desk:Desk")(database, here, rules, report)
 
 
 def policy(settings: Settings) -> Policy:

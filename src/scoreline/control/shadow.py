@@ -30,7 +30,7 @@ from scoreline.records.database import Database
 from scoreline.records.pieces import Piece, read_rows
 from scoreline.records.rows import Cells, cells_of
 from scoreline.records.segments import Segment, segments, size_of
-from scoreline.records.shadowed import CHALLENGER, Scored, add_fault, add_scores, offset_of, progress
+from scoreline.records.shadowed import CHALLENGER, Scored, add_fault, add_scores, numbers_of, offset_of, progress
 from scoreline.records.shadowplaces import write_places
 from scoreline.settings import Settings
 from scoreline.wiring import database_of, open_challenger, spool_folder, verifier
@@ -123,8 +123,12 @@ class Shadow:
         if scorer.author.model != model:
             raise BundleError(f"bundles/{challenged.digest} is of another model than {model}")
         found = _Following(scorer.author, scorer)
-        found.given_up = progress(self._database, found.author).given_up
+        found.given_up = self._is_given_up(found.author)
         return found
+
+    def _is_given_up(self, author: Author) -> bool:
+        numbers = numbers_of(self._database, author.model, author.digest, author.epoch)
+        return progress(self._database, numbers).given_up
 
     def _blame(self) -> None:
         """A mark that was left says whose scoring ended the process before this one."""
@@ -183,7 +187,7 @@ class Shadow:
             found = [one for digest, many in rows.items() for one in self._answers(following, digest, many)]
         except ScorelineError as error:
             add_fault(self._database, following.author, "raised", place, time.time_ns())
-            following.given_up = progress(self._database, following.author).given_up
+            following.given_up = self._is_given_up(following.author)
             log.error("version %s of %s fails in shadow: %s", following.author.version, following.author.model, error)
             raise
         finally:

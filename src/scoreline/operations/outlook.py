@@ -85,7 +85,8 @@ def planned(desk: Desk, model: str) -> Json:
 def verdict_on(desk: Desk, model: str, version: str = "") -> Json:
     """ADVANCE, HOLD or ROLL_BACK with its numbers, in one flat object: of the canary, or of the version named.
 
-    A version that became champion is ADVANCE; one that was rolled back stays ROLL_BACK until it is tried again.
+    A version that became champion is ADVANCE; one that was rolled back stays ROLL_BACK until it is tried again. What
+    nothing was seen of has an e-value of 1, as every e-value begins.
     """
     stage = desk.stage(model)
     verdict, _ = desk.judged(model, stage)
@@ -93,7 +94,7 @@ def verdict_on(desk: Desk, model: str, version: str = "") -> Json:
         verdict = _ended(desk, model, stage, version)
     canary = stage.canary.version if stage.canary else None
     facts = {"model": model, "champion": stage.champion.version, "canary": canary, "state": stage.state}
-    return {**_verdict(verdict), **facts, "share": stage.share, "step": stage.step}
+    return {"e_rollback": 1.0, **_verdict(verdict), **facts, "share": stage.share, "step": stage.step}
 
 
 def _ended(desk: Desk, model: str, stage: Stage, version: str) -> Verdict:

@@ -8,19 +8,20 @@ A death between any two steps loses nothing and scores nothing twice.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
 from scoreline.core.decision import Author
 from scoreline.records.database import SQLITE, Database
 from scoreline.records.load import author_ids
 from scoreline.records.rollout_tables import SHADOW_FAULTS, SHADOW_OFFSETS, SHADOW_SCORES
-from scoreline.records.rows import author_key
+from scoreline.records.rows import author_key, author_of
 from scoreline.records.segments import BEGIN, Segment
 from scoreline.records.tables import AUTHORS
 
+Score = tuple[bytes, int]  # float64, and the outcome's code: -1 where there is none
 CHALLENGER: Final = "challenger"
 GIVEN_UP: Final = 2  # faults at one place
 _ADD: Final = text(
@@ -74,13 +75,12 @@ def offset_of(database: Database, author: Author, segment: Segment) -> int:
         return connection.scalar(one) or BEGIN
 
 
-def scores_of(connection: Connection, author: int, ids: Iterable[bytes]) -> Mapping[bytes, tuple[bytes, int]]:
-    """Scores and outcome code (-1: none) of a challenger, by its number and the ids of decisions."""
+def scores_of(connection: Connection, numbers: Sequence[int], ids: Sequence[bytes]) -> Mapping[bytes, Score]:
+    """What a challenger made of decisions, by their ids; `numbers` are those of its authors."""
     wanted = select(SHADOW_SCORES.c.id, SHADOW_SCORES.c.scores, SHADOW_SCORES.c.outcome).where(
-        SHADOW_SCORES.c.author == author, SHADOW_SCORES.c.id.in_(bindparam("ids", expanding=True))
+        SHADOW_SCORES.c.author.in_(numbers), SHADOW_SCORES.c.id.in_(ids)
     )
-    found = connection.execute(wanted, {"ids": list(ids)})
-    return {bytes(row.id): (bytes(row.scores), -1 if row.outcome is None else row.outcome) for row in found}
+    return {bytes(row.id): (bytes(row.scores), _outcome(row.outcome)) for row in connection.execute(wanted)}
 
 
 def add_fault(database: Database, author: Author, kind: str, place: str, at_ns: int) -> None:
@@ -99,28 +99,33 @@ class Progress(NamedTuple):
     given_up: bool
 
 
-def progress(database: Database, author: Author) -> Progress:
-    """How far a challenger is; raises DatabaseDown or DatabaseRefused."""
+def progress(database: Database, numbers: Sequence[int]) -> Progress:
+    """How far a challenger is, by the numbers of its authors; raises DatabaseDown or DatabaseRefused."""
     sums = func.coalesce(func.sum(SHADOW_OFFSETS.c.scored), 0), func.coalesce(func.sum(SHADOW_OFFSETS.c.missed), 0)
     with database.reading() as connection:
-        number = _place(connection, author)
-        scored, missed = connection.execute(select(*sums).where(SHADOW_OFFSETS.c.author == number)).one()
+        scored, missed = connection.execute(select(*sums).where(SHADOW_OFFSETS.c.author.in_(numbers))).one()
         faults = connection.execute(
-            select(SHADOW_FAULTS.c.kind, SHADOW_FAULTS.c.place).where(SHADOW_FAULTS.c.author == number)
+            select(SHADOW_FAULTS.c.kind, SHADOW_FAULTS.c.place).where(SHADOW_FAULTS.c.author.in_(numbers))
         ).all()
     places = Counter(place for _, place in faults)
     given_up = any(count >= GIVEN_UP for count in places.values())
     return Progress(int(scored), int(missed), dict(Counter(kind for kind, _ in faults)), given_up)
 
 
-def author_number(database: Database, author: Author) -> int | None:
-    """A challenger's number; None where it has scored nothing yet."""
+def numbers_of(database: Database, model: str, digest: str, since: int) -> list[int]:
+    """The numbers of a challenger's authors: hosts may have its library in several versions."""
     with database.reading() as connection:
-        return _place(connection, author)
+        found = [(row.id, author_of(row.json)) for row in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))]
+    wanted = (CHALLENGER, model, digest, since)
+    return [number for number, one in found if (one.role, one.model, one.digest, one.epoch) == wanted]
 
 
 def _code(outcome: int) -> int | None:
     return None if outcome < 0 else outcome
+
+
+def _outcome(code: int | None) -> int:
+    return -1 if code is None else code
 
 
 def _place(connection: Connection, author: Author) -> int | None:

@@ -1,6 +1,5 @@
 """A challenger in shadow on a live service: it scores everything once, answers nothing, and disturbs nobody."""
 
-import json
 import time
 import uuid
 from contextlib import closing
@@ -14,7 +13,6 @@ from load import failures_of, load
 from sqlalchemy import select
 
 import canaries
-from scoreline.core.decision import Author, author_from
 from scoreline.operations import rollouts
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import By
@@ -22,8 +20,7 @@ from scoreline.operations.state import read_state
 from scoreline.records.database import Database
 from scoreline.records.ledger import heads
 from scoreline.records.rollout_tables import SHADOW_SCORES
-from scoreline.records.shadowed import Progress, progress
-from scoreline.records.tables import AUTHORS
+from scoreline.records.shadowed import Progress, numbers_of, progress
 from service import FRAUD_ROW, SealedModel, Service, serving, wait_until
 
 ADA = By("ada", "to see")
@@ -34,15 +31,9 @@ def begin(database: Database, model: SealedModel) -> None:
     rollouts.shadow(database, "fraud", arm_of(str(model.folder), "fraud", manifest.version, manifest.digest), ADA)
 
 
-def author_of(database: Database, version: str) -> Author | None:
-    with database.reading() as connection:
-        found = [author_from(json.loads(raw)) for raw in connection.scalars(select(AUTHORS.c.json))]
-    return next((each for each in found if (each.role, each.version) == ("challenger", version)), None)
-
-
-def shadowed(database: Database, version: str) -> Progress:
-    author = author_of(database, version)
-    return progress(database, author) if author else Progress(0, 0, {}, False)
+def shadowed(database: Database, model: SealedModel) -> Progress:
+    """How far the shadow of a version is that began with the ledger's second entry."""
+    return progress(database, numbers_of(database, "fraud", model.manifest.digest, 2))
 
 
 def shadow_process(service: Service) -> psutil.Process | None:
@@ -71,7 +62,7 @@ def test_every_decision_is_scored_once_however_often_the_shadow_dies(
                     found.kill()
         assert failures_of(clients) == []
         answered = {answer["prediction_id"] for client in clients for answer in client.answers}
-        wait_until(lambda: shadowed(database, "2").scored >= len(answered), "all are scored", 60)
+        wait_until(lambda: shadowed(database, sealed_next).scored >= len(answered), "all are scored", 60)
         with database.reading() as connection:
             rows = connection.execute(select(SHADOW_SCORES)).all()
         assert {str(uuid.UUID(bytes=bytes(row.id))) for row in rows} == answered
@@ -96,15 +87,15 @@ def test_a_challenger_that_ends_its_process_is_given_up_and_disturbs_nobody(
         begin(database, bad)
         wait_until(lambda: in_shadow(service) == ["2"], "it is in shadow")
         with load(service.port, keep_alive=2, row=FRAUD_ROW) as clients:
-            wait_until(lambda: shadowed(database, "2").scored > 100, "it is scored")
+            wait_until(lambda: shadowed(database, bad).scored > 100, "it is scored")
             assert service.post({**FRAUD_ROW, "amount": canaries.CRASHES}).json()["version"] == "1"
-            wait_until(lambda: shadowed(database, "2").given_up, "it is given up", 60)
+            wait_until(lambda: shadowed(database, bad).given_up, "it is given up", 60)
             before = len(clients[0].answers)
             wait_until(lambda: len(clients[0].answers) > before + 100, "answers go on")
         assert failures_of(clients) == []
-        assert shadowed(database, "2").faults == {"crashed": 2}
+        assert shadowed(database, bad).faults == {"crashed": 2}
         assert {worker.pid for worker in service.workers()} == workers
-        scored = shadowed(database, "2").scored
+        scored = shadowed(database, bad).scored
         wait_until(lambda: shadow_process(service), "its process goes on, without it")
         assert service.stop() == 0
-        assert shadowed(database, "2").scored == scored
+        assert shadowed(database, bad).scored == scored
