@@ -234,7 +234,7 @@ def test_what_a_requests_headers_pin_reaches_the_score_and_what_they_may_not_is_
     for path, body in bodies.items():
         assert predict(door, body, path, x_quote="d" * 64).status_code == 200
         assert predict(door, body, path).status_code == 200
-        assert predict(door, body, path, x_quote="forged").status_code == 400
+        assert predict(door, body, path, x_quote="forged").status_code == 422
     assert [decisions.context.pin for decisions in kept.decisions] == ["d" * 64, ""] * 2
 
 
