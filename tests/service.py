@@ -183,7 +183,8 @@ class Service:
     def workers(self) -> list[psutil.Process]:
         """The children that have loaded an engine, but for the shadow, which is niced."""
         found = [child for child in self.children() if _has_mapped(child, "libxgboost", "onnxruntime")]
-        return [child for child in found if _nice(child) == 0]
+        usual = _nice(psutil.Process(self.process.pid))
+        return [child for child in found if _nice(child) == usual]
 
     def steward(self) -> psutil.Process | None:
         """The child that has loaded the control plane's app and no engine."""
