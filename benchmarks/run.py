@@ -3,10 +3,12 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import batch
+import canary
 import lookup
 import realtime
 import recording
@@ -17,7 +19,17 @@ from report import write
 import engines
 import replay
 
-PARTS = ("engines", "realtime", "recording", "batch", "registry", "replay", "shipping", "lookup")
+PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
+    "engines": lambda _: engines.measure(),
+    "realtime": realtime.measure,
+    "recording": lambda folder: recording.measure(folder / "recording"),
+    "canary": lambda folder: canary.measure(folder / "canary"),
+    "batch": lambda _: batch.measure(),
+    "registry": lambda _: registry.measure(),
+    "replay": lambda _: replay.measure(),
+    "shipping": lambda folder: shipping.measure(folder / "shipping"),
+    "lookup": lambda folder: lookup.measure(folder / "lookup"),
+}
 
 
 def main() -> int:
@@ -26,22 +38,8 @@ def main() -> int:
     which = parser.parse_args().which or [*PARTS]
     figures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="scoreline-bench-") as folder:
-        if "engines" in which:
-            figures += engines.measure()
-        if "realtime" in which:
-            figures += realtime.measure(Path(folder))
-        if "recording" in which:
-            figures += recording.measure(Path(folder) / "recording")
-        if "batch" in which:
-            figures += batch.measure()
-        if "registry" in which:
-            figures += registry.measure()
-        if "replay" in which:
-            figures += replay.measure()
-        if "shipping" in which:
-            figures += shipping.measure(Path(folder) / "shipping")
-        if "lookup" in which:
-            figures += lookup.measure(Path(folder) / "lookup")
+        for part in which:
+            figures += PARTS[part](Path(folder))
     written = write(figures, which, f"make bench ({' '.join(which)})")
     for found in figures:
         print(f"{found['figure']:<90} {found['measured']:>10.3f}   {found['target']}")

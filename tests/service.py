@@ -180,8 +180,9 @@ class Service:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def workers(self) -> list[psutil.Process]:
-        """The children that have loaded an engine."""
-        return [child for child in self.children() if _has_mapped(child, "libxgboost", "onnxruntime")]
+        """The children that have loaded an engine, but for the shadow, which is niced."""
+        found = [child for child in self.children() if _has_mapped(child, "libxgboost", "onnxruntime")]
+        return [child for child in found if _nice(child) == 0]
 
     def steward(self) -> psutil.Process | None:
         """The child that has loaded the control plane's app and no engine."""
@@ -290,6 +291,13 @@ def start_serving(
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
     return {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in given.items()}
+
+
+def _nice(process: psutil.Process) -> int:
+    try:
+        return process.nice()
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _has_mapped(process: psutil.Process, *libraries: str) -> bool:

@@ -81,6 +81,12 @@ def open_state(
     return found
 
 
+def open_challenger(path: Path, trust: Verifier) -> Scorer:
+    """A version that is to be scored beside others; raises NotFound or BundleError."""
+    opened = _open(path, trust)
+    return Scorer(opened.manifest, opened.engine)
+
+
 def registries(settings: Settings) -> dict[str, Registry]:
     return {"folder": FolderRegistry(Path(settings.registry.folder)), "models": model_registry(settings)}
 

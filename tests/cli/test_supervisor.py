@@ -84,7 +84,7 @@ if __name__ == "__main__":
     *workers, steward = sys.argv[1:]
     sys.exit(supervise(
         [child(kind) for kind in workers],
-        Child("steward", f"kept:{steward}", ("steward",)),
+        [Child("steward", f"kept:{steward}", ("steward",))],
         drain_delay_s=0.0,
         drain_s=-1.5,
         hang_s=0.5,

@@ -76,7 +76,8 @@ def fuzz(operation: Any, mode: GenerationMode, cases: int) -> Counter[int]:
         answer = case.call(session=session)
         statuses[answer.status_code] += 1
         assert [word for word in NEVER if word in answer.text] == []
-        case.validate_response(answer, checks=CHECKS)
+        too_large = answer.status_code == 413  # a refusal too, which the last check does not know as one
+        case.validate_response(answer, checks=CHECKS[:-1] if too_large else CHECKS)
 
     ask()
     return statuses

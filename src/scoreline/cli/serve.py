@@ -88,7 +88,10 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
 
     return supervise(
         [_worker(settings, data) for _ in range(server.workers)],
-        Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control)),
+        [
+            Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control)),
+            Child("shadow", "scoreline.control.shadow:run_shadow", (settings,)),
+        ],
         drain_delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
         hang_s=settings.rollout.hang_ms / 1e3,

@@ -79,7 +79,7 @@ class Child:
 
 def supervise(
     workers: list[Child],
-    steward: Child,
+    beside: list[Child],
     *,
     drain_delay_s: float,
     drain_s: float,
@@ -87,7 +87,7 @@ def supervise(
     on_ready: Callable[[], None],
     stop_accepting: Callable[[], None],
 ) -> int:
-    """Runs until SIGTERM or SIGINT, then drains: workers first, the steward last. Returns the exit code.
+    """Runs until SIGTERM or SIGINT, then drains: workers first, then who is beside them. Returns the exit code.
 
     A child that dies is replaced, ever more slowly while it keeps dying; one that dies before all were ready once ends
     the service, because it could never have answered. A worker in which a canary scores for `hang_s` is ended.
@@ -101,7 +101,7 @@ def supervise(
 
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, tell)
-    children = [*workers, steward]
+    children = [*workers, *beside]
     for child in children:
         child.start()
     announced = False
@@ -124,7 +124,7 @@ def supervise(
     _sleep_while_alive(workers, drain_delay_s)
     stop_accepting()
     _stop(workers, drain_s + 2.0)
-    _stop([steward], 7.0)  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign
+    _stop(beside, 7.0)  # the steward gives itself less: 1 s for its connections, 4 to ship, 1 to sign
     return 0
 
 

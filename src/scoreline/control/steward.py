@@ -26,7 +26,8 @@ from scoreline.core.refs import is_path
 from scoreline.operations.follow import moving
 from scoreline.operations.state import read_state
 from scoreline.records.database import Database
-from scoreline.records.segments import ITEMS_BYTES, segments
+from scoreline.records.segments import ITEMS_BYTES, Segment, segments, size_of
+from scoreline.records.shadowplaces import is_past
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
@@ -39,6 +40,8 @@ from scoreline.wiring import database_of, desk_of, kept_of, keyring, policy, reg
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
 LAST_SIGN_S: Final = 1.0
+SHADOW_PART: Final = 4  # of the spool's bound: so much of it waits for a shadow that lags
+SHADOW_BYTES: Final = 2 << 30  # where the spool has none
 log = logging.getLogger("scoreline.steward")
 
 
@@ -78,7 +81,7 @@ class Steward:
         self.database: Database = database_of(settings)
         known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
         counting = Counting(self.database, rules.model_ms * 1_000_000)
-        self.shipping = Shipping(self.database, self._folder, self._reader.is_past, counting)
+        self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]
         self.governing = Governing(self.database, state_dir, rules, known, trust, named)
@@ -92,6 +95,17 @@ class Steward:
             poll_ms=settings.registry.poll_ms,
             leads=lambda: self.governing.leads,
         )
+
+    def _may_delete(self, segment: Segment, offset: int) -> bool:
+        """Whether all who follow the spool are past an offset. A shadow that lags is waited for within bounds."""
+        if not self._reader.is_past(segment, offset):
+            return False
+        state_dir = Path(self.settings.state_dir)
+        if not any(found.challengers for found in read_state(state_dir).models.values()):
+            return True
+        most = self.settings.records.max_bytes or SHADOW_BYTES * SHADOW_PART
+        held = sum(size_of(each.path) for each in segments(self._folder))
+        return held > most // SHADOW_PART or is_past(state_dir, segment, offset)
 
     def drain(self) -> None:
         self.ready = False

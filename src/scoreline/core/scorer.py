@@ -11,6 +11,7 @@ from scoreline.core.ids import IdSource
 from scoreline.core.link import LINKS, all_finite
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Engine
+from scoreline.core.schema import Schema
 
 
 class Scorer:
@@ -37,9 +38,14 @@ class Scorer:
         self._policy = manifest.policy
         self._degraded = manifest.schema.store_fields
 
-    def in_role(self, role: str) -> "Scorer":
-        """The same version on the same engine, in another role."""
-        return Scorer(self._manifest, self._engine, role, self.author.epoch)
+    @property
+    def schema(self) -> Schema:
+        """What it takes."""
+        return self._manifest.schema
+
+    def in_role(self, role: str, epoch: int | None = None) -> "Scorer":
+        """The same version on the same engine, in another role, and of another epoch where one is given."""
+        return Scorer(self._manifest, self._engine, role, self.author.epoch if epoch is None else epoch)
 
     def __call__(self, batch: Batch, base: int = 0) -> Decisions:
         """Margins by the engine, scores by the link, outcomes by the thresholds; raises EngineFailed or RowsRefused.

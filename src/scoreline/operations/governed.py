@@ -8,7 +8,7 @@ from scoreline.core.errors import BundleError, NotFound
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref, is_path
 from scoreline.operations.install import install_tried, installed_copy
-from scoreline.operations.state import Assignment, Canary
+from scoreline.operations.state import Assignment, Canary, Challenged
 from scoreline.records.database import Database
 from scoreline.records.ledger import last
 from scoreline.rollout.stages import Arm, Stage
@@ -54,6 +54,11 @@ def assignment(stage: Stage, before: Assignment | None, lacking: Sequence[Arm]) 
         stage.epoch,
         Canary(canary.version, canary.digest, stage.share, stage.salt) if canary else None,
         before.pins if before else (),
+        tuple(
+            Challenged(each.arm.version, each.arm.digest, each.since)
+            for each in stage.challengers
+            if each.arm not in lacking
+        ),
     )
 
 

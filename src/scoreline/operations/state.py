@@ -33,6 +33,15 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Challenged:
+    """A version in shadow, since which entry of the ledger."""
+
+    version: str
+    digest: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """Which bundle answers for a model, since which entry of the ledger, and which others answer beside it."""
 
@@ -41,6 +50,7 @@ class Assignment:
     epoch: int = 0
     canary: Canary | None = None
     pins: tuple[Pin, ...] = ()
+    challengers: tuple[Challenged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +100,15 @@ def read_state(state_dir: Path) -> State:
 
 
 def _assignment(
-    *, canary: Mapping[str, Any] | None = None, pins: Sequence[Mapping[str, Any]] = (), **given: Any
+    *,
+    canary: Mapping[str, Any] | None = None,
+    pins: Sequence[Mapping[str, Any]] = (),
+    challengers: Sequence[Mapping[str, Any]] = (),
+    **given: Any,
 ) -> Assignment:
     """What JSON kept of an assignment; raises TypeError or ValueError."""
     found = Canary(**canary) if canary else None
     if found and not (0.0 <= found.share <= 1.0 and len(bytes.fromhex(found.salt)) <= 64):
         raise ValueError("a share is between 0 and 1, and a salt is hex")
-    return Assignment(**given, canary=found, pins=tuple(Pin(**pin) for pin in pins))
+    shadow = tuple(Challenged(**each) for each in challengers)
+    return Assignment(**given, canary=found, pins=tuple(Pin(**pin) for pin in pins), challengers=shadow)

@@ -86,7 +86,7 @@ SHADOW_SCORES: Final = Table(
     Column("outcome", SmallInteger),
     sqlite_with_rowid=False,
 )
-# Up to where a challenger has scored a segment, and how many decisions of it were passed over.
+# Up to where a challenger has scored a segment, how many decisions of it, and how many it has no score for.
 SHADOW_OFFSETS: Final = Table(
     "shadow_offsets",
     METADATA,
@@ -94,9 +94,11 @@ SHADOW_OFFSETS: Final = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("author", Integer, primary_key=True, autoincrement=False),
     Column("offset", BigInteger, nullable=False),
-    Column("missed", BigInteger, nullable=False, server_default="0"),
+    Column("scored", BigInteger, nullable=False),
+    Column("missed", BigInteger, nullable=False),
 )
-# When a challenger ended the process that scores it, or could not score: `crashed`, `hung`, `raised`, `not_finite`.
+# When a challenger ended the process that scores it (`crashed`, `hung`) or its engine failed (`raised`), and where in
+# the spool that was.
 SHADOW_FAULTS: Final = Table(
     "shadow_faults",
     METADATA,
@@ -104,4 +106,5 @@ SHADOW_FAULTS: Final = Table(
     Column("author", Integer, nullable=False),
     Column("at_ns", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
+    Column("place", Text, nullable=False),
 )

@@ -52,7 +52,7 @@ def rows_of(decisions: Decisions) -> Iterator[Row]:
     time_ns, texts = context.time_ns, (context.caller, context.request_id, context.trace)
     caller, request_id, trace = map(plain, texts)
     columns = decisions.values, decisions.margins, decisions.scores
-    values, margins, scores = (_cells(column) for column in columns)
+    values, margins, scores = (cells_of(column) for column in columns)
     entities = decisions.entities or (b"",) * n_rows
     outcomes = decisions.outcomes or (-1,) * n_rows
     degraded, model_ns, base = positions(decisions.degraded), decisions.model_ns, decisions.base
@@ -145,7 +145,7 @@ def leaf(salt: bytes, author: bytes, row: Cells) -> bytes:
     return hashlib.sha256(_LEAF + salt + _encode((author, *row))).digest()
 
 
-def _cells(column: Floats) -> list[bytes]:
+def cells_of(column: Floats) -> list[bytes]:
     """Each row's bytes."""
     raw, width = np.ascontiguousarray(column, dtype="<f8").tobytes(), 8 * column.shape[1]
     return [raw[start : start + width] for start in range(0, len(raw), width)] if width else [b""] * len(column)

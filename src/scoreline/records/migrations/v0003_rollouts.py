@@ -77,7 +77,8 @@ def make_shadow() -> None:
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("author", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("offset", sa.BigInteger, nullable=False),
-        sa.Column("missed", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("scored", sa.BigInteger, nullable=False),
+        sa.Column("missed", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "shadow_faults",
@@ -85,4 +86,5 @@ def make_shadow() -> None:
         sa.Column("author", sa.Integer, nullable=False),
         sa.Column("at_ns", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("place", sa.Text, nullable=False),
     )

@@ -1,0 +1,133 @@
+"""What challengers make of recorded decisions: their scores, and how far in the spool they are.
+
+Delivery order of a piece of a segment, for one challenger:
+  1. it is read from the offset that the database has for segment and challenger;
+  2. its rows are scored;
+  3. a transaction moves the offset on where it still is the old one, and takes the scores in.
+A death between any two steps loses nothing and scores nothing twice.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, text
+
+from scoreline.core.decision import Author
+from scoreline.records.database import SQLITE, Database
+from scoreline.records.load import author_ids
+from scoreline.records.rollout_tables import SHADOW_FAULTS, SHADOW_OFFSETS, SHADOW_SCORES
+from scoreline.records.rows import author_key, author_of
+from scoreline.records.segments import BEGIN, Segment
+from scoreline.records.tables import AUTHORS
+
+Score = tuple[bytes, int]  # float64, and the outcome's code: -1 where there is none
+CHALLENGER: Final = "challenger"
+GIVEN_UP: Final = 2  # faults at one place
+_ADD: Final = text(
+    'INSERT INTO shadow_offsets (writer, number, author, "offset", scored, missed) '
+    "VALUES (:writer, :number, :author, :begin, 0, 0) ON CONFLICT DO NOTHING"
+)
+_MOVE: Final = text(
+    'UPDATE shadow_offsets SET "offset" = :end, scored = scored + :scored, missed = missed + :missed '
+    'WHERE writer = :writer AND number = :number AND author = :author AND "offset" = :begin'
+)
+_SCORE: Final = "INSERT INTO shadow_scores (author, id, scores, outcome) VALUES ({}) ON CONFLICT DO NOTHING"
+
+
+class Scored(NamedTuple):
+    """A challenger's answer to a decision: its id as 16 bytes, scores as float64, outcome -1 without a policy."""
+
+    id: bytes
+    scores: bytes
+    outcome: int
+
+
+def add_scores(
+    database: Database, author: Author, segment: Segment, begin: int, end: int, found: Sequence[Scored], missed: int
+) -> bool:
+    """Takes in the scores of a piece; False, and nothing taken, where another was there before.
+
+    Raises DatabaseDown or DatabaseRefused.
+    """
+    with database.writing() as connection:
+        (place,) = author_ids(connection, [author]).values()
+        named: dict[str, Any] = {"writer": segment.writer, "number": segment.number, "author": place, "begin": begin}
+        if begin == BEGIN:
+            connection.execute(_ADD, named)
+        moved = {**named, "end": end, "scored": len(found), "missed": missed}
+        if connection.execute(_MOVE, moved).rowcount != 1:
+            return False
+        if found:
+            raw: Any = connection.connection
+            mark, named_by = ("?", bytes) if database.kind == SQLITE else ("%s", bytes.hex)
+            rows = ((place, named_by(one.id), one.scores, _code(one.outcome)) for one in found)
+            raw.cursor().executemany(_SCORE.format(", ".join([mark] * 4)), rows)
+    return True
+
+
+def offset_of(database: Database, author: Author, segment: Segment) -> int:
+    """Up to where a challenger has scored a segment."""
+    wanted = (SHADOW_OFFSETS.c.writer == segment.writer, SHADOW_OFFSETS.c.number == segment.number)
+    with database.reading() as connection:
+        place = _place(connection, author)
+        one = select(SHADOW_OFFSETS.c.offset).where(*wanted, SHADOW_OFFSETS.c.author == place)
+        return connection.scalar(one) or BEGIN
+
+
+def scores_of(connection: Connection, numbers: Sequence[int], ids: Sequence[bytes]) -> Mapping[bytes, Score]:
+    """What a challenger made of decisions, by their ids; `numbers` are those of its authors."""
+    wanted = select(SHADOW_SCORES.c.id, SHADOW_SCORES.c.scores, SHADOW_SCORES.c.outcome).where(
+        SHADOW_SCORES.c.author.in_(numbers), SHADOW_SCORES.c.id.in_(ids)
+    )
+    return {bytes(row.id): (bytes(row.scores), _outcome(row.outcome)) for row in connection.execute(wanted)}
+
+
+def add_fault(database: Database, author: Author, kind: str, place: str, at_ns: int) -> None:
+    """Keeps that a challenger failed, and at which place of the spool."""
+    with database.writing() as connection:
+        (number,) = author_ids(connection, [author]).values()
+        connection.execute(insert(SHADOW_FAULTS).values(author=number, kind=kind, place=place, at_ns=at_ns))
+
+
+class Progress(NamedTuple):
+    """Of a challenger, over all hosts: decisions scored, and not; faults by kind; whether it is given up."""
+
+    scored: int
+    missed: int
+    faults: Mapping[str, int]
+    given_up: bool
+
+
+def progress(database: Database, numbers: Sequence[int]) -> Progress:
+    """How far a challenger is, by the numbers of its authors; raises DatabaseDown or DatabaseRefused."""
+    sums = func.coalesce(func.sum(SHADOW_OFFSETS.c.scored), 0), func.coalesce(func.sum(SHADOW_OFFSETS.c.missed), 0)
+    with database.reading() as connection:
+        scored, missed = connection.execute(select(*sums).where(SHADOW_OFFSETS.c.author.in_(numbers))).one()
+        faults = connection.execute(
+            select(SHADOW_FAULTS.c.kind, SHADOW_FAULTS.c.place).where(SHADOW_FAULTS.c.author.in_(numbers))
+        ).all()
+    places = Counter(place for _, place in faults)
+    given_up = any(count >= GIVEN_UP for count in places.values())
+    return Progress(int(scored), int(missed), dict(Counter(kind for kind, _ in faults)), given_up)
+
+
+def numbers_of(database: Database, model: str, digest: str, since: int) -> list[int]:
+    """The numbers of a challenger's authors: hosts may have its library in several versions."""
+    with database.reading() as connection:
+        found = [(row.id, author_of(row.json)) for row in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))]
+    wanted = (CHALLENGER, model, digest, since)
+    return [number for number, one in found if (one.role, one.model, one.digest, one.epoch) == wanted]
+
+
+def _code(outcome: int) -> int | None:
+    return None if outcome < 0 else outcome
+
+
+def _outcome(code: int | None) -> int:
+    return -1 if code is None else code
+
+
+def _place(connection: Connection, author: Author) -> int | None:
+    found: int | None = connection.scalar(select(AUTHORS.c.id).where(AUTHORS.c.key == author_key(author)))
+    return found
