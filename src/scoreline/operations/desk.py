@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from scoreline.core.errors import BundleError, NotFound, RolloutRefused
+from scoreline.core.errors import BundleError, NotFound, RegistryDown, RolloutRefused
 from scoreline.operations import rollouts
 from scoreline.operations.admission import Host, admitted, compatible, frozen, named
 from scoreline.operations.canaries import Canaries, Fold
@@ -61,7 +61,7 @@ class Desk:
         """The challenger is scored no more; the entry keeps what it has shown."""
         stage = self.stage(model)
         challenger = challenger_by(stage, version)
-        shown = self.report(model, stage, challenger)
+        shown = self._shown(model, stage, challenger)
         return rollouts.end_shadow(self.database, model, challenger.arm.digest, by, {"shadow": shown.report})
 
     def challenger(self, model: str, version: str) -> Challenger:
@@ -152,14 +152,21 @@ class Desk:
 
     def shown(self, model: str, stage: Stage) -> Sequence[tuple[Challenger, Shown]]:
         """Every challenger with what shadow shows of it."""
-        return [(each, self.report(model, stage, each)) for each in stage.challengers]
+        return [(each, self._shown(model, stage, each)) for each in stage.challengers]
+
+    def _shown(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
+        """With the bundles of both here, where they can be had; else the report says what is missing."""
+        with suppress(NotFound, BundleError, RegistryDown):
+            self.host.manifest(stage.champion)
+            self.host.manifest(challenger.arm)
+        return self.report(model, stage, challenger)
 
     def _named(self, model: str, stage: Stage, wanted: str) -> Arm:
         return named(stage, wanted) or self.host.bring(model, wanted)[0]
 
     def _admitted(self, model: str, stage: Stage, arm: Arm, force: str) -> Mapping[str, Any]:
         challenger = next((each for each in stage.challengers if each.arm.digest == arm.digest), None)
-        seen = self.report(model, stage, challenger).seen if challenger else None
+        seen = self._shown(model, stage, challenger).seen if challenger else None
         return admitted(self.host, stage, arm, seen, self.policy, forced=bool(force))
 
 
