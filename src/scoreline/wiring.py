@@ -144,10 +144,12 @@ def database_of(settings: Settings) -> Any:
 
 def desk_of(settings: Settings, database: Any) -> Any:
     """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does."""
-    state_dir, rules = Path(settings.state_dir), policy(settings)
-    host = load("scoreline.operations.admission:Host")(registries(settings), partial(verifier, settings), state_dir)
-    pairing = load("scoreline.operations.paired:Pairing")(database, spool_folder(settings), state_dir, rules)
-    return load("scoreline.operations.desk:Desk")(database, host, rules, pairing.report)
+    host = load("scoreline.operations.admission:Host")
+    here = host(registries(settings), partial(verifier, settings), Path(settings.state_dir))
+    rules = policy(settings)
+    pairing = load("scoreline.operations.paired:Pairing")
+    report = pairing(database, spool_folder(settings), Path(settings.state_dir), rules).report
+    return load("scoreline.operations.desk:Desk")(database, here, rules, report)
 
 
 def policy(settings: Settings) -> Policy:

@@ -39,7 +39,7 @@ def test_status_shows_what_is_assigned_recorded_and_decided(sealed: SealedModel,
     assert steward.tail() == 3
     status = get(steward, "/status").json()
     who = {"version": "1", "digest": sealed.manifest.digest, "epoch": 7}
-    assert status["models"] == {"fraud": who | {"canary": None, "pins": []}}
+    assert status["models"] == {"fraud": who | {"canary": None, "pins": [], "challengers": []}}
     assert status["spool"] == {"segments": 1, "lag_bytes": 0}
     (tally,) = status["decisions"]
     assert (tally["model"], tally["version"], tally["role"]) == ("fraud", "1", "champion")

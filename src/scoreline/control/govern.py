@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.control.challenge import Challenges
 from scoreline.core.errors import DatabaseDown, LedgerMoved, ScorelineError
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
@@ -30,6 +32,7 @@ from scoreline.rollout.stages import Arm, Stage
 
 LOOK_S: Final = 0.25
 DECIDE_S: Final = 1.0
+CHALLENGE_S: Final = 5.0
 HOLD_S: Final = 3.0
 FETCH_S: Final = 2.0
 CONTROLLER: Final = "controller"
@@ -39,7 +42,7 @@ log = logging.getLogger("scoreline.steward.govern")
 class Governing:
     """`refs` are those of `serve` into registries: where first champions come from.
 
-    Three threads: one applies the ledger, one brings bundles that are not here, one decides while it leads."""
+    Four threads: one applies the ledger, one brings bundles that are not here, two decide while it leads."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Governing:
         registries: Mapping[str, Registry],
         trust: Callable[[], Verifier],
         refs: Sequence[str],
+        challenges: Challenges,
     ) -> None:
         self._database = database
         self._state_dir = state_dir
@@ -56,6 +60,7 @@ class Governing:
         self._registries = registries
         self._trust = trust
         self._refs = {Ref.parse(ref).name: ref for ref in refs}
+        self._challenges = challenges
         self._canaries = Canaries(database)
         self._lease = Lease(database, CONTROLLER)
         self.leads = False
@@ -69,7 +74,8 @@ class Governing:
             for name, act, pause_s in (
                 ("ledger", self.look, LOOK_S),
                 ("bundles", self.bring, FETCH_S),
-                ("controller", self.decide, DECIDE_S),
+                (CONTROLLER, self.decide, DECIDE_S),
+                ("challenges", self.challenge, CHALLENGE_S),
             )
         ]
 
@@ -125,7 +131,14 @@ class Governing:
         for model in heads(self._database):
             entry = last(self._database, model)
             if entry is not None:
-                self._attempt(f"controller of {model}", lambda entry=entry: self._decide(entry))  # type: ignore[misc]
+                self._attempt(f"controller of {model}", partial(self._decide, entry))
+
+    def challenge(self) -> None:
+        """Where the lease is held, looks at what shadow shows of the challengers."""
+        for model in heads(self._database) if self.leads else ():
+            entry = last(self._database, model)
+            if entry is not None:
+                self._attempt(f"challengers of {model}", partial(self._challenges.look, entry))
 
     def _decide(self, entry: Entry) -> None:
         stage = stage_of(entry)

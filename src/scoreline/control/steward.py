@@ -14,9 +14,11 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.control.challenge import Challenges
 from scoreline.control.following import Following
-from scoreline.control.govern import Governing
+from scoreline.control.govern import CONTROLLER, Governing
 from scoreline.control.keep import Keeping
+from scoreline.control.notify import Notifying
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
 from scoreline.control.rollouts import add_rollouts
@@ -55,11 +57,12 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
         drain_s=1.0,
         on_drain=steward.drain,
     )
-    parts = steward.following, steward.shipping, steward.keeping, steward.governing
+    parts = steward.following, steward.shipping, steward.keeping, steward.governing, steward.notifying
     for part in parts:
         part.start()
     run(server, listener, steward.run, on_ready)
     steward.following.finish()
+    steward.notifying.finish(LAST_SIGN_S)
     steward.governing.finish()
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
@@ -84,7 +87,10 @@ class Steward:
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]
-        self.governing = Governing(self.database, state_dir, rules, known, trust, named)
+        challenges = Challenges(desk_of(settings, self.database), CONTROLLER)
+        self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges)
+        webhook, secret = settings.notify.webhook, settings.notify.secret
+        self.notifying = Notifying(self.database, webhook, secret, lambda: self.governing.leads)
         self.following = Following(
             moving(refs),
             known,
