@@ -143,6 +143,7 @@ class Steward:
             "database": self.shipping.status(),
             "audit": self.keeping.status(),
             "rollouts": self.governing.status(),
+            "notify": self.notifying.status(),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
         }
