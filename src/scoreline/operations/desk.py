@@ -79,10 +79,8 @@ class Desk:
         figures = self._admitted(model, stage, arm, force)
         thresholds = frozen(self.recent(model, stage.champion), self.host.manifest(stage.champion))
         evidence = {**figures, "slow_ns": thresholds.slow_ns, "high_score": thresholds.high_score}
-        against = stage.champion.digest
-        return rollouts.canary(
-            self.database, model, arm, self.policy, thresholds, _forced(by, force), evidence, against
-        )
+        by, against = _forced(by, force), stage.champion.digest
+        return rollouts.canary(self.database, model, arm, self.policy, thresholds, by, evidence, against)
 
     def advance(self, model: str, by: By) -> Entry:
         """The canary's next step, whatever the evidence."""
