@@ -13,6 +13,7 @@ import lookup
 import realtime
 import recording
 import registry
+import rollout
 import shipping
 from report import write
 
@@ -24,6 +25,7 @@ PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "realtime": realtime.measure,
     "recording": lambda folder: recording.measure(folder / "recording"),
     "canary": lambda folder: canary.measure(folder / "canary"),
+    "rollout": lambda folder: rollout.measure(folder / "rollout"),
     "batch": lambda _: batch.measure(),
     "registry": lambda _: registry.measure(),
     "replay": lambda _: replay.measure(),
