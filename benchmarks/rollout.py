@@ -1,4 +1,4 @@
-"""What a rollout costs while it goes on, what a bad challenger costs the champion, and how soon a rollback is everywhere.
+"""What a rollout costs while it goes on, what a bad challenger costs the champion, how soon a rollback is everywhere.
 
 Everything runs as in service: the steward ships, counts and reads the ledger, the shadow scores every decision, both on
 core 1 beside `wrk`; the worker has core 0. A challenger misbehaves by an engine that only this program knows

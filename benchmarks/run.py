@@ -13,12 +13,12 @@ import lookup
 import realtime
 import recording
 import registry
-import rollout
 import shipping
 from report import write
 
 import engines
 import replay
+import rollout
 
 PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "engines": lambda _: engines.measure(),
