@@ -7,24 +7,24 @@ event, so that whoever is scored again and again is one pair; the same report on
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from scoreline.core.errors import BundleError, NotFound, RolloutRefused
-from scoreline.core.link import Floats
 from scoreline.core.manifest import Manifest
 from scoreline.evidence.paired import GridBet
-from scoreline.evidence.planning import outcomes_to_safe
 from scoreline.operations.bundles import manifest_of
+from scoreline.operations.compared import UNDECLARED, Compared, Segments, by_segment, matrix, safe_e, segments_of, told
 from scoreline.operations.desk import Shown
 from scoreline.records.database import Database
 from scoreline.records.joined import Joined, Places, joined
-from scoreline.records.shadowed import Progress, Score, numbers_of, progress, scores_of
+from scoreline.records.shadowed import Score, numbers_of, progress, scores_of
 from scoreline.records.walk import Wanted
 from scoreline.rollout.agreement import Agreement, Versions
 from scoreline.rollout.gates import ShadowEvidence
@@ -36,31 +36,6 @@ PAGE_ROWS: Final = 5000
 NS: Final = 1_000_000_000
 GRACE_NS: Final = 600 * NS  # how long a decision waits for a challenger's score before it counts as without
 LAG_NS: Final = 2 * NS  # what may still come from a spool
-MOST_MISSING: Final = 0.05
-ASSUMPTIONS: Final = (
-    "outcomes are final once the model's maturity has passed",
-    "where the champion's answer decides whether an outcome is ever seen (a declined application), shadow does not "
-    "show what would have happened",
-)
-AT_RANDOM: Final = "decisions without an outcome are taken to be missing at random"
-
-
-@dataclass(slots=True)
-class Compared:
-    """What is known of one challenger, up to a moment; anybody who starts anew comes to the same."""
-
-    agreement: Agreement
-    bet: GridBet
-    filled: GridBet
-    from_ns: int  # decisions before it have been compared by their losses
-    seen_ns: int  # and before this one counted for agreement
-    loss_sum: float = 0.0
-    challenger_sum: float = 0.0
-    repeated: int = 0
-    unusable: int = 0
-    unknown: int = 0  # final, and nothing is known of what happened
-    unscored: int = 0
-    counted: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +48,7 @@ class _Pair:
     mine: Manifest
     theirs: Manifest
     loss: Loss | None
+    segments: Segments
 
 
 class Pairing:
@@ -101,22 +77,31 @@ class Pairing:
             loss, refused = loss_of(self._policy.loss, self._policy.cost_of, mine), ""
         except RolloutRefused as error:
             loss, refused = None, str(error)
+        segments = segments_of(mine.schema, self._policy.segment)
         key = (model, challenger.arm.digest, challenger.since, stage.champion.digest)
-        compared = self._found.setdefault(key, self._begun(mine, theirs, loss, challenger.since_ns))
+        if key not in self._found:
+            self._found[key] = self._begun(mine, theirs, loss, segments, challenger.since_ns)
+        compared = self._found[key]
         numbers = numbers_of(self._database, model, challenger.arm.digest, challenger.since)
-        self._go_on(compared, _Pair(model, stage.champion.digest, numbers, mine, theirs, loss))
+        self._go_on(compared, _Pair(model, stage.champion.digest, numbers, mine, theirs, loss, segments))
         done = progress(self._database, numbers)
         seen = ShadowEvidence(
             compared.agreement.rows,
             compared.bet.n,
             compared.bet.better_e(),
-            self._safe_e(compared),
+            safe_e(compared),
             compared.bet.worse_e(),
         )
-        return Shown(seen, self._told(compared, seen, done, refused))
+        report = told(compared, seen, done, self._policy, refused or self._policy.loss)
+        report["segments"] = by_segment(compared, segments)
+        if not mine.maturity_s:
+            report["assumptions"].append(UNDECLARED)
+        return Shown(seen, report)
 
-    def _begun(self, mine: Manifest, theirs: Manifest, loss: Loss | None, since_ns: int) -> Compared:
-        versions = Versions(mine.policy.outcomes, theirs.policy.outcomes, mine.outputs)
+    def _begun(
+        self, mine: Manifest, theirs: Manifest, loss: Loss | None, segments: Segments, since_ns: int
+    ) -> Compared:
+        versions = Versions(mine.policy.outcomes, theirs.policy.outcomes, mine.outputs, segments.names)
         bet = GridBet(loss.bound if loss else 1.0, self._policy.delta)
         return Compared(Agreement.of(versions), bet, bet, since_ns, since_ns)
 
@@ -125,7 +110,7 @@ class Pairing:
         for page in self._pages(pair, compared.seen_ns, now_ns - LAG_NS):
             scores = self._scores(pair, page)
             whole = _until_unscored(page, scores, now_ns)
-            self._agree(compared, [one for one in whole if one.row.id in scores], scores)
+            self._agree(compared, [one for one in whole if one.row.id in scores], scores, pair.segments)
             compared.unscored += sum(1 for one in whole if one.row.id not in scores)
             compared.seen_ns = _after(whole, compared.seen_ns)
             if len(whole) < len(page):
@@ -135,7 +120,7 @@ class Pairing:
         final_ns = min(compared.seen_ns, now_ns - pair.mine.maturity_s * NS)
         for page in self._pages(pair, compared.from_ns, final_ns):
             scores = self._scores(pair, page)
-            self._pair(compared, [one for one in page if one.row.id in scores], scores, pair.loss, pair.theirs)
+            self._pair(compared, [one for one in page if one.row.id in scores], scores, pair.loss, pair)
             compared.from_ns = _after(page, compared.from_ns)
 
     def _pages(self, pair: "_Pair", from_ns: int, until_ns: int) -> Iterable[list[Joined]]:
@@ -160,16 +145,19 @@ class Pairing:
                 found |= scores_of(connection, pair.numbers, [one.row.id for one in page[at : at + 500]])
         return found
 
-    def _agree(self, compared: Compared, page: Sequence[Joined], scores: Mapping[bytes, Score]) -> None:
+    def _agree(
+        self, compared: Compared, page: Sequence[Joined], scores: Mapping[bytes, Score], segments: Segments
+    ) -> None:
         if not page:
             return
         theirs = [scores[one.row.id] for one in page]
         compared.agreement = compared.agreement.add(
             [int.from_bytes(one.row.id, "big") for one in page],
-            _matrix([one.row.scores for one in page]),
-            _matrix([raw for raw, _ in theirs]),
+            matrix([one.row.scores for one in page]),
+            matrix([raw for raw, _ in theirs]),
             [one.row.outcome for one in page] if compared.agreement.flips.size else (),
             [code for _, code in theirs] if compared.agreement.flips.size else (),
+            segments.of(page),
         )
 
     def _pair(
@@ -178,13 +166,13 @@ class Pairing:
         page: Sequence[Joined],
         scores: Mapping[bytes, Score],
         loss: Loss,
-        theirs: Manifest,
+        pair: "_Pair",
     ) -> None:
-        known, filled = [], []
-        for one in page:
+        known, filled, by_segment = list[float](), list[float](), defaultdict[int, list[float]](list)
+        for one, segment in zip(page, pair.segments.of(page).tolist() if page else (), strict=True):
             raw, code = scores[one.row.id]
             mine = np.frombuffer(one.row.scores, "<f8").tolist(), _word(one.author.outcomes, one.row.outcome)
-            other = np.frombuffer(raw, "<f8").tolist(), _word(theirs.policy.outcomes, code)
+            other = np.frombuffer(raw, "<f8").tolist(), _word(pair.theirs.policy.outcomes, code)
             if one.known is None:
                 compared.unknown += not one.row.entity
                 if not one.row.entity:  # of an entity, another decision may have what happened
@@ -202,6 +190,11 @@ class Pairing:
             compared.challenger_sum += losses[1]
             known.append(losses[0] - losses[1])
             filled.append(known[-1])
+            if segment == segment:
+                by_segment[int(segment)].append(known[-1])
+        for code, differences in by_segment.items():
+            bet = compared.by_segment.get(code, GridBet(compared.bet.bound, compared.bet.delta))
+            compared.by_segment[code] = bet.add(differences)
         compared.bet = compared.bet.add(known)
         compared.filled = compared.filled.add(filled)
 
@@ -217,50 +210,6 @@ class Pairing:
         compared.counted.add(key)
         return False
 
-    def _safe_e(self, compared: Compared) -> float:
-        """SAFE without an assumption where few outcomes are missing, else taking them to be missing at random."""
-        return compared.filled.safe_e() if _missing(compared) <= MOST_MISSING else compared.bet.safe_e()
-
-    def _told(self, compared: Compared, seen: ShadowEvidence, done: Progress, refused: str) -> dict[str, Any]:
-        limit, bet, missing = 1 / self._policy.alpha_shadow, compared.bet, _missing(compared)
-        claims = [
-            word
-            for word, e in (("BETTER", seen.e_better), ("SAFE", seen.e_safe), ("WORSE", seen.e_worse))
-            if e >= limit
-        ]
-        variance = bet.squares / bet.n - (bet.total / bet.n) ** 2 if bet.n else None
-        needed = outcomes_to_safe(variance, bet.delta, self._policy.alpha_shadow, bet.bound) if variance else None
-        return {
-            "agreement": compared.agreement.to_json(),
-            "claims": claims,
-            "loss": refused or self._policy.loss,
-            "pairs": bet.n,
-            "mean_loss": compared.loss_sum / bet.n if bet.n else None,
-            "mean_loss_challenger": compared.challenger_sum / bet.n if bet.n else None,
-            "difference": list(bet.interval(self._policy.alpha_shadow)) if bet.n else None,
-            "e_better": seen.e_better,
-            "e_safe": seen.e_safe,
-            "e_worse": seen.e_worse,
-            "e_limit": limit,
-            "delta": self._policy.delta,
-            "variance": variance,
-            "outcomes_needed": needed,
-            "outcomes_missing": missing,
-            "repeated": compared.repeated,
-            "unusable": compared.unusable,
-            "unscored": compared.unscored,
-            "scored": done.scored,
-            "not_scorable": done.missed,
-            "faults": dict(done.faults),
-            "given_up": done.given_up,
-            "assumptions": [*ASSUMPTIONS, *([AT_RANDOM] if missing > MOST_MISSING else [])],
-        }
-
-
-def _missing(compared: Compared) -> float:
-    known = compared.bet.n + compared.repeated + compared.unusable
-    return compared.unknown / (known + compared.unknown) if known + compared.unknown else 0.0
-
 
 def _until_unscored(page: list[Joined], scores: Mapping[bytes, object], now_ns: int) -> list[Joined]:
     """The page up to a decision that may still get its score."""
@@ -272,10 +221,6 @@ def _until_unscored(page: list[Joined], scores: Mapping[bytes, object], now_ns: 
 
 def _after(page: Sequence[Joined], before_ns: int) -> int:
     return page[-1].row.time_ns + 1 if page else before_ns
-
-
-def _matrix(rows: Sequence[bytes]) -> Floats:
-    return np.frombuffer(b"".join(rows), "<f8").reshape(len(rows), -1)
 
 
 def _word(words: tuple[str, ...], code: int) -> str | None:
