@@ -70,7 +70,8 @@ class SealedModel:
         return Scorer(bundle.manifest, load_engine(bundle))(read_rows(bundle.manifest.schema, rows, Context(0)))
 
 
-def seal_fraud(folder: Path, version: str = "1") -> SealedModel:
+def seal_fraud(folder: Path, version: str = "1", *, inverted: bool = False) -> SealedModel:
+    """`inverted`: it takes the honest for the fraudulent."""
     seed = int(version)
     rng = np.random.default_rng(seed)
     n = 600
@@ -84,7 +85,7 @@ def seal_fraud(folder: Path, version: str = "1") -> SealedModel:
         }
     )
     odds = rows["amount"] / 4000 + (rows["country"] == "fr:sud") * 2 + rows["repeat"] - 3.0
-    label = (rng.random(n) < 1 / (1 + np.exp(-odds))).astype(int)
+    label = (rng.random(n) < 1 / (1 + np.exp(odds if inverted else -odds))).astype(int)
     matrix = xgboost.DMatrix(rows, label, enable_categorical=True)
     booster = xgboost.train({"objective": "binary:logistic", "max_depth": 3, "seed": seed, "nthread": 1}, matrix, 15)
     return _seal(
@@ -182,7 +183,8 @@ class Service:
     def workers(self) -> list[psutil.Process]:
         """The children that have loaded an engine, but for the shadow, which is niced."""
         found = [child for child in self.children() if _has_mapped(child, "libxgboost", "onnxruntime")]
-        return [child for child in found if _nice(child) == 0]
+        usual = _nice(psutil.Process(self.process.pid))
+        return [child for child in found if _nice(child) == usual]
 
     def steward(self) -> psutil.Process | None:
         """The child that has loaded the control plane's app and no engine."""

@@ -155,6 +155,13 @@ def test_bytes_that_are_no_text_and_a_folder_are_errors(tmp_path: Path) -> None:
         ("records.segment_bytes", "99999999999"),
         ("records.retention_days", "-1"),
         ("records.archive_days", "0"),
+        ("notify.webhook", '"http://hooks.example/x"'),
+        ("notify.webhook", '"ftp://127.0.0.1/x"'),
+        ("notify.webhook", '"https://"'),
+        ("notify.webhook", '"https://hooks.example/a b"'),
+        ("notify.webhook", '"https://hooks.example:x/"'),
+        ("notify.webhook", '"https://hooks.example/x"'),  # without a secret
+        ("notify.secret", '"a-secret-of-24-characters"'),  # without a webhook
         ("rollout.steps", "0.1"),
         ("rollout.steps", "[]"),
         ("rollout.steps", "[0.5]"),
@@ -257,3 +264,15 @@ def test_a_callers_defaults_go_before_the_settings_own_and_behind_everything_giv
     defaults = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
     server = load_settings(file, {"SCORELINE_SERVER__PORT": "9000"}, {}, defaults).server
     assert (server.host, server.port, server.csv_header) == ("127.0.0.1", 9000, False)
+
+
+@pytest.mark.parametrize(
+    "url", ("https://hooks.example/x?y=1", "http://127.0.0.1:9/x", "http://[::1]/", "http://localhost")
+)
+def test_a_webhook_is_told_over_https_or_on_this_machine(tmp_path: Path, url: str) -> None:
+    given = {"SCORELINE_NOTIFY__WEBHOOK": url, "SCORELINE_NOTIFY__SECRET": "a-secret-of-24-characters"}
+    found = load_settings(written(tmp_path, ""), given)
+    assert found.notify.webhook == url
+    assert url not in repr(found) and "a-secret" not in repr(found)
+    with pytest.raises(SettingError, match=r"notify\.secret: at least 24"):
+        load_settings(written(tmp_path, ""), {**given, "SCORELINE_NOTIFY__SECRET": "short"})

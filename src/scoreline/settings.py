@@ -125,7 +125,9 @@ class Rollout:
     features_ms: int = option(10, "Of it, the feature store's share.")
     model_ms: int = option(140, "Of it, the model's share: a version with a higher p99 becomes no canary.")
     hang_ms: int = option(1000, "A worker whose canary has not answered by then is ended and started anew.")
-    quote_days: int = option(30, "How long a quote token may pin its version, at most 30; 0: none are made.")
+    quote_days: int = option(
+        0, "How long a quote token pins its version, which stays loaded; at most 30; 0: none are made."
+    )
     quotes_on_rollback: str = option("honour", "What happens to quotes of a version rolled back: `honour` or `refuse`.")
     alias_moved: str = option(
         "shadow", "What an alias that someone moved asks for: `shadow`, `serve` at once, or `ignore` it."

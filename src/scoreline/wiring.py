@@ -183,6 +183,11 @@ def signer(settings: Settings) -> Signer:
     return kept_signer(state_dir / AUDIT_KEY, state_dir / AUDIT_PUBLIC)
 
 
+def quote_seed(settings: Settings) -> bytes:
+    """What quotes are signed with: hosts that share the key of entities share it, too."""
+    return hashlib.blake2b(entity_key(settings), digest_size=32, person=b"scoreline quotes").digest()
+
+
 def recorder(settings: Settings, sink: Sink) -> Recording:
     """What makes a score one that records to `sink`."""
     return partial(recorded, sink=sink, entity_key=entity_key(settings))

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from inprocess import AtOnce
 
+from atonce import AtOnce
 from scoreline.access.keyring import Keyring, hash_key
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
 from scoreline.control.steward import Steward, make_control_app

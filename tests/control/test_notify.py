@@ -24,7 +24,7 @@ from scoreline.records.ledger import Entry, append, history, last
 from scoreline.records.notified import tell_up_to, told_up_to
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
-from service import REPOSITORY, wait_until
+from service import REPOSITORY, SealedModel, run_scoreline, serving, wait_until
 
 SECRET = "a-secret-of-24-characters"
 ONE, TWO = Arm("1", "1" * 64), Arm("2", "2" * 64)
@@ -279,3 +279,28 @@ def test_every_action_that_is_told_is_one_of_the_ledgers(database: Database) -> 
     rollouts.roll_back(database, "m", By("ada"))
     assert {entry.action for entry in history(database, "m", 99)} >= set(TOLD)
     assert all(json.loads(notice(entry))["seq"] == entry.seq for entry in history(database, "m", 99))
+
+
+def test_a_live_service_tells_what_people_do(
+    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path, hook: Hook
+) -> None:
+    told = {"SCORELINE_NOTIFY__WEBHOOK": hook.url, "SCORELINE_NOTIFY__SECRET": SECRET}
+    with serving(sealed, folder=tmp_path, **told) as service:
+        wait_until(lambda: service.admin("/rollouts/fraud").status_code == 200, "the champion is in the ledger")
+
+        def rollout(*arguments: str) -> None:
+            found = run_scoreline("rollout", *arguments, "--state-dir", "state", cwd=tmp_path)
+            assert found.returncode == 0, found.stderr
+
+        trusted = ("--trust", str(sealed.public_key))
+        rollout("canary", "fraud", str(sealed_next.folder), "--force", "a test", *trusted)
+        rollout("advance", "fraud")
+        rollout("rollback", "fraud", "--why", "a hunch")
+        wait_until(lambda: len(hook.bodies) == 2, "both are told")
+        assert service.admin("/status").json()["notify"] == {"on": True, "told": 2, "error": None}
+        rollout("canary", "fraud", str(sealed_next.folder), "--force", "a test", *trusted)
+        rollout("promote", "fraud")
+        assert service.stop() == 0
+        assert hook.url not in service.log and SECRET not in service.log
+    assert hook.told == [("fraud", 3, "advance"), ("fraud", 4, "roll_back"), ("fraud", 6, "promote")]
+    assert json.loads(hook.bodies[1])["why"] == "a hunch"

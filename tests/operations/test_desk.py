@@ -13,7 +13,7 @@ from scoreline.operations import admission
 from scoreline.operations.admission import HIGH, frozen
 from scoreline.operations.desk import Desk
 from scoreline.operations.measured import Measured
-from scoreline.operations.rollouts import By, Frozen
+from scoreline.operations.rollouts import By, Frozen, promote
 from scoreline.records.ledger import history
 from scoreline.records.recent import Recent
 from scoreline.rollout.gates import ShadowEvidence
@@ -208,3 +208,45 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(
         with pytest.raises(RolloutRefused, match="is a version of 'other', not of 'm'"):
             found.shadow("m", str(folder / "other-1"), ADA)
         assert [each.action for each in history(found.database, "m", 9)] == ["seed"]
+
+
+def test_gates_hold_against_the_champion_they_were_asked_for(
+    database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk(database_url, folder, seen={"2": SAFE, "3": SAFE}) as found:
+        for version in ("2", "3"):
+            found.shadow("m", f"folder:/m/{version}", ADA)
+
+        def meanwhile(*_: object) -> Measured:
+            promote(found.database, "m", BOB, arm(folder, "3").digest)
+            return Measured(3000, 0.5, 1.0)
+
+        monkeypatch.setattr(admission, "measure", meanwhile)
+        with pytest.raises(RolloutRefused, match="version 3 has become the champion meanwhile; ask again"):
+            found.canary("m", "2", ADA)
+        monkeypatch.setattr(admission, "measure", lambda *_: Measured(3000, 0.5, 1.0))
+        assert found.canary("m", "2", ADA).action == "canary"
+
+
+@pytest.mark.parametrize("needs", ("first", "last"))
+def test_nobody_promotes_past_an_approval(database_url: str, folder: Path, needs: str) -> None:
+    policy = Policy(shadow_gate="none", needs_approval=needs)
+    with desk(database_url, folder, policy=policy) as found:
+        found.shadow("m", "folder:/m/2", ADA)
+        with pytest.raises(RolloutRefused, match="somebody has to approve it, as a canary"):
+            found.promote("m", ADA, "2")
+        found.canary("m", "2", ADA)
+        with pytest.raises(RolloutRefused, match=f"waits for approval before its {needs} step; `scoreline rollout ap"):
+            found.promote("m", ADA)
+        found.approve("m", BOB)
+        found.promote("m", ADA)
+        assert stage(found).champion.version == "2"
+
+
+def test_who_and_why_are_texts_that_every_database_keeps(database_url: str, folder: Path) -> None:
+    with desk(database_url, folder) as found:
+        entry = found.shadow("m", "folder:/m/2", By("a\udcffa", "no\0thing"))
+        assert (entry.who, entry.why) == ("a?a", "no\ufffdthing")
+        assert [(each.who, each.why) for each in history(found.database, "m", 1)] == [(entry.who, entry.why)]
+        with pytest.raises(RolloutRefused, match="has to be UTF-8"):
+            found.shadow("m", "bundles/\udcff", ADA)

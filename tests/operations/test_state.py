@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.operations.state import Assignment, Canary, Challenged, Pin, State, read_state, write_state
 
+NOBODY_BESIDE = {"canary": None, "pins": [], "challengers": []}
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 salts = st.binary(max_size=64).map(bytes.hex)
@@ -139,9 +140,7 @@ def test_state_is_json_that_people_can_read(tmp_path: Path) -> None:
     write_state(tmp_path, State({"m": Assignment("1", "a" * 64, 3)}, default="m", anonymous=("predict",)))
     assert json.loads((tmp_path / "state.json").read_text()) == {
         "format": 1,
-        "models": {
-            "m": {"version": "1", "digest": "a" * 64, "epoch": 3, "canary": None, "pins": [], "challengers": []}
-        },
+        "models": {"m": {"version": "1", "digest": "a" * 64, "epoch": 3, **NOBODY_BESIDE}},
         "default": "m",
         "keys": {},
         "anonymous": ["predict"],

@@ -406,9 +406,7 @@ def test_nothing_is_unpickled(tmp_path: Path, name: str) -> None:
     assert "nothing is unpickled" in refusal(tmp_path, tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    "model", [5, None, object(), {"learner": {}}, b"bytes"], ids=lambda given: type(given).__name__
-)
+@pytest.mark.parametrize("model", [5, None, object(), {"learner": {}}, b"bytes"], ids=lambda one: type(one).__name__)
 def test_what_is_no_model_is_refused(tmp_path: Path, model: object) -> None:
     assert "nor a path to one" in refusal(tmp_path, model)
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from scoreline.cli.toldshadow import told_shadow
+
 Json = Mapping[str, Any]
 _UNITS: Final = (("days", 172_800, 86_400), ("h", 7200, 3600), ("min", 120, 60))
 
@@ -31,7 +33,7 @@ def told_status(found: Json) -> Iterator[str]:
         yield from _canary(found["canary"])
     for each in found["challengers"]:
         yield f"shadow: version {each['version']} since {_moment(each['since'])}"
-        yield from (f"  {line}" for line in each["report"].get("lines", ()))
+        yield from (f"  {line}" for line in told_shadow(each["report"]))
     yield f"verdict: {verdict['verdict']}: {verdict['why']}"
     if found["canary"]:
         yield from (f"  {line}" for line in _evidence(verdict))

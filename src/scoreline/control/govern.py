@@ -18,14 +18,14 @@ from scoreline.core.errors import DatabaseDown, LedgerMoved, ScorelineError
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
 from scoreline.operations.canaries import Canaries
-from scoreline.operations.governed import arm_of, assignment, fetch, missing
+from scoreline.operations.governed import arm_of, assignment, fetch, missing, promised
 from scoreline.operations.leased import renew
 from scoreline.operations.memory import give_back_freed_memory
 from scoreline.operations.rollouts import By, seed, stage_of
 from scoreline.operations.state import State, read_state, write_state
 from scoreline.records.database import Database
 from scoreline.records.lease import Lease
-from scoreline.records.ledger import Entry, append, heads, last
+from scoreline.records.ledger import Entry, append, heads, history, last
 from scoreline.rollout.controller import decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
@@ -34,6 +34,7 @@ LOOK_S: Final = 0.25
 DECIDE_S: Final = 1.0
 CHALLENGE_S: Final = 5.0
 HOLD_S: Final = 3.0
+ENTRIES: Final = 200  # of the ledger, to see who may have been promised what
 FETCH_S: Final = 2.0
 CONTROLLER: Final = "controller"
 log = logging.getLogger("scoreline.steward.govern")
@@ -166,14 +167,15 @@ class Governing:
 
     def _apply(self, model: str) -> None:
         """What the ledger's last entry says of a model, into the state that workers read."""
-        entry = last(self._database, model)
-        if entry is None:
+        entries = history(self._database, model, ENTRIES)
+        if not entries:
             return
-        stage = stage_of(entry)
+        entry, stage = entries[0], stage_of(entries[0])
         lacking = missing(stage, self._trust(), self._state_dir)
         self._lacking[model] = lacking
         state = read_state(self._state_dir)
-        wanted = assignment(stage, state.models.get(model), lacking)
+        pins = promised(entries, self._policy, time.time_ns())
+        wanted = assignment(stage, pins, lacking)
         if wanted is not None and wanted != state.models.get(model):
             write_state(self._state_dir, replace(state, models={**state.models, model: wanted}))
             log.info("%s: %s", model, told(stage))

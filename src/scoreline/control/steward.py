@@ -85,7 +85,8 @@ class Steward:
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]
-        challenges = Challenges(desk_of(settings, self.database), CONTROLLER)
+        self.desk = desk_of(settings, self.database)
+        challenges = Challenges(self.desk, CONTROLLER)
         self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges)
         webhook, secret = settings.notify.webhook, settings.notify.secret
         self.notifying = Notifying(self.database, webhook, secret, lambda: self.governing.leads)
@@ -137,6 +138,7 @@ class Steward:
             "database": self.shipping.status(),
             "audit": self.keeping.status(),
             "rollouts": self.governing.status(),
+            "notify": self.notifying.status(),
             "shadow": status_of_shadow(state, Path(self.settings.state_dir), self._folder),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
@@ -162,7 +164,7 @@ def make_control_app(steward: Steward) -> FastAPI:
 
     routes.add("GET", "/status", status, tags=["control"])
     add_outcomes_route(routes, steward.settings, steward.database)
-    add_rollouts(routes, desk_of(steward.settings, steward.database), steward.settings.server.max_body_bytes)
+    add_rollouts(routes, steward.desk, steward.settings.server.max_body_bytes)
     kept = kept_of(steward.settings, steward.database)
     add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
     return app

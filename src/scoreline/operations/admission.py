@@ -19,6 +19,7 @@ from scoreline.operations.install import install_tried
 from scoreline.operations.measured import Measured, measure
 from scoreline.operations.rollouts import Frozen
 from scoreline.records.recent import Recent
+from scoreline.records.rows import plain
 from scoreline.rollout.gates import ShadowEvidence, check_budget, check_compatible, check_shadow
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
@@ -43,6 +44,8 @@ class Host:
         Another model's version is refused.
         """
         named = str(Path(ref).absolute()) if is_path(ref) else ref
+        if plain(named) != named:
+            raise RolloutRefused("a path is told to other hosts, so it has to be UTF-8: rename the folder")
         found = install_tried(named, self.registries, self.trust(), self.state_dir).manifest
         if found.name != model:
             raise RolloutRefused(f"{ref} is a version of {found.name!r}, not of {model!r}")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from scoreline.core.errors import BundleError, NotFound, RolloutRefused
+from scoreline.core.errors import BundleError, NotFound, RegistryDown, RolloutRefused
 from scoreline.operations import rollouts
 from scoreline.operations.admission import Host, admitted, compatible, frozen, named
 from scoreline.operations.canaries import Canaries, Fold
@@ -21,7 +21,7 @@ from scoreline.rollout import stages
 from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Challenger, Stage
-from scoreline.rollout.verdict import Verdict, judge
+from scoreline.rollout.verdict import Verdict, judge, unapproved
 
 
 class Shown(NamedTuple):
@@ -61,7 +61,7 @@ class Desk:
         """The challenger is scored no more; the entry keeps what it has shown."""
         stage = self.stage(model)
         challenger = challenger_by(stage, version)
-        shown = self.report(model, stage, challenger)
+        shown = self._shown(model, stage, challenger)
         return rollouts.end_shadow(self.database, model, challenger.arm.digest, by, {"shadow": shown.report})
 
     def challenger(self, model: str, version: str) -> Challenger:
@@ -79,22 +79,32 @@ class Desk:
         figures = self._admitted(model, stage, arm, force)
         thresholds = frozen(self.recent(model, stage.champion), self.host.manifest(stage.champion))
         evidence = {**figures, "slow_ns": thresholds.slow_ns, "high_score": thresholds.high_score}
-        return rollouts.canary(self.database, model, arm, self.policy, thresholds, _forced(by, force), evidence)
+        by, against = _forced(by, force), stage.champion.digest
+        return rollouts.canary(self.database, model, arm, self.policy, thresholds, by, evidence, against)
 
     def advance(self, model: str, by: By) -> Entry:
         """The canary's next step, whatever the evidence."""
         return rollouts.advance(self.database, model, self.policy, by, self.numbers(model))
 
     def promote(self, model: str, by: By, version: str = "", force: str = "") -> Entry:
-        """The canary becomes the champion; or a challenger, which then has to pass the gates of a canary."""
+        """The canary becomes the champion; or a challenger, which then has to pass the gates of a canary.
+
+        Neither without an approval that the policy asks for, which only a canary can be given.
+        """
         stage = self.stage(model)
         if not version or (stage.canary and stage.canary.version == version):
             digest = stages.canary_of(stage).digest
+            waits = unapproved(stage, self.policy, 1.0)
+            if waits:
+                raise RolloutRefused(f"{waits}; `scoreline rollout approve`")
             return rollouts.promote(self.database, model, by, digest, self.numbers(model))
         challenger = challenger_by(stage, version)
         stages.promote(stage, 0, 0, challenger.arm.digest)
+        if self.policy.asks_first or self.policy.needs_approval != "none":
+            raise RolloutRefused("somebody has to approve it, as a canary: `scoreline rollout canary` starts one")
         figures = self._admitted(model, stage, challenger.arm, force)
-        return rollouts.promote(self.database, model, _forced(by, force), challenger.arm.digest, figures)
+        against = stage.champion.digest
+        return rollouts.promote(self.database, model, _forced(by, force), challenger.arm.digest, figures, against)
 
     def roll_back(self, model: str, by: By) -> Entry:
         """The canary is gone; without one the champion before answers again."""
@@ -152,14 +162,21 @@ class Desk:
 
     def shown(self, model: str, stage: Stage) -> Sequence[tuple[Challenger, Shown]]:
         """Every challenger with what shadow shows of it."""
-        return [(each, self.report(model, stage, each)) for each in stage.challengers]
+        return [(each, self._shown(model, stage, each)) for each in stage.challengers]
+
+    def _shown(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
+        """With the bundles of both here, where they can be had; else the report says what is missing."""
+        with suppress(NotFound, BundleError, RegistryDown):
+            self.host.manifest(stage.champion)
+            self.host.manifest(challenger.arm)
+        return self.report(model, stage, challenger)
 
     def _named(self, model: str, stage: Stage, wanted: str) -> Arm:
         return named(stage, wanted) or self.host.bring(model, wanted)[0]
 
     def _admitted(self, model: str, stage: Stage, arm: Arm, force: str) -> Mapping[str, Any]:
         challenger = next((each for each in stage.challengers if each.arm.digest == arm.digest), None)
-        seen = self.report(model, stage, challenger).seen if challenger else None
+        seen = self._shown(model, stage, challenger).seen if challenger else None
         return admitted(self.host, stage, arm, seen, self.policy, forced=bool(force))
 
 

@@ -3,15 +3,21 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from scoreline.core.errors import BundleError, NotFound
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref, is_path
 from scoreline.operations.install import install_tried, installed_copy
-from scoreline.operations.state import Assignment, Canary, Challenged
+from scoreline.operations.state import Assignment, Canary, Challenged, Pin
 from scoreline.records.database import Database
-from scoreline.records.ledger import last
+from scoreline.records.ledger import Entry, last
+from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
+
+DAY_NS: Final = 86_400_000_000_000
+HONOUR: Final = "honour"
+ROLLED_BACK: Final = ("roll_back",)
 
 
 def arm_of(ref: str, name: str, version: str, digest: str) -> Arm:
@@ -40,10 +46,10 @@ def fetch(arm: Arm, registries: Mapping[str, Registry], verifier: Verifier, stat
         raise BundleError(f"{arm.ref} is another bundle here than the one that was chosen: {found.digest}")
 
 
-def assignment(stage: Stage, before: Assignment | None, lacking: Sequence[Arm]) -> Assignment | None:
+def assignment(stage: Stage, promised: Sequence[Pin], lacking: Sequence[Arm]) -> Assignment | None:
     """What workers are to do in a stage; None where they go on as before, because the champion is not here yet.
 
-    A canary that is not here answers nothing here.
+    A canary that is not here answers nothing here. `promised` are versions that quotes may pin.
     """
     if stage.champion in lacking:
         return None
@@ -53,13 +59,36 @@ def assignment(stage: Stage, before: Assignment | None, lacking: Sequence[Arm]) 
         stage.champion.digest,
         stage.epoch,
         Canary(canary.version, canary.digest, stage.share, stage.salt) if canary else None,
-        before.pins if before else (),
+        tuple(promised),
         tuple(
             Challenged(each.arm.version, each.arm.digest, each.since)
             for each in stage.challengers
             if each.arm not in lacking
         ),
     )
+
+
+def promised(entries: Sequence[Entry], policy: Policy, now_ns: int) -> list[Pin]:
+    """Versions that answered, answer no more, and may be promised still, by a model's entries, the newest first.
+
+    One that was rolled back is among them if the policy honours its quotes.
+    """
+    days_ns, found, after = policy.quote_days * DAY_NS, dict[str, Pin](), None
+    if not entries or not days_ns:
+        return []
+    current = Stage.from_json(entries[0].stage)
+    answering = {current.champion.digest, *([current.canary.digest] if current.canary else [])}
+    for entry in entries:
+        stage = Stage.from_json(entry.stage)
+        for arm in (stage.champion, stage.canary if stage.share > 0 else None):
+            if arm is None or arm.digest in answering or arm.digest in found or after is None:
+                continue
+            was_rolled_back = after.action in ROLLED_BACK
+            if after.at_ns + days_ns > now_ns and (policy.quotes_on_rollback == HONOUR or not was_rolled_back):
+                found[arm.digest] = Pin(arm.version, arm.digest, after.at_ns + days_ns)
+            answering.add(arm.digest)
+        after = entry
+    return list(found.values())
 
 
 def decided(

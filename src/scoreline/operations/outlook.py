@@ -72,7 +72,9 @@ def planned(desk: Desk, model: str) -> Json:
     """How long a rollout would take at the traffic of late, by the policy as it is."""
     stage = desk.stage(model)
     found = desk.recent(model, stage.champion)
-    traffic = _traffic(desk.host, stage, found, desk.policy)
+    variances = (shown.report.get("variance") for _, shown in desk.shown(model, stage))
+    variance = next(filter(None, variances), None)
+    traffic = _traffic(desk.host, stage, found, desk.policy, variance)
     taken_from = {"decisions": len(found), "span_s": found.span_s}
     return {
         "model": model,
@@ -145,7 +147,7 @@ def _canary(arm: Arm, stage: Stage, fold: Fold, policy: Policy) -> Json:
     }
 
 
-def _traffic(host: Host, stage: Stage, found: Recent, policy: Policy) -> Traffic:
+def _traffic(host: Host, stage: Stage, found: Recent, policy: Policy, variance: float | None) -> Traffic:
     """Errors are assumed to be none: what the champion fails in is no decision."""
     span_s, manifest = found.span_s, None
     with suppress(NotFound, BundleError):  # the champion is not on this host
@@ -157,6 +159,7 @@ def _traffic(host: Host, stage: Stage, found: Recent, policy: Policy) -> Traffic
         units_per_s=found.units / span_s if span_s else 0.0,
         rates=dict(_rates(found, limits, policy)),
         outcomes_per_s=found.known / span_s if span_s else 0.0,
+        variance=variance,
         maturity_s=manifest.maturity_s if manifest else 0.0,
     )
 

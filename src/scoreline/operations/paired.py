@@ -5,6 +5,7 @@ by their losses; every scored one counts for agreement. An outcome by entity bel
 event, so that whoever is scored again and again is one pair; the same report on several decisions is one pair, too.
 """
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,9 +84,14 @@ class Pairing:
         self._state_dir = state_dir
         self._policy = policy
         self._found: dict[tuple[str, str, int, str], Compared] = {}
+        self._one = threading.Lock()  # routes ask from several threads
 
     def report(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
         """What shadow shows of a challenger now, as a gate and as people read it."""
+        with self._one:
+            return self._report(model, stage, challenger)
+
+    def _report(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
         try:
             mine = manifest_of(self._state_dir, stage.champion.digest)
             theirs = manifest_of(self._state_dir, challenger.arm.digest)
@@ -237,6 +243,7 @@ class Pairing:
             "e_worse": seen.e_worse,
             "e_limit": limit,
             "delta": self._policy.delta,
+            "variance": variance,
             "outcomes_needed": needed,
             "outcomes_missing": missing,
             "repeated": compared.repeated,

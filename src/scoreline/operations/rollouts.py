@@ -13,6 +13,7 @@ from typing import Any, Final
 from scoreline.core.errors import LedgerMoved, NotFound, RolloutRefused
 from scoreline.records.database import Database
 from scoreline.records.ledger import Entry, append, last
+from scoreline.records.rows import plain
 from scoreline.rollout import stages
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
@@ -26,10 +27,14 @@ Step = Callable[[Stage, int, int], Stage]  # from a stage, the number of the ent
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who acts, and why."""
+    """Who acts, and why, as every database keeps it."""
 
     who: str
     why: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "who", plain(self.who))
+        object.__setattr__(self, "why", plain(self.why))
 
 
 def seed(database: Database, model: str, arm: Arm, by: By) -> Entry:
@@ -103,10 +108,12 @@ def canary(
     frozen: Frozen,
     by: By,
     evidence: Evidence | None = None,
+    against: str = "",
 ) -> Entry:
-    """`arm` answers the first share; the gates are the caller's."""
+    """`arm` answers the first share; the gates are the caller's, who names the champion they were held `against`."""
 
     def begin(stage: Stage, seq: int, now_ns: int) -> Stage:
+        _still(stage, against)
         return stages.start_canary(
             stage,
             arm,
@@ -140,11 +147,22 @@ def advance(database: Database, model: str, policy: Policy, by: By, evidence: Ev
     return act(database, model, "advance", by, up, evidence)
 
 
-def promote(database: Database, model: str, by: By, digest: str = "", evidence: Evidence | None = None) -> Entry:
-    """The canary becomes the champion, or the challenger with this digest."""
-    return act(
-        database, model, "promote", by, lambda stage, seq, now: stages.promote(stage, seq, now, digest), evidence
-    )
+def promote(
+    database: Database, model: str, by: By, digest: str = "", evidence: Evidence | None = None, against: str = ""
+) -> Entry:
+    """The canary becomes the champion, or the challenger with this digest; `against` as of a canary."""
+
+    def crown(stage: Stage, seq: int, now_ns: int) -> Stage:
+        _still(stage, against)
+        return stages.promote(stage, seq, now_ns, digest)
+
+    return act(database, model, "promote", by, crown, evidence)
+
+
+def _still(stage: Stage, champion: str) -> None:
+    """Raises RolloutRefused where another version is champion than the one (by digest) that gates were held against."""
+    if champion and stage.champion.digest != champion:
+        raise RolloutRefused(f"version {stage.champion.version} has become the champion meanwhile; ask again")
 
 
 def serve_arm(database: Database, model: str, arm: Arm, by: By) -> Entry:

@@ -20,6 +20,7 @@ from scoreline.records.database import SQLITE, Database
 from scoreline.records.holds import Hold, active_holds, held
 from scoreline.records.leaves import COLUMNS, Cells, leaf_of, sign_for, with_authors
 from scoreline.records.left import Left, left
+from scoreline.records.rollout_tables import SHADOW_SCORES, UNITS
 from scoreline.records.rows import author_key, author_of
 from scoreline.records.tables import ARCHIVES, DECISIONS, ERASURES, MOVED, OUTCOMES, SEGMENTS
 from scoreline.signing import Signer
@@ -110,6 +111,7 @@ class Eraser:
         with self._database.writing() as connection:
             self._database.lock(connection)
             n_outcomes += _forget_entity(connection, asked.entity, asked.at_ns)
+            connection.execute(UNITS.delete().where(UNITS.c.unit == asked.entity))
             if n_decisions or n_outcomes:  # it is done once what is left of it in journals is gone too
                 counts: dict[str, Any] = {"decisions": ERASURES.c.decisions + n_decisions, "done_ns": None}
                 counts |= {"outcomes": ERASURES.c.outcomes + n_outcomes}
@@ -218,7 +220,8 @@ def _erase_slice(connection: Connection, entity: bytes, at_ns: int) -> Sequence[
 
 
 def _forget(connection: Connection, ids: list[bytes]) -> int:
-    """Removes the outcomes of some decisions; returns how many."""
+    """Removes the outcomes of some decisions, and what challengers made of them; returns how many outcomes."""
+    connection.execute(SHADOW_SCORES.delete().where(SHADOW_SCORES.c.id.in_(ids)))
     return connection.execute(OUTCOMES.delete().where(OUTCOMES.c.prediction.in_(ids))).rowcount
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, exists, func, not_, select, text
 
 from scoreline.core.decision import Author
 from scoreline.records.database import SQLITE, Database
@@ -26,6 +26,7 @@ CHALLENGER: Final = "challenger"
 # What a challenger scores: all that was answered, whoever did. Those pinned to a version are compared as well.
 ANSWERED: Final = ("champion", "canary", "canary_failed", "mixed", "lapsed", "pinned")
 GIVEN_UP: Final = 2  # faults at one place
+SLICE_ROWS: Final = 5000
 _MS: Final = 1_000_000
 _SLACK_MS: Final = 60_000  # between a writer's beginning and the first id in it
 _ADD: Final = text(
@@ -98,6 +99,20 @@ def scores_of(connection: Connection, numbers: Sequence[int], ids: Sequence[byte
         SHADOW_SCORES.c.author.in_(numbers), SHADOW_SCORES.c.id.in_(ids)
     )
     return {bytes(row.id): (bytes(row.scores), _outcome(row.outcome)) for row in connection.execute(wanted)}
+
+
+def forget_scores(database: Database, before_ns: int) -> bool:
+    """One slice of what challengers made of decisions of before a time that are gone; whether there may be more.
+
+    Raises DatabaseDown or DatabaseRefused.
+    """
+    first = (before_ns // 1_000_000 << 80).to_bytes(16, "big")
+    kept = exists().where(DECISIONS.c.id == SHADOW_SCORES.c.id)
+    gone = select(SHADOW_SCORES.c.id).where(SHADOW_SCORES.c.id < first, not_(kept)).limit(SLICE_ROWS)
+    with database.writing() as connection:
+        ids = [bytes(id_) for id_ in connection.scalars(gone)]
+        connection.execute(SHADOW_SCORES.delete().where(SHADOW_SCORES.c.id.in_(ids)))
+    return len(ids) == SLICE_ROWS
 
 
 def add_fault(database: Database, author: Author, kind: str, place: str, at_ns: int) -> None:

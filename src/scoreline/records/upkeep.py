@@ -4,6 +4,7 @@ Outcomes go after the decisions they belong to.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from scoreline.core.errors import ScorelineError
 from scoreline.records.archive import Archive
@@ -11,7 +12,11 @@ from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
 from scoreline.records.forgetting import remove_outcomes
 from scoreline.records.retention import remove_expired
+from scoreline.records.shadowed import forget_scores
+from scoreline.records.windows import forget_units
 from scoreline.signing import Signer
+
+DAY_NS: Final = 86_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,13 @@ class Upkeep:
 
         A file that cannot be read holds up no outcomes.
         """
+        forget_units(database, now_ns)
         days = self.retention_days
         if not days:
             return False
         if remove_expired(database, days, now_ns, self.signer):
+            return True
+        if forget_scores(database, now_ns - days * DAY_NS):
             return True
         try:
             if self.archive and Archive(self.archive).expire(database, days, now_ns, self.signer):

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, TextClause, delete, insert, select, text
 from scoreline.core.decision import Author
 from scoreline.core.ids import ROW_BITS
 from scoreline.records.database import Database
-from scoreline.records.ledger import entry_at
+from scoreline.records.ledger import entry_at, history
 from scoreline.records.pieces import Piece
 from scoreline.records.rollout_tables import UNITS, WINDOWS
 from scoreline.records.rows import first_score
@@ -37,6 +37,8 @@ _CHAMPION: Final = "champion"
 _OVERRAN: Final = "overran"
 _DIED: Final = "died"
 _ENTITY_AT, _MODEL_NS_AT, _DEGRADED_AT, _SCORES_AT = 2, 12, 11, 8
+KEPT_NS: Final = 30 * 86_400_000_000_000
+ENTRIES: Final = 10_000
 _AT_ONCE: Final = 200
 
 
@@ -247,11 +249,25 @@ def windows_since(database: Database, model: str, rollout: int, after: int = 0) 
         return [Window(*row) for row in connection.execute(select(*columns).where(*wanted).order_by(WINDOWS.c.id))]
 
 
-def forget_rollout(connection: Connection, model: str, rollout: int) -> None:
-    """Forgets which units a rollout that is over has counted; its windows stay, they name nobody."""
-    connection.execute(delete(UNITS).where(UNITS.c.model == model, UNITS.c.rollout == rollout))
+def forget_units(database: Database, now_ns: int) -> None:
+    """Forgets whom rollouts have counted that ended 30 days ago; their windows stay, which name nobody.
+
+    Raises DatabaseDown or DatabaseRefused.
+    """
+    with database.reading() as connection:
+        found = connection.execute(select(UNITS.c.model, UNITS.c.rollout).distinct()).all()
+    for model, rollout in found:
+        ended_ns = _ended_ns(database, model, rollout)
+        if ended_ns is not None and ended_ns + KEPT_NS <= now_ns:
+            with database.writing() as connection:
+                connection.execute(delete(UNITS).where(UNITS.c.model == model, UNITS.c.rollout == rollout))
 
 
-def rollouts_with_units(connection: Connection) -> list[tuple[str, int]]:
-    found = select(UNITS.c.model, UNITS.c.rollout).distinct()
-    return [(model, rollout) for model, rollout in connection.execute(found)]
+def _ended_ns(database: Database, model: str, rollout: int) -> int | None:
+    """When a rollout ended; None while it goes on."""
+    ended_ns = None
+    for entry in history(database, model, ENTRIES):
+        if entry.seq <= rollout or entry.stage.get("rollout") == rollout:
+            return ended_ns
+        ended_ns = entry.at_ns
+    return ended_ns

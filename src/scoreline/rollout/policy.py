@@ -78,7 +78,7 @@ class Policy:
     features_ms: int = 10
     model_ms: int = 140
     hang_ms: int = 1000
-    quote_days: int = 30
+    quote_days: int = 0
     quotes_on_rollback: str = "honour"
     alias_moved: str = "shadow"
 

@@ -1,11 +1,12 @@
 """The data plane's app in this process: hot routes and pages, without sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import httpx
 
+from atonce import AtOnce
 from scoreline.access.keyring import Keyring
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
@@ -35,19 +36,6 @@ class Kept:
 
     def failed(self, author: Author, base: int, time_ns: int, kind: str, entities: Sequence[bytes]) -> None:
         raise AssertionError("nothing fails without a canary")
-
-
-class AtOnce:
-    """A turn for sinks that keep what is written at once."""
-
-    def tell(self, refused: Callable[[RecordRefused], None]) -> None:
-        pass
-
-    def commit(self) -> None:
-        pass
-
-    def unsent(self, decisions: Decisions) -> None:
-        raise AssertionError("nothing is lost without a connection")
 
 
 def open_door(

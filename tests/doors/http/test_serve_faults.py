@@ -159,7 +159,7 @@ def test_a_killed_steward_is_replaced_and_counts_everything_again(sealed: Sealed
 def test_with_the_supervisor_killed_its_children_end(sealed: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path, workers=2) as service:
         children = service.children()
-        assert len(children) == 3
+        assert len(children) == 4
         service.process.kill()
         _, left = psutil.wait_procs(children, timeout=15)
         assert left == []

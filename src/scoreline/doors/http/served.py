@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from scoreline.core.arms import CHAMPION
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
-from scoreline.doors.http.endpoint import Endpoint, Pin
+from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
 from scoreline.doors.http.openinference import OpenInferenceDialect
 from scoreline.doors.http.own import OwnDialect
+from scoreline.doors.http.quoting import Quoting
 from scoreline.operations.standing import Version
 
 
@@ -36,13 +37,13 @@ def serve_model(
     *,
     csv_header: bool = True,
     versions: Sequence[Version] = (),
-    pin: Pin | None = None,
+    quoting: Quoting | None = None,
 ) -> Served:
     """All dialects over one score, and those that name a version over the score of that one, where it has its own."""
     name, schema = manifest.name, manifest.schema
-    own = Endpoint(OwnDialect(schema, max_rows), score, pin)
-    open_inference = Endpoint(OpenInferenceDialect(manifest, max_rows), score, pin)
-    mlflow = Endpoint(MlflowDialect(schema, max_rows, csv_header=csv_header), score, pin)
+    own = Endpoint(OwnDialect(schema, max_rows), score, quoting)
+    open_inference = Endpoint(OpenInferenceDialect(manifest, max_rows), score, quoting)
+    mlflow = Endpoint(MlflowDialect(schema, max_rows, csv_header=csv_header), score, quoting)
     asked = {
         f"/v2/models/{name}/versions/{version.manifest.version}/infer": Endpoint(
             OpenInferenceDialect(version.manifest, max_rows), version.score
@@ -54,7 +55,7 @@ def serve_model(
         manifest,
         {
             f"/models/{name}/predict": own,
-            f"/v1/models/{name}:predict": Endpoint(KServeDialect(schema, max_rows), score, pin),
+            f"/v1/models/{name}:predict": Endpoint(KServeDialect(schema, max_rows), score, quoting),
             f"/v2/models/{name}/infer": open_inference,
             f"/v2/models/{name}/versions/{manifest.version}/infer": open_inference,
             **asked,

@@ -14,6 +14,7 @@ from scoreline.core.errors import ScorelineError
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.quoting import Quoting
 from scoreline.doors.http.served import serve_model
 from scoreline.operations.leased import Lease
 from scoreline.operations.memory import give_back_freed_memory, keep_freed_memory
@@ -24,7 +25,7 @@ from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import guard_of, keyring_of, open_state, recorder, spool_writer, verifier
+from scoreline.wiring import entity_key, guard_of, keyring_of, open_state, quote_seed, recorder, spool_writer, verifier
 
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
@@ -134,7 +135,12 @@ class Worker:
         server = self._settings.server
         served = {
             name: serve_model(
-                model.manifest, model.score, server.max_rows, csv_header=server.csv_header, versions=model.versions
+                model.manifest,
+                model.score,
+                server.max_rows,
+                csv_header=server.csv_header,
+                versions=model.versions,
+                quoting=self._quoting(name, model),
             )
             for name, model in models.items()
         }
@@ -143,6 +149,11 @@ class Worker:
         self.door.open(served, state.default, keyring_of(state))
         self._models = models
         give_back_freed_memory()
+
+    def _quoting(self, name: str, model: Model) -> Quoting:
+        settings = self._settings
+        seed, key = quote_seed(settings), entity_key(settings)
+        return Quoting(name, seed, key, model.opened.keys(), settings.rollout.quote_days)
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

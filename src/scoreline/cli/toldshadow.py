@@ -1,0 +1,60 @@
+"""What `scoreline rollout status` says of a challenger: how far it agrees, and how it does on outcomes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+Json = Mapping[str, Any]
+FLIPS: Final = 10
+
+
+def told_shadow(report: Json) -> Iterator[str]:
+    """Its report in lines; what is missing in it is not said."""
+    if "error" in report:
+        yield f"nothing can be compared here: {report['error']}"
+        return
+    if "scored" in report:
+        yield from _scored(report)
+    if "agreement" in report:
+        yield from _agreement(report["agreement"])
+    if "pairs" in report:
+        yield from _outcomes(report)
+    yield from (f"assumes: {each}" for each in report.get("assumptions", ()))
+
+
+def _scored(report: Json) -> Iterator[str]:
+    faults = ", ".join(f"{count:,} times {kind}" for kind, count in report["faults"].items())
+    words = [f"{report['scored']:,} decisions scored"]
+    words += [f"{report['not_scorable']:,} it cannot score"] if report["not_scorable"] else []
+    words += [faults] if faults else []
+    yield "; ".join(words)
+    if report["given_up"]:
+        yield "it is given up: it ended its process twice at one place; end its shadow, and mend it"
+
+
+def _agreement(found: Json) -> Iterator[str]:
+    if not found["rows"]:
+        yield "agreement: nothing compared yet"
+        return
+    same = "" if found["same_outcome"] is None else f", the same outcome in {found['same_outcome'] * 100:.4g} %"
+    distance = found["distance"]
+    yield (
+        f"agreement: {found['rows']:,} decisions{same}; scores differ by {distance['p50']:.3g} in the middle, "
+        f"{distance['p99']:.3g} at p99, {distance['max']:.3g} at most"
+    )
+    changed = sorted((one for one in found["outcomes"] if one["from"] != one["to"]), key=lambda one: -one["rows"])
+    yield from (f"  {one['from']} -> {one['to']}: {one['rows']:,}" for one in changed[:FLIPS])
+
+
+def _outcomes(report: Json) -> Iterator[str]:
+    if not report["pairs"]:
+        yield f"outcomes: none that is final yet (loss: {report['loss']})"
+        return
+    low, high = report["difference"]
+    losses = f"{report['mean_loss_challenger']:.4g}, the champion's {report['mean_loss']:.4g}"
+    yield f"outcomes: {report['pairs']:,}; mean {report['loss']} loss {losses}; between {low:.3g} and {high:.3g} better"
+    values = ", ".join(f"{word} {report[f'e_{word.lower()}']:.3g}" for word in ("BETTER", "SAFE", "WORSE"))
+    yield f"claims: {', '.join(report['claims']) or 'none yet'} (e-values: {values}, of {report['e_limit']:g})"
+    if report["outcomes_needed"] and not report["claims"]:
+        yield f"an equal model is SAFE within {report['delta']:g} after about {report['outcomes_needed']:,.0f} outcomes"
+    if report["outcomes_missing"]:
+        yield f"{report['outcomes_missing'] * 100:.3g} % of the outcomes are missing"
