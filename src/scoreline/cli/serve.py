@@ -31,6 +31,8 @@ from scoreline.wiring import database_of, keyring, registries, verifier
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
 
+STEWARD_S: Final = 7.0  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign
+SHADOW_S: Final = 2.0  # it ends in no time; an engine that does not let go is killed
 log = logging.getLogger("scoreline.serve")
 
 
@@ -89,8 +91,8 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
     return supervise(
         [_worker(settings, data) for _ in range(server.workers)],
         [
-            Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control)),
-            Child("shadow", "scoreline.control.shadow:run_shadow", (settings,)),
+            Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control), patience_s=STEWARD_S),
+            Child("shadow", "scoreline.control.shadow:run_shadow", (settings,), patience_s=SHADOW_S),
         ],
         drain_delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,

@@ -29,13 +29,14 @@ log = logging.getLogger("scoreline.supervisor")
 class Child:
     """A process to keep: `run(*args, on_ready)` in a fork of this one, loaded there by its name.
 
-    `marks` are where it marks what it scores.
+    `marks` are where it marks what it scores, `patience_s` is how long its end may take.
     """
 
     name: str
     run: str
     args: tuple[Any, ...]
     marks: Marks | None = None
+    patience_s: float = 7.0
     process: Any = None
     ready: Connection | None = None
     answering: bool = False
@@ -87,7 +88,7 @@ def supervise(
     on_ready: Callable[[], None],
     stop_accepting: Callable[[], None],
 ) -> int:
-    """Runs until SIGTERM or SIGINT, then drains: workers first, then who is beside them. Returns the exit code.
+    """Runs until SIGTERM or SIGINT, then drains: workers, then who is beside them, backwards. Returns the exit code.
 
     A child that dies is replaced, ever more slowly while it keeps dying; one that dies before all were ready once ends
     the service, because it could never have answered. A worker in which a canary scores for `hang_s` is ended.
@@ -124,7 +125,8 @@ def supervise(
     _sleep_while_alive(workers, drain_delay_s)
     stop_accepting()
     _stop(workers, drain_s + 2.0)
-    _stop(beside, 7.0)  # the steward gives itself less: 1 s for its connections, 4 to ship, 1 to sign
+    for child in reversed(beside):
+        _stop([child], child.patience_s)
     return 0
 
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
 from scoreline.control.challenge import Challenges
+from scoreline.control.challengers import is_needed, status_of_shadow
 from scoreline.control.following import Following
 from scoreline.control.govern import CONTROLLER, Governing
 from scoreline.control.keep import Keeping
@@ -28,8 +29,7 @@ from scoreline.core.refs import is_path
 from scoreline.operations.follow import moving
 from scoreline.operations.state import read_state
 from scoreline.records.database import Database
-from scoreline.records.segments import ITEMS_BYTES, Segment, segments, size_of
-from scoreline.records.shadowplaces import is_past
+from scoreline.records.segments import ITEMS_BYTES, Segment, segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
@@ -42,8 +42,6 @@ from scoreline.wiring import database_of, desk_of, kept_of, keyring, policy, reg
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
 LAST_SIGN_S: Final = 1.0
-SHADOW_PART: Final = 4  # of the spool's bound: so much of it waits for a shadow that lags
-SHADOW_BYTES: Final = 2 << 30  # where the spool has none
 log = logging.getLogger("scoreline.steward")
 
 
@@ -107,12 +105,8 @@ class Steward:
         """Whether all who follow the spool are past an offset. A shadow that lags is waited for within bounds."""
         if not self._reader.is_past(segment, offset):
             return False
-        state_dir = Path(self.settings.state_dir)
-        if not any(found.challengers for found in read_state(state_dir).models.values()):
-            return True
-        most = self.settings.records.max_bytes or SHADOW_BYTES * SHADOW_PART
-        held = sum(size_of(each.path) for each in segments(self._folder))
-        return held > most // SHADOW_PART or is_past(state_dir, segment, offset)
+        most = self.settings.records.max_bytes
+        return not is_needed(Path(self.settings.state_dir), self._folder, most, segment, offset)
 
     def drain(self) -> None:
         self.ready = False
@@ -145,6 +139,7 @@ class Steward:
             "audit": self.keeping.status(),
             "rollouts": self.governing.status(),
             "notify": self.notifying.status(),
+            "shadow": status_of_shadow(state, Path(self.settings.state_dir), self._folder),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
         }

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, exists, func, insert, not_, select, text
+from sqlalchemy import Connection, exists, func, not_, select, text
 
 from scoreline.core.decision import Author
 from scoreline.records.database import SQLITE, Database
@@ -23,8 +23,12 @@ from scoreline.records.tables import AUTHORS, DECISIONS
 
 Score = tuple[bytes, int]  # float64, and the outcome's code: -1 where there is none
 CHALLENGER: Final = "challenger"
+# What a challenger scores: all that was answered, whoever did. Those pinned to a version are compared as well.
+ANSWERED: Final = ("champion", "canary", "canary_failed", "mixed", "lapsed", "pinned")
 GIVEN_UP: Final = 2  # faults at one place
 SLICE_ROWS: Final = 5000
+_MS: Final = 1_000_000
+_SLACK_MS: Final = 60_000  # between a writer's beginning and the first id in it
 _ADD: Final = text(
     'INSERT INTO shadow_offsets (writer, number, author, "offset", scored, missed) '
     "VALUES (:writer, :number, :author, :begin, 0, 0) ON CONFLICT DO NOTHING"
@@ -33,7 +37,20 @@ _MOVE: Final = text(
     'UPDATE shadow_offsets SET "offset" = :end, scored = scored + :scored, missed = missed + :missed '
     'WHERE writer = :writer AND number = :number AND author = :author AND "offset" = :begin'
 )
+_FAULT: Final = text(
+    "INSERT INTO shadow_faults (author, at_ns, kind, place) SELECT :author, :at_ns, :kind, :place WHERE NOT EXISTS "
+    "(SELECT 1 FROM shadow_faults WHERE author = :author AND at_ns = :at_ns AND place = :place)"
+)
 _SCORE: Final = "INSERT INTO shadow_scores (author, id, scores, outcome) VALUES ({}) ON CONFLICT DO NOTHING"
+
+
+_DONE: Final = text(
+    'SELECT "offset", scored + missed FROM shadow_offsets '
+    "WHERE writer = :writer AND number = :number AND author = :author"
+)
+_SHIPPED: Final = text(
+    'SELECT id, "offset", shipped_ns FROM segments WHERE writer = :writer AND number = :number AND final'
+)
 
 
 class Scored(NamedTuple):
@@ -99,14 +116,44 @@ def forget_scores(database: Database, before_ns: int) -> bool:
 
 
 def add_fault(database: Database, author: Author, kind: str, place: str, at_ns: int) -> None:
-    """Keeps that a challenger failed, and at which place of the spool."""
+    """Keeps that a challenger failed, and at which place of a host's spool; the same one is kept once."""
     with database.writing() as connection:
         (number,) = author_ids(connection, [author]).values()
-        connection.execute(insert(SHADOW_FAULTS).values(author=number, kind=kind, place=place, at_ns=at_ns))
+        connection.execute(_FAULT, {"author": number, "kind": kind, "place": place, "at_ns": at_ns})
+
+
+def place_of(host: str, segment: Segment, offset: int) -> str:
+    return f"{host}:{segment.path.name}@{offset}"
+
+
+def is_given_up(database: Database, numbers: Sequence[int], host: str) -> bool:
+    """Whether a challenger, by the numbers of its authors, is scored no more on a host."""
+    named = select(SHADOW_FAULTS.c.place).where(SHADOW_FAULTS.c.author.in_(numbers))
+    with database.reading() as connection:
+        places = Counter(place for place in connection.scalars(named) if place.startswith(f"{host}:"))
+    return any(count >= GIVEN_UP for count in places.values())
+
+
+def add_lost(database: Database, author: Author, segment: Segment) -> int:
+    """Counts what a challenger has not scored of a segment that is shipped and gone; how many decisions that is.
+
+    They are those the database has of it, less what was counted before: nothing comes twice.
+    """
+    with database.writing() as connection:
+        (place,) = author_ids(connection, [author]).values()
+        named: dict[str, Any] = {"writer": segment.writer, "number": segment.number, "author": place, "begin": BEGIN}
+        connection.execute(_ADD, named)
+        offset, done = connection.execute(_DONE, named).one()
+        shipped = connection.execute(_SHIPPED, named).one_or_none()
+        if shipped is None or shipped.offset <= offset:
+            return 0
+        lost = max(0, _answered(connection, author.model, segment, shipped) - done)
+        moved = {**named, "begin": offset, "end": shipped.offset, "scored": 0, "missed": lost}
+        return lost if connection.execute(_MOVE, moved).rowcount == 1 else 0
 
 
 class Progress(NamedTuple):
-    """Of a challenger, over all hosts: decisions scored, and not; faults by kind; whether it is given up."""
+    """Of a challenger, over all hosts: decisions scored, and not; faults by kind; whether any host has given it up."""
 
     scored: int
     missed: int
@@ -133,6 +180,22 @@ def numbers_of(database: Database, model: str, digest: str, since: int) -> list[
         found = [(row.id, author_of(row.json)) for row in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))]
     wanted = (CHALLENGER, model, digest, since)
     return [number for number, one in found if (one.role, one.model, one.digest, one.epoch) == wanted]
+
+
+def _answered(connection: Connection, model: str, segment: Segment, shipped: Any) -> int:
+    """Decisions of a model in a segment. Nothing leads from a segment to them but the times in their ids."""
+    named = select(AUTHORS.c.id, AUTHORS.c.json)
+    authors = [(row.id, author_of(row.json)) for row in connection.execute(named)]
+    wanted = [number for number, one in authors if one.model == model and one.role in ANSWERED]
+    first_ms, last_ms = int(segment.writer[:16], 16) // _MS - _SLACK_MS, shipped.shipped_ns // _MS + _SLACK_MS
+    within = DECISIONS.c.id.between(_first_id(max(0, first_ms)), _first_id(last_ms))
+    found = select(func.count()).select_from(DECISIONS).where(within, DECISIONS.c.segment == shipped.id)
+    return connection.scalar(found.where(DECISIONS.c.author.in_(wanted))) or 0
+
+
+def _first_id(time_ms: int) -> bytes:
+    """The least id of a millisecond."""
+    return min(time_ms, (1 << 48) - 1).to_bytes(6, "big") + bytes(10)
 
 
 def _code(outcome: int) -> int | None:
