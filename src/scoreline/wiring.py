@@ -3,6 +3,7 @@
 import gc
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -58,7 +59,8 @@ def open_state(
 ) -> dict[str, Model]:
     """Every model of a state by name, its score as `record` makes it; those already running as wanted are kept.
 
-    Engines that run are used again: another share or epoch loads nothing. Raises where a champion cannot be opened.
+    Engines that run are used again: another share or epoch loads nothing, and who is in shadow changes nothing here.
+    Raises where a champion cannot be opened.
     A collector's pass over what has just been loaded would stop the process for tens of milliseconds: it is frozen.
     """
     running = running or {}
@@ -72,9 +74,9 @@ def open_state(
 
     found = {}
     for name, assignment in state.models.items():
-        model = running.get(name)
-        if model is None or model.assignment != assignment:
-            model = stand(assignment, partial(opening, name), record, guard)
+        model, wanted = running.get(name), replace(assignment, challengers=())
+        if model is None or model.assignment != wanted:
+            model = stand(wanted, partial(opening, name), record, guard)
         found[name] = model
     gc.collect()
     gc.freeze()
