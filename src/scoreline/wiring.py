@@ -144,13 +144,17 @@ def database_of(settings: Settings) -> Any:
     return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
 
 
-def desk_of(settings: Settings, database: Any) -> Any:
-    """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does."""
+def desk_of(settings: Settings, database: Any, at_once: int | None = None) -> Any:
+    """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does.
+
+    `at_once`: how much of what shadow shows is read at a look, in pages; None: all of it.
+    """
     host = load("scoreline.operations.admission:Host")
     here = host(registries(settings), partial(verifier, settings), Path(settings.state_dir))
-    rules = policy(settings)
+    rules, folder = policy(settings), settings.records.archive
+    archive = load("scoreline.records.archive:Archive")(folder) if folder else None
     pairing = load("scoreline.operations.paired:Pairing")
-    report = pairing(database, spool_folder(settings), Path(settings.state_dir), rules).report
+    report = pairing(database, Path(settings.state_dir), rules, archive, at_once).report
     return load("scoreline.operations.desk:Desk")(database, here, rules, report)
 
 

@@ -1,136 +1,254 @@
-"""What is known of a challenger beside the champion, and how it is told."""
+"""What is known of a champion and a challenger: a fold over the champion's decisions in the order of their requests.
 
-from collections.abc import Sequence
+A decision's outcome counts as it stood when it became final; what is reported later is told, and counts as missing. So
+whoever begins anew, at any time, comes to the same. Of an entity that is decided on again the earlier decision is no
+pair, because what happens from then on belongs to the later one; the same report on several decisions is one pair.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from scoreline.core.link import Floats
-from scoreline.core.schema import Schema
+from scoreline.core.manifest import Manifest
 from scoreline.evidence.paired import GridBet
-from scoreline.evidence.planning import outcomes_to_safe
 from scoreline.records.joined import Joined
-from scoreline.records.shadowed import Progress
-from scoreline.rollout.agreement import Agreement
-from scoreline.rollout.gates import ShadowEvidence
-from scoreline.rollout.policy import Policy
+from scoreline.records.outcomes import Report
+from scoreline.records.shadowed import Score
+from scoreline.rollout.agreement import Agreement, Versions
+from scoreline.rollout.losses import Loss
 
+MS: Final = 1_000_000
 MOST_MISSING: Final = 0.05
-ASSUMPTIONS: Final = (
-    "outcomes are final once the model's maturity has passed",
-    "where the champion's answer decides whether an outcome is ever seen (a declined application), shadow does not "
-    "show what would have happened",
-)
-UNDECLARED: Final = (
-    "the model declares no maturity, so only what is known within seconds of a decision counts: seal it with "
-    "--maturity-days"
-)
-AT_RANDOM: Final = "decisions without an outcome are taken to be missing at random"
+REMEMBERED: Final = 1 << 20  # reports on entities that have made a pair
+Scores = Mapping[bytes, Score]
+
+
+class Lost(NamedTuple):
+    """What champion and challenger lost by a decision."""
+
+    mine: float
+    theirs: float
+
+
+NOTHING: Final = Lost(0.0, 0.0)
+
+
+class Gain(NamedTuple):
+    """The least and the most that the challenger may have gained by a decision, whatever happened."""
+
+    least: float
+    most: float
+
+
+@dataclass(slots=True)
+class Bets:
+    """Evidence on the pairs whose outcome is known; and with each missing one filled in against the challenger, or for
+    it. `losses` are the sums of both.
+    """
+
+    known: GridBet
+    against: GridBet
+    in_favour: GridBet
+    losses: Lost = NOTHING
+    missing: int = 0
+
+    @classmethod
+    def of(cls, bound: float, delta: float) -> "Bets":
+        bet = GridBet(bound, delta)
+        return cls(bet, bet, bet)
+
+    def add(self, lost: Sequence[Lost], missing: Sequence[Gain]) -> None:
+        gains = [one.mine - one.theirs for one in lost]
+        self.known = self.known.add(gains)
+        self.against = self.against.add([*gains, *(one.least for one in missing)])
+        self.in_favour = self.in_favour.add([*gains, *(one.most for one in missing)])
+        mine, theirs = self.losses
+        self.losses = Lost(mine + sum(one.mine for one in lost), theirs + sum(one.theirs for one in lost))
+        self.missing += len(missing)
+
+    @property
+    def share_missing(self) -> float:
+        return self.missing / (self.known.n + self.missing) if self.missing else 0.0
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether so few outcomes are missing that claims assume nothing about them."""
+        return self.share_missing <= MOST_MISSING
+
+    def e_values(self) -> dict[str, float]:
+        """Of each claim; where few outcomes are missing, with what speaks most against it in their place."""
+        against, in_favour = (self.against, self.in_favour) if self.is_filled else (self.known, self.known)
+        return {"BETTER": against.better_e(), "SAFE": against.safe_e(), "WORSE": in_favour.worse_e()}
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A field whose values are told apart: its place in a row, and the names of its codes."""
+
+    field: str
+    position: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Champion and challenger as they are compared. `why_not`: why there is no loss, where none is.
+
+    An outcome counts if it was reported within `in_time_ns` of its decision, which is final after `final_ns`.
+    """
+
+    mine: Manifest
+    theirs: Manifest
+    loss: Loss | None
+    why_not: str
+    split: Split | None
+    final_ns: int
+    in_time_ns: int
+    delta: float
+
+    def bets(self) -> Bets:
+        return Bets.of(self.loss.bound if self.loss else 1.0, self.delta)
+
+    def compared(self, since_ns: int) -> "Compared":
+        """Nothing yet, from a time on."""
+        versions = Versions(
+            self.mine.policy.outcomes,
+            self.theirs.policy.outcomes,
+            self.mine.outputs,
+            self.split.names if self.split else (),
+        )
+        return Compared(self, Agreement.of(versions), self.bets(), since_ns, since_ns)
 
 
 @dataclass(slots=True)
 class Compared:
-    """What is known of one challenger, up to a moment; anybody who starts anew comes to the same."""
+    """What is known up to a moment. Decisions before `from_ns` are compared by their losses, before `seen_ns` they
+    count for agreement.
+    """
 
+    rivals: Rivals
     agreement: Agreement
-    bet: GridBet
-    filled: GridBet
-    from_ns: int  # decisions before it have been compared by their losses
-    seen_ns: int  # and before this one counted for agreement
-    loss_sum: float = 0.0
-    challenger_sum: float = 0.0
+    bets: Bets
+    from_ns: int
+    seen_ns: int
+    is_behind: bool = False
+    by_segment: dict[int, Bets] = field(default_factory=dict)
     repeated: int = 0
+    degraded: int = 0
     unusable: int = 0
-    unknown: int = 0  # final, and nothing is known of what happened
+    late: int = 0
     unscored: int = 0
-    counted: set[int] = field(default_factory=set)
-    by_segment: dict[int, GridBet] = field(default_factory=dict)
+    _remembered: OrderedDict[int, None] = field(default_factory=OrderedDict)
+
+    def agree(self, page: Sequence[Joined], scores: Scores) -> None:
+        """Takes in decisions; those without a score are counted."""
+        scored = [one for one in page if one.row.id in scores]
+        self.unscored += len(page) - len(scored)
+        self.seen_ns = _after(page, self.seen_ns)
+        if not scored:
+            return
+        theirs = [scores[one.row.id] for one in scored]
+        self.agreement = self.agreement.add(
+            [int.from_bytes(one.row.id, "big") for one in scored],
+            _matrix([one.row.scores for one in scored]),
+            _matrix([raw for raw, _ in theirs]),
+            [one.row.outcome for one in scored] if self.agreement.flips.size else (),
+            [code for _, code in theirs] if self.agreement.flips.size else (),
+            np.array([self._segment(one) for one in scored], dtype=np.float64) if self.rivals.split else None,
+        )
+
+    def open(self, page: Sequence[Joined], scores: Scores) -> list[bytes]:
+        """Decisions of which it takes knowing whether their entity was decided on again: nothing else is known."""
+        return [one.row.id for one in page if one.row.entity and one.row.id in scores and not self._report(one)]
+
+    def pair(self, page: Sequence[Joined], scores: Scores, followed: Collection[bytes]) -> None:
+        """Takes in decisions whose outcomes are final; `followed` are those whose entity was decided on again."""
+        lost: list[Lost] = []
+        missing: list[Gain] = []
+        by_segment: dict[int, tuple[list[Lost], list[Gain]]] = {}
+        for one in page:
+            found = self._found(one, scores[one.row.id], followed) if one.row.id in scores else None
+            if found is None:
+                continue
+            also = by_segment.setdefault(self._segment(one), ([], []))
+            if isinstance(found, Lost):
+                lost.append(found)
+                also[0].append(found)
+            else:
+                missing.append(found)
+                also[1].append(found)
+        self.bets.add(lost, missing)
+        for segment, (some, gaps) in by_segment.items() if self.rivals.split else ():
+            self.by_segment.setdefault(segment, self.rivals.bets()).add(some, gaps)
+        self.from_ns = _after(page, self.from_ns)
+
+    def _found(self, one: Joined, score: Score, followed: Collection[bytes]) -> Lost | Gain | None:
+        """What both lost by a decision, or what they may have lost where that is not known; None: it is no pair."""
+        loss = self.rivals.loss
+        assert loss is not None
+        if one.row.degraded:
+            self.degraded += 1
+            return None
+        report = self._report(one)
+        if (report is None and one.row.id in followed) or (report and self._is_repeated(one, report)):
+            self.repeated += 1
+            return None
+        raw, code = score
+        mine = np.frombuffer(one.row.scores, "<f8").tolist(), _word(one.author.outcomes, one.row.outcome)
+        theirs = np.frombuffer(raw, "<f8").tolist(), _word(self.rivals.theirs.policy.outcomes, code)
+        label = loss.label(report.value) if report else None
+        if label is not None:
+            return Lost(loss.of(*mine, label), loss.of(*theirs, label))
+        self.unusable += report is not None
+        self.late += report is None and one.known is not None
+        gains = [loss.of(*mine, each) - loss.of(*theirs, each) for each in loss.labels]
+        return Gain(min(gains), max(gains))
+
+    def _report(self, one: Joined) -> Report | None:
+        """What was known of a decision in time, as it stood last."""
+        if one.known is None:
+            return None
+        until_ns = one.row.time_ns + self.rivals.in_time_ns
+        told = [report for report in (*one.known.history, one.known.current) if report.received_ns <= until_ns]
+        return told[-1] if told else None
+
+    def _is_repeated(self, one: Joined, report: Report) -> bool:
+        """Whether the same report on the same entity has made a pair already."""
+        if not one.row.entity:
+            return False
+        key = hash((one.row.entity, report.observed_ns, report.value))
+        if key in self._remembered:
+            return True
+        self._remembered[key] = None
+        if len(self._remembered) > REMEMBERED:
+            self._remembered.popitem(last=False)
+        return False
+
+    def _segment(self, one: Joined) -> int:
+        """The code of a decision's segment; the one behind the last where its field is missing."""
+        split = self.rivals.split
+        if split is None:
+            return 0
+        code = float(np.frombuffer(one.row.values, "<f8", 1, 8 * split.position)[0])
+        return len(split.names) if np.isnan(code) else int(code)
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """What reports are split by: a field of the champion's, by its position, and the names of its codes."""
-
-    position: int = -1
-    names: tuple[str, ...] = ()
-
-    def of(self, page: Sequence[Joined]) -> Floats:
-        """The code of each decision; NaN where it has none."""
-        if self.position < 0:
-            return np.full(len(page), np.nan)
-        return matrix([one.row.values for one in page])[:, self.position]
+def moment_of(one: Joined) -> int:
+    """The millisecond of a decision: within one, decisions come in no order."""
+    return one.row.time_ns // MS
 
 
-def segments_of(schema: Schema, name: str) -> Segments:
-    """What a policy splits reports by: a category or a boolean of this model; nothing for any other name."""
-    position = schema.index.get(name, -1)
-    if position < 0:
-        return Segments()
-    given = schema.fields[position]
-    names = {"category": tuple(map(str, given.categories)), "boolean": ("false", "true")}.get(given.type, ())
-    return Segments(position, names) if names else Segments()
+def _after(page: Sequence[Joined], before_ns: int) -> int:
+    return (moment_of(page[-1]) + 1) * MS if page else before_ns
 
 
-def missing_share(compared: Compared) -> float:
-    known = compared.bet.n + compared.repeated + compared.unusable
-    return compared.unknown / (known + compared.unknown) if known + compared.unknown else 0.0
-
-
-def safe_e(compared: Compared) -> float:
-    """SAFE without an assumption where few outcomes are missing, else taking them to be missing at random."""
-    return compared.filled.safe_e() if missing_share(compared) <= MOST_MISSING else compared.bet.safe_e()
-
-
-def by_segment(compared: Compared, segments: Segments) -> list[dict[str, Any]]:
-    """Each segment by itself: one of many is bound to look bad by chance at some time, and none decides."""
-    return [
-        {
-            "segment": segments.names[code],
-            "pairs": bet.n,
-            "mean_difference": bet.total / bet.n,
-            "e_better": bet.better_e(),
-            "e_safe": bet.safe_e(),
-            "e_worse": bet.worse_e(),
-        }
-        for code, bet in sorted(compared.by_segment.items())
-    ]
-
-
-def told(compared: Compared, seen: ShadowEvidence, done: Progress, policy: Policy, loss: str) -> dict[str, Any]:
-    """The report as JSON; None is no knowledge."""
-    limit, bet, missing = 1 / policy.alpha_shadow, compared.bet, missing_share(compared)
-    claims = [
-        word for word, e in (("BETTER", seen.e_better), ("SAFE", seen.e_safe), ("WORSE", seen.e_worse)) if e >= limit
-    ]
-    variance = bet.squares / bet.n - (bet.total / bet.n) ** 2 if bet.n else None
-    needed = outcomes_to_safe(variance, bet.delta, policy.alpha_shadow, bet.bound) if variance else None
-    return {
-        "agreement": compared.agreement.to_json(),
-        "claims": claims,
-        "loss": loss,
-        "pairs": bet.n,
-        "mean_loss": compared.loss_sum / bet.n if bet.n else None,
-        "mean_loss_challenger": compared.challenger_sum / bet.n if bet.n else None,
-        "difference": list(bet.interval(policy.alpha_shadow)) if bet.n else None,
-        "e_better": seen.e_better,
-        "e_safe": seen.e_safe,
-        "e_worse": seen.e_worse,
-        "e_limit": limit,
-        "delta": policy.delta,
-        "variance": variance,
-        "outcomes_needed": needed,
-        "outcomes_missing": missing,
-        "repeated": compared.repeated,
-        "unusable": compared.unusable,
-        "unscored": compared.unscored,
-        "scored": done.scored,
-        "not_scorable": done.missed,
-        "faults": dict(done.faults),
-        "given_up": done.given_up,
-        "assumptions": [*ASSUMPTIONS, *([AT_RANDOM] if missing > MOST_MISSING else [])],
-    }
-
-
-def matrix(rows: Sequence[bytes]) -> Floats:
+def _matrix(rows: Sequence[bytes]) -> Floats:
     return np.frombuffer(b"".join(rows), "<f8").reshape(len(rows), -1)
+
+
+def _word(words: tuple[str, ...], code: int) -> str | None:
+    return words[code] if 0 <= code < len(words) else None
