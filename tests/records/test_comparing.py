@@ -20,7 +20,15 @@ NOW_NS = 1_790_000_000_000_000_000
 ADA, BOB = b"a" * 16, b"b" * 16
 CHALLENGER = replace(AUTHOR, version="2", digest="2" * 64, role="challenger", epoch=2)
 # When after the first decision (seconds), about whom, and by which model.
-DECISIONS = [(0, ADA, "m"), (1, BOB, "m"), (5, ADA, "m"), (6, BOB, "other"), (60, ADA, "m"), (61, b"", "m"), (62, b"", "m")]
+DECISIONS = [
+    (0, ADA, "m"),
+    (1, BOB, "m"),
+    (5, ADA, "m"),
+    (6, BOB, "other"),
+    (60, ADA, "m"),
+    (61, b"", "m"),
+    (62, b"", "m"),
+]
 
 
 @pytest.fixture
