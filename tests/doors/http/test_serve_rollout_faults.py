@@ -96,7 +96,7 @@ def test_hosts_cut_off_from_the_database_keep_no_canary_beyond_their_lease(
         wait_until(lambda: _rolled_back(database), "it is rolled back as soon as the database is there", 30)
         time.sleep(1)
         assert [versions(host) for host in hosts] == [{"1"}, {"1"}]
-        assert [entry.action for entry in history(database, "fraud", 9)] == ["roll back", "canary", "seed"]
+        assert [entry.action for entry in history(database, "fraud", 9)] == ["roll_back", "canary", "seed"]
         with serving(sealed, folder=tmp_path / "c", **how) as third:
             assert versions(third) == {"1"}
 
