@@ -98,7 +98,7 @@ class Pairing:
         except (NotFound, BundleError) as error:
             return Shown(ShadowEvidence(), {"error": str(error)})
         try:
-            loss, refused = loss_of(self._policy.loss, self._policy.cost_of, mine), ""
+            loss, refused = loss_of(self._policy.loss, self._policy.cost_of, mine, theirs), ""
         except RolloutRefused as error:
             loss, refused = None, str(error)
         key = (model, challenger.arm.digest, challenger.since, stage.champion.digest)
