@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from scoreline.cli import main
+from scoreline.control import shadow
 from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
 from scoreline.engines import load
@@ -49,4 +50,5 @@ class Misbehaving(XGBoostEngine):
 
 load.ENGINES[KIND] = f"canaries:{Misbehaving.__name__}"  # type: ignore[index]
 if __name__ == "__main__":
+    shadow.LIMIT_S = float(os.environ.get("CANARIES_LIMIT_S", shadow.LIMIT_S))  # type: ignore[misc]
     main()

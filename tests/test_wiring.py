@@ -18,7 +18,7 @@ from scoreline.core.marks import Marks
 from scoreline.core.ports import Score
 from scoreline.core.rows import read_rows
 from scoreline.operations.standing import Model
-from scoreline.operations.state import Assignment, Canary, Pin, State
+from scoreline.operations.state import Assignment, Canary, Challenged, Pin, State
 from scoreline.wiring import open_state
 
 FOREVER_NS = 2**63 - 1
@@ -125,6 +125,14 @@ def test_another_share_epoch_or_stage_loads_nothing(host: Host, champion: Assign
 def test_what_stays_as_it_is_assigned_stays_as_it_is(host: Host, champion: Assignment) -> None:
     staged = beside(host, champion)
     assert host.assign(staged) is host.assign(replace(staged))
+
+
+def test_who_is_in_shadow_changes_nothing_of_what_answers(host: Host, champion: Assignment) -> None:
+    model = host.assign(champion)
+    shutil.rmtree(host.state_dir / "bundles")
+    assert host.assign(replace(champion, challengers=(Challenged("2", "c" * 64, 4),))) is model
+    assert host.assign(champion) is model
+    assert host.recorded == 1
 
 
 def spoilt(host: Host, assignment: Assignment) -> None:

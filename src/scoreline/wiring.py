@@ -3,6 +3,7 @@
 import gc
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -58,7 +59,8 @@ def open_state(
 ) -> dict[str, Model]:
     """Every model of a state by name, its score as `record` makes it; those already running as wanted are kept.
 
-    Engines that run are used again: another share or epoch loads nothing. Raises where a champion cannot be opened.
+    Engines that run are used again: another share or epoch loads nothing, and who is in shadow changes nothing here.
+    Raises where a champion cannot be opened.
     A collector's pass over what has just been loaded would stop the process for tens of milliseconds: it is frozen.
     """
     running = running or {}
@@ -72,9 +74,9 @@ def open_state(
 
     found = {}
     for name, assignment in state.models.items():
-        model = running.get(name)
-        if model is None or model.assignment != assignment:
-            model = stand(assignment, partial(opening, name), record, guard)
+        model, wanted = running.get(name), replace(assignment, challengers=())
+        if model is None or model.assignment != wanted:
+            model = stand(wanted, partial(opening, name), record, guard)
         found[name] = model
     gc.collect()
     gc.freeze()
@@ -142,13 +144,17 @@ def database_of(settings: Settings) -> Any:
     return load("scoreline.records.database:open_database")(settings.records.database, database_file(settings))
 
 
-def desk_of(settings: Settings, database: Any) -> Any:
-    """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does."""
+def desk_of(settings: Settings, database: Any, at_once: int | None = None) -> Any:
+    """Where people act on versions, an `operations.desk.Desk`; loaded by whoever asks: no worker does.
+
+    `at_once`: how much of what shadow shows is read at a look, in pages; None: all of it.
+    """
     host = load("scoreline.operations.admission:Host")
     here = host(registries(settings), partial(verifier, settings), Path(settings.state_dir))
-    rules = policy(settings)
+    rules, folder = policy(settings), settings.records.archive
+    archive = load("scoreline.records.archive:Archive")(folder) if folder else None
     pairing = load("scoreline.operations.paired:Pairing")
-    report = pairing(database, spool_folder(settings), Path(settings.state_dir), rules).report
+    report = pairing(database, Path(settings.state_dir), rules, archive, at_once).report
     return load("scoreline.operations.desk:Desk")(database, here, rules, report)
 
 

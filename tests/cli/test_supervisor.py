@@ -81,10 +81,13 @@ def child(kind):
 
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    *workers, steward = sys.argv[1:]
+    *workers, steward, last = sys.argv[1:] if sys.argv[-1].startswith("last:") else (*sys.argv[1:], "")
+    beside = [Child("steward", f"kept:{steward}", ("steward",))]
+    if last:
+        beside.append(Child("shadow", f"kept:{last.removeprefix('last:')}", ("shadow",), patience_s=0.3))
     sys.exit(supervise(
         [child(kind) for kind in workers],
-        [Child("steward", f"kept:{steward}", ("steward",))],
+        beside,
         drain_delay_s=0.0,
         drain_s=-1.5,
         hang_s=0.5,
@@ -141,6 +144,20 @@ def test_it_drains_the_workers_first_and_the_steward_last(keep: Callable[..., Ke
     wait_until(lambda: kept.starts("steward"), "the steward runs")
     assert kept.end() == 0
     assert kept.notes[-4:] == ["accepts no more", "worker ends", "worker ends", "steward ends"]
+
+
+@pytest.mark.parametrize(
+    ("shadow", "ends"), [("good", ["shadow ends", "steward ends"]), ("stubborn", ["steward ends"])]
+)
+def test_who_is_beside_the_steward_has_ended_before_it_is_told(
+    keep: Callable[..., Kept], shadow: str, ends: list[str]
+) -> None:
+    kept = keep("good", "good", f"last:{shadow}")
+    wait_until(lambda: "ready" in kept.notes, "it is ready")
+    wait_until(lambda: kept.starts("steward") and kept.starts("shadow"), "both run")
+    assert kept.end() == 0
+    assert kept.notes[-1 - len(ends) :] == ["worker ends", *ends]
+    assert ("shadow" in kept.log) == (shadow == "stubborn"), "it is killed once its time is over"
 
 
 def test_a_worker_that_cannot_start_ends_the_service_with_its_reason(keep: Callable[..., Kept]) -> None:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from scoreline.control.shadow import NICE
 from service import FRAUD_ROW, SealedModel, serving, wait_until
 
 HEAVY = {"mlflow", "pandas", "sklearn", "sqlalchemy", "pyarrow", "xgboost", "onnx", "model_signing", "scipy"}
@@ -85,6 +86,8 @@ def test_no_process_of_a_real_service_loads_anything_heavy(
         assert "fastapi" in loaded(steward.pid)
         assert HEAVY & loaded(steward.pid) == {"sqlalchemy"}, "it ships, and workers never do"
         assert HEAVY & loaded(service.process.pid) == set()
+        (shadow,) = (child for child in service.children() if child.nice() == NICE)
+        assert HEAVY & loaded(shadow.pid) == set(), "there is no challenger"
 
         assert service.get("/openapi.json").status_code == 200
         in_worker = loaded(worker.pid)

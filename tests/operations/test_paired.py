@@ -24,7 +24,8 @@ from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Challenger, Stage
 from somedesk import bundles, decisions, desk, ship
 
-SECOND = 1_000_000_000
+MS = 1_000_000
+SECOND = 1000 * MS
 SEGMENT = Segment("a" * 24, 0, Path("unused"))
 N = 4000
 
@@ -37,20 +38,20 @@ class Shadowed:
         self.digest = opened(folder / "m-2").manifest.digest
         champion = opened(folder / "m-1").manifest.digest
         kept(folder / "m-2", desk.host.state_dir)
-        self.begun_ns = time.time_ns() - (n + 100) * SECOND
+        self.begun_ns = (time.time_ns() - 100 * SECOND) // MS * MS
         self.stage = Stage(Arm("1", champion), 1, challengers=(Challenger(Arm("2", self.digest), 2, self.begun_ns),))
         self.many = decisions(folder, n)
         ids = IdSource()
 
         def place(number: int, found: Decisions) -> None:
-            found.context = replace(found.context, time_ns=self.begun_ns + number * SECOND)
+            found.context = replace(found.context, time_ns=self.begun_ns + number * MS)
             found.base = ids.new_base(found.context.time_ns)
             found.scores = self.champion[number : number + 1, None].copy()
 
         rng = np.random.default_rng(7)
         self.champion = rng.beta(2, 6, n)
         self.place = place
-        self.pairing = Pairing(desk.database, folder / "no-spool", desk.host.state_dir, policy)
+        self.pairing = Pairing(desk.database, desk.host.state_dir, policy)
 
     def ship(self, entities: Sequence[bytes] | None = None) -> None:
         def change(number: int, found: Decisions) -> None:
@@ -68,12 +69,16 @@ class Shadowed:
         at = BEGIN + begin
         assert add_scores(self.desk.database, author, SEGMENT, at, BEGIN + begin + len(part), found, 0)
 
-    def happened(self, places: Sequence[int], labels: Sequence[float], observed_ns: int | None = None) -> None:
+    def happened(
+        self, places: Sequence[int], labels: Sequence[float], observed_ns: int | None = None, late_ns: int = 0
+    ) -> None:
+        """As it was reported when the last decision was taken, or so much later."""
         told = [
             Outcome(float(labels[place]), prediction=self.many[place].base.to_bytes(16, "big"), observed_ns=observed_ns)
             for place in places
         ]
-        add_outcomes(self.desk.database, [(one, b"") for one in told], "tests", time.time_ns())
+        reported_ns = self.begun_ns + N * MS + late_ns
+        add_outcomes(self.desk.database, [(one, b"") for one in told], "tests", reported_ns)
 
     def report(self) -> Shown:
         return self.pairing.report("m", self.stage, self.stage.challengers[0])
@@ -143,7 +148,7 @@ def test_many_looks_come_to_what_one_comes_to(shadowed: Shadowed, monkeypatch: p
     for begin in range(0, N, 700):
         shadowed.score(challenger, begin, begin + 700)
         shadowed.report()
-    again = Pairing(shadowed.desk.database, Path("no-spool"), shadowed.desk.host.state_dir, Policy(delta=0.02))
+    again = Pairing(shadowed.desk.database, shadowed.desk.host.state_dir, Policy(delta=0.02))
     once = again.report("m", shadowed.stage, shadowed.stage.challengers[0])
     looked = shadowed.report()
     assert looked.seen.rows == once.seen.rows
@@ -178,7 +183,6 @@ def test_the_same_event_told_of_several_decisions_of_one_entity_is_one_pair(shad
 
 
 def test_a_decision_without_its_score_is_waited_for(shadowed: Shadowed) -> None:
-    shadowed.begun_ns = time.time_ns() - 500 * SECOND
     shadowed.ship()
     shadowed.happened(range(N), drawn(shadowed.champion))
     assert shadowed.report().seen.rows == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreline.core.errors import NotFound, SettingError
-from scoreline.operations.state import Assignment, Canary, Pin, State, read_state, write_state
+from scoreline.operations.state import Assignment, Canary, Challenged, Pin, State, read_state, write_state
 
 NOBODY_BESIDE = {"canary": None, "pins": [], "challengers": []}
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -19,7 +19,8 @@ digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 salts = st.binary(max_size=64).map(bytes.hex)
 canaries = st.none() | st.builds(Canary, texts, digests, st.floats(0, 1), salts)
 pins = st.lists(st.builds(Pin, texts, digests, st.integers(0, 2**63)), max_size=2).map(tuple)
-assigned = st.builds(Assignment, texts, digests, st.integers(0, 2**63), canaries, pins)
+challengers = st.lists(st.builds(Challenged, texts, digests, st.integers(0, 2**63)), max_size=3).map(tuple)
+assigned = st.builds(Assignment, texts, digests, st.integers(0, 2**63), canaries, pins, challengers)
 assignments = st.dictionaries(texts, assigned, max_size=3)
 
 
@@ -123,6 +124,8 @@ def _with_canary(canary: str) -> str:
         _with_canary('null, "pins": [7]'),
         _with_canary('null, "pins": [{"version": "2"}]'),
         _with_canary('null, "pins": 7'),
+        _with_canary('null, "challengers": [{"version": "2"}]'),
+        _with_canary('null, "challengers": 7'),
         '{"format": 1, "models": {}, "default": "", "keys": {"a": 5}, "anonymous": []}',
         '{"format": 1, "models": {}, "default": "", "keys": {}, "anonymous": 5}',
     ],

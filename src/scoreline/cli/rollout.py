@@ -1,7 +1,7 @@
 """`scoreline rollout`: acting on versions, on the service's own database and state folder."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,17 +10,20 @@ import typer
 
 from scoreline.cli.options import Config, State, kept_database
 from scoreline.cli.output import errors_as_exit, say, tell
-from scoreline.cli.replay import tell_changes
 from scoreline.cli.told import told_acted, told_history, told_plan, told_status
+from scoreline.cli.toldshadow import told_backtest
 from scoreline.cli.who import user
+from scoreline.control.shadowscores import Challenger
 from scoreline.core.manifest import canonical_json
 from scoreline.operations import outlook
+from scoreline.operations.compared import Scores
 from scoreline.operations.desk import Desk
-from scoreline.operations.replay import backtest_many
+from scoreline.operations.paired import EVER_NS, Scoring, backtested, rivals
 from scoreline.operations.rollouts import By
+from scoreline.records.joined import Joined
 from scoreline.records.ledger import Entry
 from scoreline.settings import Settings, load_settings
-from scoreline.wiring import desk_of, record_of
+from scoreline.wiring import desk_of, kept_of, open_challenger, verifier
 
 rollout = typer.Typer(no_args_is_help=True, help="A new version on its way: shadow, canary, champion, and back.")
 
@@ -182,11 +185,26 @@ def backtest(
     state_dir: State = None,
     config: Config = None,
 ) -> None:
-    """Scores every recorded decision of the model with another version, and says what changes."""
+    """Compares every recorded decision of the champion with what another version makes of it, and of outcomes."""
     with _opened(config, state_dir, trust) as (desk, settings):
-        arm = desk.version(model, wanted)
-        found = record_of(settings).iterate(model)
-        tell_changes(backtest_many(found, Path(settings.state_dir), arm.digest), as_json=as_json)
+        arm, policy = desk.version(model, wanted), desk.policy
+        mine, theirs = (desk.host.manifest(each) for each in (desk.stage(model).champion, arm))
+        found = rivals(mine, theirs, policy, in_time_ns=EVER_NS)
+        places = kept_of(settings, desk.database).places()
+        report = backtested(places, model, found, _scoring(arm.digest, settings), policy)
+        _show({"model": model, "version": arm.version, "report": report}, told_backtest, as_json=as_json)
+
+
+def _scoring(digest: str, settings: Settings) -> Scoring:
+    """What a version makes of recorded decisions, as it would in shadow."""
+    state_dir = Path(settings.state_dir)
+    challenger = Challenger(open_challenger(state_dir / "bundles" / digest, verifier(settings)), state_dir)
+
+    def scoring(page: Sequence[Joined]) -> Scores:
+        rows = {page[0].author.digest: [one.row for one in page]}  # the champion's
+        return {one.id: (one.scores, one.outcome) for one in challenger.score(rows)}
+
+    return scoring
 
 
 @contextmanager

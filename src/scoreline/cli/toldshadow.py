@@ -18,7 +18,19 @@ def told_shadow(report: Json) -> Iterator[str]:
         yield from _agreement(report["agreement"])
     if "pairs" in report:
         yield from _outcomes(report)
+    yield from _segments(report)
+    if report.get("is_behind"):
+        yield "there is more to compare: look again"
     yield from (f"assumes: {each}" for each in report.get("assumptions", ()))
+
+
+def told_backtest(found: Json) -> Iterator[str]:
+    """The same of a version that was held against the record."""
+    report = found["report"]
+    yield f"{found['model']}: version {found['version']} on every recorded decision of the champion"
+    if report["unscored"]:
+        yield f"  {report['unscored']:,} decisions it cannot score"
+    yield from (f"  {line}" for line in told_shadow(report))
 
 
 def _scored(report: Json) -> Iterator[str]:
@@ -57,4 +69,14 @@ def _outcomes(report: Json) -> Iterator[str]:
     if report["outcomes_needed"] and not report["claims"]:
         yield f"an equal model is SAFE within {report['delta']:g} after about {report['outcomes_needed']:,.0f} outcomes"
     if report["outcomes_missing"]:
-        yield f"{report['outcomes_missing'] * 100:.3g} % of the outcomes are missing"
+        late = f"; {report['late']:,} were reported too late" if report.get("late") else ""
+        yield f"{report['outcomes_missing'] * 100:.3g} % of the outcomes are missing{late}"
+
+
+def _segments(report: Json) -> Iterator[str]:
+    """Each value of the field in a line; `None` is where it was missing."""
+    for each in report.get("segments", ()):
+        if each["pairs"]:
+            claims = ", ".join(each["claims"]) or "no claim yet"
+            losses = f"{each['mean_loss_challenger']:.4g}, the champion's {each['mean_loss']:.4g}"
+            yield f"  {report['segment']} {each['segment']}: {each['pairs']:,} outcomes; mean loss {losses}; {claims}"

@@ -47,7 +47,10 @@ class Mark:
         self._path.unlink(missing_ok=True)
 
     def left(self) -> Left | None:
-        """What the process before left, if anything; a mark that the machine's own end has torn blames nobody."""
+        """What the process before left, if anything; a mark that the machine's own end has torn blames nobody.
+
+        Who is replaced only after the limit is taken for one that hung: nothing else is left of it.
+        """
         try:
             mark = json.loads(self._path.read_text())
             kind = HUNG if time.time() >= mark["until_s"] else CRASHED

@@ -27,6 +27,7 @@ from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.refs import is_path
 from scoreline.operations.follow import moving
+from scoreline.operations.paired import PAGES_AT_ONCE
 from scoreline.operations.state import read_state
 from scoreline.records.database import Database
 from scoreline.records.segments import ITEMS_BYTES, Segment, segments
@@ -85,7 +86,7 @@ class Steward:
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]
-        self.desk = desk_of(settings, self.database)
+        self.desk = desk_of(settings, self.database, PAGES_AT_ONCE)
         challenges = Challenges(self.desk, CONTROLLER)
         self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges)
         webhook, secret = settings.notify.webhook, settings.notify.secret

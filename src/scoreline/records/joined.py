@@ -36,16 +36,16 @@ Keep = Callable[[Joined], bool]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where decisions are: a spool, and the database and archive, where there are any."""
+    """Where decisions are: a spool, the database and the archive, where there are any, or where they are to be read."""
 
-    spool: Path
+    spool: Path | None
     database: Database | None = None
     archive: Archive | None = None
 
     def authors(self, wanted: Wanted) -> list[Author]:
         """The authors whose decisions may be wanted, as they first came."""
         shipped = authors_in(self.database, wanted) if self.database else []
-        waiting = (decisions.author for decisions in read_spool(self.spool))
+        waiting = (decisions.author for decisions in read_spool(self.spool)) if self.spool else ()
         return list(dict.fromkeys((*shipped, *filter(wanted.by, waiting))))
 
 
@@ -69,6 +69,8 @@ def joined(
 
 def _waiting(places: Places, wanted: Wanted, keep: Keep, *, newest: bool, limit: int | None) -> list[Joined]:
     """What is kept of the spool, in order."""
+    if places.spool is None:
+        return []
     requests = (found for found in read_spool(places.spool) if wanted.by(found.author))
     rows = (Found(row, found.author) for found in requests for row in rows_of(found))
     taken = (found for found in rows if wanted.takes(*found))

@@ -73,6 +73,7 @@ class Policy:
     delta: float = 0.005
     loss: str = "brier"
     costs: tuple[str, ...] = ()
+    segment: str = ""
     total_ms: int = 200
     network_ms: int = 50
     features_ms: int = 10

@@ -4,9 +4,11 @@ import time
 import uuid
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 from canary import PROGRAM, Rollout, misbehaving
 from inservice import database_of
 from load import failures_of, load
@@ -73,12 +75,22 @@ def test_every_decision_is_scored_once_however_often_the_shadow_dies(
         wait_until(lambda: len(list(spool.iterdir())) <= 4, "segments that all have read are deleted", 60)
 
 
-def test_a_challenger_that_ends_its_process_is_given_up_and_disturbs_nobody(
-    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
+@pytest.mark.parametrize(
+    ("wish", "kind"),
+    [
+        (canaries.CRASHES, "crashed"),
+        (canaries.HANGS, "hung"),
+        (canaries.RAISES, "raised"),
+    ],
+)
+def test_a_challenger_that_fails_is_given_up_and_disturbs_nobody(
+    wish: float, kind: str, sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
 ) -> None:
     bad = misbehaving(sealed_next)
+    limit_s = "1" if kind == "hung" else "60"
+    settings = {"SCORELINE_RECORDS__SEGMENT_BYTES": "65536", "CANARIES_LIMIT_S": limit_s}
     with (
-        serving(sealed, folder=tmp_path, workers=2, program=PROGRAM) as service,
+        serving(sealed, folder=tmp_path, workers=2, program=PROGRAM, **settings) as service,
         closing(database_of(service)) as database,
     ):
         wait_until(lambda: heads(database), "the first champion is in the ledger")
@@ -88,14 +100,43 @@ def test_a_challenger_that_ends_its_process_is_given_up_and_disturbs_nobody(
         wait_until(lambda: in_shadow(service) == ["2"], "it is in shadow")
         with load(service.port, keep_alive=2, row=FRAUD_ROW) as clients:
             wait_until(lambda: shadowed(database, bad).scored > 100, "it is scored")
-            assert service.post({**FRAUD_ROW, "amount": canaries.CRASHES}).json()["version"] == "1"
+            assert service.post({**FRAUD_ROW, "amount": wish}).json()["version"] == "1"
             wait_until(lambda: shadowed(database, bad).given_up, "it is given up", 60)
             before = len(clients[0].answers)
             wait_until(lambda: len(clients[0].answers) > before + 100, "answers go on")
         assert failures_of(clients) == []
-        assert shadowed(database, bad).faults == {"crashed": 2}
+        assert shadowed(database, bad).faults == {kind: 2}
         assert {worker.pid for worker in service.workers()} == workers
         scored = shadowed(database, bad).scored
         wait_until(lambda: shadow_process(service), "its process goes on, without it")
+        wanted = {"version": "2", "scored": scored, "faults": {kind: 2}, "lag_bytes": 0, "given_up": True}
+        wait_until(lambda: wanted.items() <= shadow_status(service).items(), "status says so")
+        spool = service.state_dir / "spool"
+        wait_until(lambda: len(list(spool.iterdir())) <= 4, "nothing waits for it any more", 60)
         assert service.stop() == 0
         assert shadowed(database, bad).scored == scored
+
+
+def test_a_service_that_ends_while_a_challenger_scores_blames_it_for_nothing(
+    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
+) -> None:
+    bad = misbehaving(sealed_next)
+    for number in range(3):
+        with (
+            serving(sealed, folder=tmp_path, program=PROGRAM) as service,
+            closing(database_of(service)) as database,
+        ):
+            if not number:
+                wait_until(lambda: heads(database), "the first champion is in the ledger")
+                Rollout(service).install(bad)
+                begin(database, bad)
+                wait_until(lambda: in_shadow(service) == ["2"], "it is in shadow")
+                service.post({**FRAUD_ROW, "amount": canaries.HANGS})
+            wait_until((service.state_dir / "shadow" / "mark.json").exists, "it scores")
+            assert service.stop() == 0
+            assert shadowed(database, bad) == Progress(0, 0, {}, False)
+
+
+def shadow_status(service: Service) -> Any:
+    (told,) = service.admin("/status").json()["shadow"]
+    return told
