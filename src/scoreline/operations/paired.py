@@ -24,7 +24,7 @@ from scoreline.records.joined import Joined, Places, joined
 from scoreline.records.shadowed import numbers_of, progress, scores_of
 from scoreline.records.walk import Wanted
 from scoreline.rollout.gates import ShadowEvidence
-from scoreline.rollout.losses import Loss, loss_of
+from scoreline.rollout.losses import Loss, apart, loss_of
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Challenger, Stage
 
@@ -41,8 +41,12 @@ Scoring = Callable[[Sequence[Joined]], Scores]
 def rivals(mine: Manifest, theirs: Manifest, policy: Policy, in_time_ns: int | None = None) -> Rivals:
     """Champion and challenger as the policy compares them.
 
-    `in_time_ns`: how long after a decision its outcome counts, if not just until it is final.
+    `in_time_ns`: how long after a decision its outcome counts, if not just until it is final. Raises RolloutRefused
+    where their answers are of different things.
     """
+    reason = apart(mine, theirs)
+    if reason:
+        raise RolloutRefused(f"{reason}: nothing can be compared")
     loss, why_not = _loss(mine, theirs, policy)
     final_ns = mine.maturity_s * NS + LAG_NS
     until_ns = final_ns if in_time_ns is None else in_time_ns
@@ -79,7 +83,7 @@ class Pairing:
     def _report(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
         try:
             compared = self._compared(model, stage, challenger)
-        except (NotFound, BundleError) as error:
+        except (NotFound, BundleError, RolloutRefused) as error:
             return Shown(ShadowEvidence(), {"error": str(error)})
         numbers = numbers_of(self._database, model, challenger.arm.digest, challenger.since)
         self._go_on(compared, model, stage.champion.digest, numbers)

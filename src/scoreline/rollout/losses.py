@@ -56,25 +56,25 @@ class Loss:
         return range(len(self.classes) or 2)
 
 
+def apart(mine: Manifest, theirs: Manifest) -> str:
+    """Why what one answers cannot be held beside what the other does; empty where it can."""
+    if mine.classes != theirs.classes:
+        return f"version {theirs.version} has other classes than the champion, or in another order"
+    return ""
+
+
 def loss_of(kind: str, costs: Mapping[tuple[str, str], float], mine: Manifest, theirs: Manifest | None = None) -> Loss:
     """The policy's loss for champion and challenger; raises RolloutRefused where the answers of either have none.
 
     Without a challenger, for the champion alone.
     """
     both = [mine] if theirs is None else [mine, theirs]
-    reason = _apart(mine, theirs) if theirs else ""
+    reason = apart(mine, theirs) if theirs else ""
     for each in both:
         reason = reason or (_without_costs(costs, mine, each) if kind == "cost" else _without_chances(kind, each))
     if reason:
         raise RolloutRefused(f"{reason}: only agreement can be shown")
     return Loss(kind, mine.classes, costs)
-
-
-def _apart(mine: Manifest, theirs: Manifest) -> str:
-    """Why what one answers cannot be held beside what the other does; empty where it can."""
-    if mine.classes != theirs.classes:
-        return f"version {theirs.version} has other classes than the champion, or in another order"
-    return ""
 
 
 def _without_costs(costs: Mapping[tuple[str, str], float], mine: Manifest, each: Manifest) -> str:
