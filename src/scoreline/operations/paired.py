@@ -6,7 +6,7 @@ score for agreement, and behind the watermark, where outcomes are final, by loss
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from scoreline.records.comparing import awaited, followed
 from scoreline.records.database import Database
 from scoreline.records.joined import Joined, Places, joined
 from scoreline.records.shadowed import numbers_of, progress, scores_of
-from scoreline.records.walk import Wanted
+from scoreline.records.walk import Wanted, walk
 from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.losses import Loss, apart, loss_of
 from scoreline.rollout.policy import Policy
@@ -133,7 +133,7 @@ class Pairing:
         now_ns = time.time_ns()
         database, places, at_once = self._database, self._places, self._at_once
         compared.is_behind = False
-        for number, page in enumerate(_pages(places, model, champion, compared.seen_ns, now_ns - LAG_NS)):
+        for number, page in enumerate(_unjoined(places, model, champion, compared.seen_ns, now_ns - LAG_NS)):
             if number == at_once:
                 compared.is_behind = True
                 break
@@ -196,11 +196,24 @@ def _is_of(stage: Stage, key: tuple[str, str, int, str]) -> bool:
 
 def _pages(places: Places, model: str, champion: str, from_ns: int, until_ns: int) -> Iterable[list[Joined]]:
     """Decisions of the champion in the order of their requests, whole milliseconds at a time."""
-    until_ns = until_ns // MS * MS
-    if from_ns >= until_ns:
+    found = joined(places, _wanted(model, from_ns, until_ns), lambda one: one.author.digest == champion)
+    yield from _by_moments(found)
+
+
+def _unjoined(places: Places, model: str, champion: str, from_ns: int, until_ns: int) -> Iterable[list[Joined]]:
+    """The same of what is shipped, without what is known of it."""
+    if places.database is None:
         return
-    wanted = Wanted(model, from_ns=from_ns, until_ns=until_ns)
-    found = joined(places, wanted, lambda one: one.author.digest == champion)
+    wanted = _wanted(model, from_ns, until_ns)
+    found = walk(places.database, places.archive, wanted, newest=False, page_rows=PAGE_ROWS)
+    yield from _by_moments(Joined(row, author, None) for row, author in found if author.digest == champion)
+
+
+def _wanted(model: str, from_ns: int, until_ns: int) -> Wanted:
+    return Wanted(model, from_ns=from_ns, until_ns=max(from_ns, until_ns // MS * MS))
+
+
+def _by_moments(found: Iterator[Joined]) -> Iterable[list[Joined]]:
     left: list[Joined] = []
     while page := list(islice(found, PAGE_ROWS)):
         page = left + page
