@@ -53,18 +53,25 @@ def measure(folder: Path) -> list[Figure]:
 
 def begin_canary(model: BenchModel, state_dir: Path, port: int) -> None:
     """Version 2, assigned beside version 1 as a steward does it, and taken by the worker."""
-    manifest = Manifest.from_bytes((model.bundle / MANIFEST).read_bytes())
-    other = replace(manifest, version="2")
-    target = state_dir / "bundles" / other.digest
-    shutil.copytree(model.bundle, target, ignore=shutil.ignore_patterns(SIGNATURE))
-    (target / MANIFEST).write_bytes(canonical_json(other.to_json()))
-    sign_folder(target, model.trust.with_suffix(".key"))
+    other = another(model, state_dir, "2")
     renew(state_dir)
     state = read_state(state_dir)
     assigned = replace(state.models["fraud"], epoch=99, canary=Canary("2", other.digest, SHARE, "5a" * 16))
     write_state(state_dir, replace(state, models={"fraud": assigned}))
     while b'"version":"2"' not in ask(port, model.one):
         time.sleep(0.1)
+
+
+def another(model: BenchModel, state_dir: Path, version: str, engine: str = "") -> Manifest:
+    """The same model as another version, or on another kind of engine, in the state folder."""
+    manifest = Manifest.from_bytes((model.bundle / MANIFEST).read_bytes())
+    specs = tuple(replace(spec, kind=engine or spec.kind) for spec in manifest.engines)
+    other = replace(manifest, version=version, engines=specs)
+    target = state_dir / "bundles" / other.digest
+    shutil.copytree(model.bundle, target, ignore=shutil.ignore_patterns(SIGNATURE))
+    (target / MANIFEST).write_bytes(canonical_json(other.to_json()))
+    sign_folder(target, model.trust.with_suffix(".key"))
+    return other
 
 
 def ask(port: int, body: bytes) -> bytes:

@@ -18,12 +18,14 @@ from report import write
 
 import engines
 import replay
+import rollout
 
 PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "engines": lambda _: engines.measure(),
     "realtime": realtime.measure,
     "recording": lambda folder: recording.measure(folder / "recording"),
     "canary": lambda folder: canary.measure(folder / "canary"),
+    "rollout": lambda folder: rollout.measure(folder / "rollout"),
     "batch": lambda _: batch.measure(),
     "registry": lambda _: registry.measure(),
     "replay": lambda _: replay.measure(),

@@ -81,14 +81,14 @@ def service(model: BenchModel, state_dir: Path, program: Path = SCORELINE) -> It
 
 
 def launch_service(
-    model: BenchModel, state_dir: Path, port: int, admin_port: int, program: Path = SCORELINE
+    model: BenchModel, state_dir: Path, port: int, admin_port: int, program: Path = SCORELINE, *, workers: int = 1
 ) -> "subprocess.Popen[bytes]":
     script = [program] if program == SCORELINE else [sys.executable, program]
     command = [*script, "serve", model.bundle, "--trust", model.trust, "--port", port, "--admin-port", admin_port]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["SCORELINE_RECORDS__MAX_BYTES"] = "0"  # minutes of bulk requests are more than can be shipped meanwhile
     return subprocess.Popen(
-        [*map(str, command), "--state-dir", str(state_dir)],
+        [*map(str, command), "--state-dir", str(state_dir), "--workers", str(workers)],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -96,10 +96,10 @@ def launch_service(
 
 
 def pin(supervisor: int) -> tuple[int, int]:
-    """The worker (the first child) to core 0, supervisor and steward to core 1; the pids of both children."""
+    """The worker (the first child) to core 0, supervisor, steward and shadow to core 1; pids of worker and steward."""
     parent = psutil.Process(supervisor)
-    worker, steward = sorted(parent.children(), key=lambda child: child.pid)
-    for process, core in ((worker, 0), (parent, 1), (steward, 1)):
+    worker, steward, shadow = sorted(parent.children(), key=lambda child: child.pid)
+    for process, core in ((worker, 0), (parent, 1), (steward, 1), (shadow, 1)):
         for thread in process.threads():
             os.sched_setaffinity(thread.id, {core})
     return worker.pid, steward.pid

@@ -216,9 +216,10 @@ def private_mb(pid: int) -> float:
 
 
 def roles(family: dict[int, psutil.Process]) -> list[tuple[int, str]]:
-    """Workers are started first, the steward last."""
-    *workers, steward = sorted(family)
-    return [*((pid, f"worker {number}") for number, pid in enumerate(workers, 1)), (steward, "steward")]
+    """Workers are started first, then the steward, the shadow last."""
+    *workers, steward, shadow = sorted(family)
+    named = [(pid, f"worker {number}") for number, pid in enumerate(workers, 1)]
+    return [*named, (steward, "steward"), (shadow, "shadow")]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`scoreline rollout` through the real command, on a state folder as a service leaves it, on both databases."""
 
 import json
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ import pytest
 from models import frame, keys, small_model
 from recorded import kept
 from scoreline.cli.who import user
+from scoreline.core.outcome import Outcome
+from scoreline.operations.paired import LAG_NS
 from scoreline.operations.rollouts import By, seed
 from scoreline.records.database import Database, open_database
 from scoreline.records.ledger import history
+from scoreline.records.outcomes import add_outcomes
+from scoreline.records.walk import Wanted, walk
 from service import run_scoreline
 from somedesk import arm, bundles, decisions, ship
 
@@ -96,12 +101,20 @@ def test_everything_is_json_too(scoreline: Command) -> None:
         assert history(database, "m", 1)[0].who == entry["who"] != ""
 
 
-def test_a_backtest_says_what_would_change(scoreline: Command) -> None:
-    said = scoreline("backtest", "m", "folder:/m/3", trusted=True)
-    assert said.startswith("300 decisions: ") and "comparable\nscores move by " in said
+def test_a_backtest_shows_what_shadow_would_have(scoreline: Command, folder: Path) -> None:
+    lines = scoreline("backtest", "m", "folder:/m/3", trusted=True).splitlines()
+    assert lines[0] == "m: version 3 on every recorded decision of the champion"
+    assert lines[1].startswith("  agreement: 300 decisions") and "  outcomes: none that is final yet" in lines[2]
+    with closing(scoreline.opened()) as database:
+        found = [one.row.id for one in walk(database, None, Wanted("m"), newest=False, page_rows=500)]
+        told = [Outcome(float(number % 2), prediction=id_) for number, id_ in enumerate(found)]
+        add_outcomes(database, [(one, b"") for one in told], "tests", time.time_ns())
+    time.sleep(max(0.0, LAG_NS / 1e9 - 1))  # the last of them is final
     scoreline("shadow", "m", "folder:/m/2", trusted=True)
-    lines = scoreline("backtest", "m", "2", "--json").splitlines()
-    assert len(lines) == 300 and json.loads(lines[0])["other_version"] == "2"
+    said = json.loads(scoreline("backtest", "m", "2", "--json"))
+    assert (said["model"], said["version"], said["report"]["pairs"]) == ("m", "2", 300)
+    assert said["report"]["difference"][0] < 0 < said["report"]["difference"][1]
+    assert said["report"]["unscored"] == 0 == said["report"]["outcomes_missing"]
 
 
 def test_a_version_in_shadow_can_be_ended_or_promoted(scoreline: Command) -> None:

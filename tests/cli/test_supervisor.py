@@ -184,6 +184,7 @@ def test_a_steward_that_cannot_start_does_not_end_the_service(keep: Callable[...
 
 def test_a_killed_child_is_replaced(keep: Callable[..., Kept]) -> None:
     kept = keep("good", "good")
+    wait_until(lambda: "ready" in kept.notes, "it is ready")  # a worker that dies before ends the service
     for name in ("worker", "steward"):
         (first,) = wait_until(lambda name=name: kept.starts(name), f"the {name} runs")
         os.kill(first, signal.SIGKILL)

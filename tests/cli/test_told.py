@@ -3,7 +3,7 @@
 from typing import Any
 
 from scoreline.cli.told import told_status
-from scoreline.cli.toldshadow import told_shadow
+from scoreline.cli.toldshadow import told_backtest, told_shadow
 
 AGREEMENT: dict[str, Any] = {
     "rows": 5000,
@@ -50,6 +50,28 @@ def test_a_report_in_words() -> None:
         "claims: SAFE (e-values: BETTER 1.5, SAFE 250, WORSE 0.1, of 100)",
         "3.1 % of the outcomes are missing",
         "assumes: this",
+    ]
+
+
+def test_each_segment_is_a_line_and_what_is_left_is_said() -> None:
+    one = {"segment": "at", "pairs": 300, "mean_loss": 0.2, "mean_loss_challenger": 0.1, "claims": ["BETTER", "SAFE"]}
+    nobody = {**one, "segment": None, "pairs": 0}
+    more = {"segment": "country", "segments": [one, nobody], "is_behind": True, "late": 12}
+    lines = list(told_shadow({**REPORT, **more}))
+    assert lines[-4:] == [
+        "3.1 % of the outcomes are missing; 12 were reported too late",
+        "  country at: 300 outcomes; mean loss 0.1, the champion's 0.2; BETTER, SAFE",
+        "there is more to compare: look again",
+        "assumes: this",
+    ]
+
+
+def test_a_backtest_in_words() -> None:
+    found = {"model": "m", "version": "2", "report": {"unscored": 3, "assumptions": ["this"]}}
+    assert list(told_backtest(found)) == [
+        "m: version 2 on every recorded decision of the champion",
+        "  3 decisions it cannot score",
+        "  assumes: this",
     ]
 
 

@@ -15,13 +15,14 @@ from scoreline.core.decision import Author
 from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field, Schema
 from scoreline.evidence.paired import GridBet
-from scoreline.operations.compared import Compared, Rivals, Scores
+from scoreline.operations.compared import Compared, Rivals, Scores, Split
 from scoreline.operations.paired import LAG_NS, rivals
-from scoreline.operations.shadowreport import AT_RANDOM, FILLED, NOT_DECLARED, report_of, seen_of
+from scoreline.operations.shadowreport import AT_RANDOM, FILLED, UNDECLARED, report_of, seen_of
 from scoreline.records.joined import Joined
 from scoreline.records.outcomes import Known, Report
 from scoreline.records.rows import Row
 from scoreline.rollout.policy import Policy
+from service import SealedModel
 
 DAY = 86_400 * 10**9
 POLICY = Policy(delta=0.02)
@@ -131,7 +132,7 @@ def test_where_many_are_missing_the_report_says_what_it_assumes(manifest: Manife
     assert AT_RANDOM in report["assumptions"] and FILLED not in report["assumptions"]
     assert "outcomes are final 1 days after the decision" in report["assumptions"]
     undeclared = folded(rivals(replace(manifest, maturity_s=0), manifest, POLICY), cases)
-    assert NOT_DECLARED in report_of(undeclared, POLICY)["assumptions"]
+    assert UNDECLARED in report_of(undeclared, POLICY)["assumptions"]
 
 
 def test_an_outcome_that_is_no_class_counts_as_missing(manifest: Manifest) -> None:
@@ -234,6 +235,11 @@ def test_it_is_told_by_segment(manifest: Manifest) -> None:
     page = [missing._replace(row=missing.row._replace(values=nan))]
     compared.pair(page, {missing.row.id: (np.array([0.5], "<f8").tobytes(), -1)}, ())
     assert report_of(compared, POLICY)["segments"][-1]["segment"] is None
+
+
+def test_a_boolean_splits_as_well(sealed: SealedModel) -> None:
+    found = rivals(sealed.manifest, sealed.manifest, replace(POLICY, segment="repeat")).split
+    assert found == Split("repeat", sealed.manifest.schema.index["repeat"], ("false", "true"))
 
 
 @pytest.mark.parametrize("name", ["", "unknown", "a"])

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from somestages import ONE, SALT, SECOND, STEADY, TWO, in_canary, in_shadow
 
 from scoreline.rollout.controller import Action, decide
 from scoreline.rollout.policy import Policy
@@ -30,6 +29,7 @@ from scoreline.rollout.stages import (
     step_up,
 )
 from scoreline.rollout.verdict import ADVANCE, HOLD, ROLL_BACK, CanaryEvidence, judge, unapproved
+from somestages import ONE, SALT, SECOND, STEADY, TWO, in_canary, in_shadow
 
 POLICY = Policy(min_step_s=600, min_requests=500, silence_s=300, horizon_s=86_400, max_requests=10_000)
 BEGAN = 1000 * SECOND

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import numpy as np
-from somestages import ONE, SECOND, STEADY, TWO
 
 from scoreline.evidence.ratio import RatioE
 from scoreline.rollout.controller import decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import SILENCE, Stage, start_canary
 from scoreline.rollout.verdict import CanaryEvidence
+from somestages import ONE, SECOND, STEADY, TWO
 
 POLICY = Policy(min_step_s=300, min_requests=300)
 PER_S = 20

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from somestages import FIVE, FOUR, ONE, SALT, SECOND, STEADY, THREE, TWO, in_canary, in_shadow
 
 from scoreline.core.errors import RolloutRefused
 from scoreline.rollout import stages
@@ -34,6 +33,7 @@ from scoreline.rollout.stages import (
     start_shadow,
     step_up,
 )
+from somestages import FIVE, FOUR, ONE, SALT, SECOND, STEADY, THREE, TWO, in_canary, in_shadow
 
 HERE = in_canary()
 WAITING = in_canary(share=0.0)

@@ -15,9 +15,9 @@ SELECTIVE: Final = (
 )
 AT_RANDOM: Final = "decisions without an outcome are taken to be missing at random"
 FILLED: Final = "decisions without an outcome count as what speaks most against each claim"
-NOT_DECLARED: Final = (
-    "the champion's bundle does not say how long an outcome may change (`scoreline seal --maturity-days`): outcomes "
-    "count that are reported at once"
+UNDECLARED: Final = (
+    "the model declares no maturity, so only what is known within seconds of a decision counts: seal it with "
+    "--maturity-days"
 )
 
 
@@ -58,6 +58,7 @@ def _claimed(bets: Bets, policy: Policy) -> Mapping[str, Any]:
     return {
         "claims": [claim for claim, e in found.items() if e >= 1 / policy.alpha_shadow],
         "pairs": n,
+        "mean_difference": bets.known.total / n if n else None,
         "mean_loss": bets.losses.mine / n if n else None,
         "mean_loss_challenger": bets.losses.theirs / n if n else None,
         "difference": list(bets.known.interval(policy.alpha_shadow)) if n else None,
@@ -67,7 +68,10 @@ def _claimed(bets: Bets, policy: Policy) -> Mapping[str, Any]:
 
 
 def _segments(compared: Compared, policy: Policy) -> Iterator[Mapping[str, Any]]:
-    """Each value of the field that was seen, in the order of its codes; None: the field was missing."""
+    """Each value of the field that was seen, in the order of its codes; None: the field was missing.
+
+    Each by itself: one of many is bound to look bad by chance at some time, and none decides.
+    """
     split = compared.rivals.split
     for code in sorted(compared.by_segment) if split else ():
         names = (*split.names, None) if split else ()
@@ -79,7 +83,7 @@ def _assumptions(compared: Compared) -> Iterator[str]:
     if rivals.loss is None:
         return
     days = rivals.mine.maturity_s / 86_400
-    yield f"outcomes are final {days:.4g} days after the decision" if days else NOT_DECLARED
+    yield f"outcomes are final {days:.4g} days after the decision" if days else UNDECLARED
     yield SELECTIVE
     if compared.bets.missing:
         yield FILLED if compared.bets.is_filled else AT_RANDOM

@@ -10,7 +10,8 @@ from inservice import database_of
 from load import failures_of, load
 from test_serve_rollout import ADA, QUICK, canary, stage
 
-from scoreline.operations.rollouts import roll_back
+from scoreline.operations.governed import arm_of
+from scoreline.operations.rollouts import roll_back, serve_arm
 from scoreline.records.ledger import heads, history
 from service import FRAUD_ROW, SealedModel, Service, serving, wait_until
 
@@ -95,6 +96,26 @@ def test_hosts_cut_off_from_the_database_keep_no_canary_beyond_their_lease(
         assert [entry.action for entry in history(database, "fraud", 9)] == ["roll back", "canary", "seed"]
         with serving(sealed, folder=tmp_path / "c", **how) as third:
             assert versions(third) == {"1"}
+
+
+def test_a_host_that_starts_without_the_database_begins_with_the_champion_it_had(
+    sealed: SealedModel, sealed_next: SealedModel, postgres: Any, tmp_path: Path
+) -> None:
+    """The REF names version 1; the ledger's champion, which is cached, is version 2."""
+    url = postgres.new_schema()
+    with serving(sealed, folder=tmp_path, SCORELINE_RECORDS__DATABASE=url) as service:
+        with closing(database_of(service)) as database:
+            wait_until(lambda: heads(database), "the first champion is in the ledger")
+            digest = sealed_next.manifest.digest
+            serve_arm(database, "fraud", arm_of(str(sealed_next.folder), "fraud", "2", digest), ADA)
+        wait_until(lambda: service.post(FRAUD_ROW).json()["version"] == "2", "the next version answers")
+    postgres.stop()
+    try:
+        with serving(sealed, folder=tmp_path, SCORELINE_RECORDS__DATABASE=url) as service:
+            assert service.post(FRAUD_ROW).json()["version"] == "2"
+            assert "version 2 of fraud answers, as was decided before" in service.log
+    finally:
+        postgres.start()
 
 
 def _rolled_back(database: Any) -> bool:
