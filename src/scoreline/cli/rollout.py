@@ -16,6 +16,7 @@ from scoreline.cli.who import user
 from scoreline.control.shadowscores import Challenger
 from scoreline.core.manifest import canonical_json
 from scoreline.operations import outlook
+from scoreline.operations.bundles import ByDigest, bundle_path
 from scoreline.operations.compared import Scores
 from scoreline.operations.desk import Desk
 from scoreline.operations.paired import EVER_NS, Scoring, backtested, rivals
@@ -23,7 +24,7 @@ from scoreline.operations.rollouts import By
 from scoreline.records.joined import Joined
 from scoreline.records.ledger import Entry
 from scoreline.settings import Settings, load_settings
-from scoreline.wiring import desk_of, kept_of, open_challenger, verifier
+from scoreline.wiring import desk_of, kept_of, open_challenger
 
 rollout = typer.Typer(no_args_is_help=True, help="A new version on its way: shadow, canary, champion, and back.")
 
@@ -191,14 +192,13 @@ def backtest(
         mine, theirs = (desk.host.manifest(each) for each in (desk.stage(model).champion, arm))
         found = rivals(mine, theirs, policy, in_time_ns=EVER_NS)
         places = kept_of(settings, desk.database).places()
-        report = backtested(places, model, found, _scoring(arm.digest, settings), policy)
+        report = backtested(places, model, found, _scoring(arm.digest, Path(settings.state_dir)), policy)
         _show({"model": model, "version": arm.version, "report": report}, told_backtest, as_json=as_json)
 
 
-def _scoring(digest: str, settings: Settings) -> Scoring:
-    """What a version makes of recorded decisions, as it would in shadow."""
-    state_dir = Path(settings.state_dir)
-    challenger = Challenger(open_challenger(state_dir / "bundles" / digest, verifier(settings)), state_dir)
+def _scoring(digest: str, state_dir: Path) -> Scoring:
+    """What a version, which is here, makes of recorded decisions, as it would in shadow."""
+    challenger = Challenger(open_challenger(bundle_path(state_dir, digest), ByDigest(digest)), state_dir)
 
     def scoring(page: Sequence[Joined]) -> Scores:
         rows = {page[0].author.digest: [one.row for one in page]}  # the champion's
