@@ -254,9 +254,6 @@ def test_decisions_of_a_version_that_is_not_here_any_more_are_missed(host: Host)
 def test_a_database_that_is_down_costs_lag_and_one_line(
     host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def down(*_: Any) -> bool:
-        raise DatabaseDown("no route")
-
     one, two = version(host, "1"), version(host, "2")
     key = host.challenge(two)
     many = host.decide(one, golden_rows(one)[:9])
@@ -268,6 +265,26 @@ def test_a_database_that_is_down_costs_lag_and_one_line(
     host.follow()
     assert host.scores(key) == own(two, many)
     assert host.progress(key).faults == {}
+
+
+def test_a_commit_whose_answer_is_lost_is_found_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = version(host, "1"), version(host, "2")
+    key = host.challenge(two)
+    many = host.decide(one, golden_rows(one)[:9])
+    host.follow()
+    many += host.decide(one, golden_rows(one)[9:18])
+    add_scores = shadowing.add_scores
+
+    def cut(*given: Any) -> bool:
+        add_scores(*given)
+        raise DatabaseDown("the connection is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shadowing, "add_scores", cut)
+        assert host.look() == 0
+    assert host.look() == 0, "all is there already"
+    assert host.scores(key) == own(two, many)
+    assert host.progress(key)[:2] == (18, 0)
 
 
 def test_a_challenger_that_cannot_be_opened_holds_up_no_other(host: Host) -> None:
@@ -299,7 +316,7 @@ def test_a_mark_that_was_left_blames_its_challenger_twice_at_one_place(host: Hos
     assert host.scores(other) == own(three, many)
 
 
-def test_what_was_deleted_unread_is_missed_once_it_is_gone(host: Host) -> None:
+def test_what_was_deleted_unread_is_missed_once_it_is_gone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = version(host, "1"), version(host, "2")
     key = host.challenge(two)
     host.decide(one, golden_rows(one)[:9])
@@ -313,6 +330,10 @@ def test_what_was_deleted_unread_is_missed_once_it_is_gone(host: Host) -> None:
         pass
     segment.path.write_bytes(kept)  # whoever said so died before it deleted
     host.shadow = host.new_shadow()
+    with monkeypatch.context() as patch:
+        patch.setattr(shadowing, "add_scores", down)
+        host.look()
+    assert host.progress(key)[:2] == (9, 0), "it is there to be scored"
     host.look()
     assert host.progress(key)[:2] == (15, 0), "it is scored after all"
     segment.path.unlink()
@@ -341,6 +362,10 @@ def test_who_is_in_shadow_no_more_is_not_waited_for_and_not_scored(host: Host) -
     assert host.look() == 0
     assert read_places(host.state_dir) == {}
     assert host.progress(key)[:2] == (3, 0)
+
+
+def down(*_: Any) -> bool:
+    raise DatabaseDown("no route")
 
 
 def author_of(host: Host, key: Key) -> Author:

@@ -132,19 +132,22 @@ class Pairing:
     def _go_on(self, compared: Compared, model: str, champion: str, numbers: Sequence[int]) -> None:
         now_ns = time.time_ns()
         database, places, at_once = self._database, self._places, self._at_once
+        loss, final_ns = compared.rivals.loss, now_ns - compared.rivals.final_ns
         compared.is_behind = False
         for number, page in enumerate(_unjoined(places, model, champion, compared.seen_ns, now_ns - LAG_NS)):
             if number == at_once:
                 compared.is_behind = True
                 break
-            scores = scores_in(database, numbers, page)
+            before_ns, scores = compared.seen_ns, scores_in(database, numbers, page)
             whole = _until_awaited(database, page, scores, numbers, now_ns)
             compared.agree(whole, scores)
+            if loss and compared.from_ns == before_ns and compared.seen_ns <= final_ns:  # it is read once only
+                pair(database, model, compared, whole, scores)
             if len(whole) < len(page):
                 break
-        final_ns = min(compared.seen_ns, now_ns - compared.rivals.final_ns)
-        if compared.rivals.loss is None:
+        if loss is None:
             return
+        final_ns = min(compared.seen_ns, final_ns)
         for number, page in enumerate(_pages(places, model, champion, compared.from_ns, final_ns)):
             if number == at_once:
                 compared.is_behind = True
