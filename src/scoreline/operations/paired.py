@@ -6,7 +6,7 @@ score for agreement, and behind the watermark, where outcomes are final, by loss
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from scoreline.records.comparing import awaited, followed
 from scoreline.records.database import Database
 from scoreline.records.joined import Joined, Places, joined
 from scoreline.records.shadowed import numbers_of, progress, scores_of
-from scoreline.records.walk import Wanted, walk
+from scoreline.records.walk import Wanted
 from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.losses import Loss, apart, loss_of
 from scoreline.rollout.policy import Policy
@@ -109,8 +109,8 @@ class Pairing:
 
     def _compared(self, model: str, stage: Stage, challenger: Challenger) -> Compared:
         key = (model, challenger.arm.digest, challenger.since, stage.champion.digest)
-        known = self._found.get(key)
-        if known is None or known.rivals.split is None:
+        known, name = self._found.get(key), self._policy.segment
+        if known is None or (known.rivals.split is None and by_numbers(known.rivals.mine.schema, name)):
             mine = manifest_of(self._state_dir, stage.champion.digest)
             theirs = manifest_of(self._state_dir, challenger.arm.digest)
             quarters = self._quarters(model, mine, challenger.since_ns)
@@ -134,7 +134,7 @@ class Pairing:
         database, places, at_once = self._database, self._places, self._at_once
         loss, final_ns = compared.rivals.loss, now_ns - compared.rivals.final_ns
         compared.is_behind = False
-        for number, page in enumerate(_unjoined(places, model, champion, compared.seen_ns, now_ns - LAG_NS)):
+        for number, page in enumerate(_pages(places, model, champion, compared.seen_ns, now_ns - LAG_NS)):
             if number == at_once:
                 compared.is_behind = True
                 break
@@ -199,24 +199,11 @@ def _is_of(stage: Stage, key: tuple[str, str, int, str]) -> bool:
 
 def _pages(places: Places, model: str, champion: str, from_ns: int, until_ns: int) -> Iterable[list[Joined]]:
     """Decisions of the champion in the order of their requests, whole milliseconds at a time."""
-    found = joined(places, _wanted(model, from_ns, until_ns), lambda one: one.author.digest == champion)
-    yield from _by_moments(found)
-
-
-def _unjoined(places: Places, model: str, champion: str, from_ns: int, until_ns: int) -> Iterable[list[Joined]]:
-    """The same of what is shipped, without what is known of it."""
-    if places.database is None:
+    until_ns = until_ns // MS * MS
+    if from_ns >= until_ns:
         return
-    wanted = _wanted(model, from_ns, until_ns)
-    found = walk(places.database, places.archive, wanted, newest=False, page_rows=PAGE_ROWS)
-    yield from _by_moments(Joined(row, author, None) for row, author in found if author.digest == champion)
-
-
-def _wanted(model: str, from_ns: int, until_ns: int) -> Wanted:
-    return Wanted(model, from_ns=from_ns, until_ns=max(from_ns, until_ns // MS * MS))
-
-
-def _by_moments(found: Iterator[Joined]) -> Iterable[list[Joined]]:
+    wanted = Wanted(model, from_ns=from_ns, until_ns=until_ns)
+    found = joined(places, wanted, lambda one: one.author.digest == champion)
     left: list[Joined] = []
     while page := list(islice(found, PAGE_ROWS)):
         page = left + page
