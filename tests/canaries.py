@@ -48,7 +48,7 @@ class Misbehaving(XGBoostEngine):
         return np.where(values[:, :1] == NO_NUMBER, np.nan, super().predict(values))
 
 
-load.ENGINES[KIND] = f"canaries:{Misbehaving.__name__}"  # type: ignore[index]
 if __name__ == "__main__":
+    load.ENGINES[KIND] = f"canaries:{Misbehaving.__name__}"  # type: ignore[index]
     shadow.LIMIT_S = float(os.environ.get("CANARIES_LIMIT_S", shadow.LIMIT_S))  # type: ignore[misc]
     main()

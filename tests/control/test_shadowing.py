@@ -21,6 +21,7 @@ from scoreline.core.bundle import SIGNATURE
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import DatabaseDown
 from scoreline.core.manifest import MANIFEST
+from scoreline.engines import load
 from scoreline.operations.state import Assignment, Challenged, State
 from scoreline.records.database import Database, open_database
 from scoreline.records.rollout_tables import SHADOW_SCORES
@@ -33,6 +34,12 @@ from scoreline.records.writer import SpoolWriter
 from scoreline.settings import Settings, load_settings
 
 DEATHS = ("before", "after")
+
+
+@pytest.fixture(autouse=True)
+def misbehaving_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process knows it for a test, as the program `canaries` does for good."""
+    monkeypatch.setitem(load.ENGINES, canaries.KIND, "canaries:Misbehaving")  # type: ignore[arg-type]
 
 
 class Dead(BaseException):

@@ -3,7 +3,6 @@
 import gzip
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +13,10 @@ from inprocess import Kept, ask, open_door
 
 from atonce import AtOnce
 from scoreline.access.keyring import Keyring, hash_key
-from scoreline.core.errors import QuoteRefused
 from scoreline.core.scorer import Scorer
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.pages import make_pages
+from scoreline.doors.http.quoting import Quoting
 from scoreline.doors.http.served import serve_model
 from scoreline.engines.load import load_engine
 from scoreline.records.spool import recorded
@@ -219,24 +218,18 @@ def test_a_row_the_model_has_no_score_for_is_refused_and_nothing_recorded(sealed
     assert kept.decisions == []
 
 
-def test_what_a_requests_headers_pin_reaches_the_score_and_what_they_may_not_is_refused(sealed: SealedModel) -> None:
-    """The place where a quote token is checked."""
-
-    def pin(headers: Mapping[bytes, bytes]) -> str:
-        given = headers.get(b"x-quote", b"").decode()
-        if given == "forged":
-            raise QuoteRefused("the quote token is not valid")
-        return given
-
-    kept, door = Kept(), Door(10_000, AtOnce())
-    score = recorded(Scorer(sealed.bundle.manifest, load_engine(sealed.bundle)), kept)
-    door.open({"fraud": serve_model(sealed.bundle.manifest, score, 50, pin=pin)}, "fraud", Keyring())
-    bodies = {"/predict": FRAUD_ROW, "/v1/models/fraud:predict": {"instances": [FRAUD_ROW]}}
-    for path, body in bodies.items():
-        assert predict(door, body, path, x_quote="d" * 64).status_code == 200
-        assert predict(door, body, path).status_code == 200
+def test_a_quote_pins_the_version_that_answers_and_one_that_is_no_quote_is_refused(sealed: SealedModel) -> None:
+    kept, door, digest = Kept(), Door(10_000, AtOnce()), sealed.manifest.digest
+    score = recorded(Scorer(sealed.bundle.manifest, load_engine(sealed.bundle)), kept, b"key")
+    quoting = Quoting("fraud", b"s" * 32, b"key", [digest], 30)
+    door.open({"fraud": serve_model(sealed.bundle.manifest, score, 50, quoting=quoting)}, "fraud", Keyring())
+    row = {**FRAUD_ROW, "customer": "c-1"}
+    for path, body in {"/predict": row, "/v1/models/fraud:predict": {"instances": [row]}}.items():
+        token = predict(door, body, path, x_quote="new").headers["x-quote"]
+        assert predict(door, body, path, x_quote=token).headers["x-quote"] == token
+        assert "x-quote" not in predict(door, body, path).headers
         assert predict(door, body, path, x_quote="forged").status_code == 422
-    assert [decisions.context.pin for decisions in kept.decisions] == ["d" * 64, ""] * 2
+    assert [decisions.context.pin for decisions in kept.decisions] == ["", digest, ""] * 2
 
 
 def test_an_engine_that_fails_says_nothing_of_its_inside(sealed: SealedModel, monkeypatch: pytest.MonkeyPatch) -> None:

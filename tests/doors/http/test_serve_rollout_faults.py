@@ -1,5 +1,6 @@
 """A rollout while things die: stewards at every step, and the database of two hosts for longer than a lease."""
 
+import shutil
 import threading
 import time
 from contextlib import closing
@@ -58,7 +59,9 @@ def test_hosts_cut_off_from_the_database_keep_no_canary_beyond_their_lease(
     sealed: SealedModel, sealed_next: SealedModel, postgres: Any, tmp_path: Path
 ) -> None:
     shared = {"SCORELINE_RECORDS__DATABASE": postgres.new_schema(), "SCORELINE_RECORDS__ENTITY_KEY": "k" * 32}
-    shared |= {"SCORELINE_REGISTRY__FOLDER": str(sealed.folder.parent)}
+    for model in (sealed, sealed_next):
+        shutil.copytree(model.folder, tmp_path / "versions" / model.folder.name)
+    shared |= {"SCORELINE_REGISTRY__FOLDER": str(tmp_path / "versions")}
     how: dict[str, Any] = {"refs": ("folder:/fraud/1",), **shared}
 
     def versions(service: Service) -> set[str]:
