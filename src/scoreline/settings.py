@@ -120,7 +120,7 @@ class Rollout:
     delta: float = option(0.005, "SAFE: the mean loss is at most this much higher than the champion's.")
     loss: str = option("brier", "What scores are held against outcomes by: `brier`, `log`, or `cost` with `costs`.")
     costs: tuple[str, ...] = option((), "What wrong outcomes cost, as `decline/0=25`: OUTCOME/ACTUAL=COST.")
-    segment: str = option("", "A field (category or boolean): shadow is told for each of its values, too.")
+    segment: str = option("", "A field: shadow is told for each of its words, or each quarter of its numbers, too.")
     total_ms: int = option(200, "What a request may take in all.")
     network_ms: int = option(50, "Of it, the network's share.")
     features_ms: int = option(10, "Of it, the feature store's share.")

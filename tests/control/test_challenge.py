@@ -1,10 +1,10 @@
-"""What is to be done with challengers, by table; and that a refusal is said once and waited out."""
+"""What is to be done with challengers, by table."""
 
 from typing import Any
 
 import pytest
 
-from scoreline.control.challenge import BEGIN, END, what_next
+from scoreline.control.challenge import BACK, BEGIN, END, what_next
 from scoreline.operations.desk import Shown
 from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.policy import Policy
@@ -54,3 +54,11 @@ def test_who_fails_again_and_again_goes() -> None:
     stage = in_shadow(TWO)
     found = what_next(stage, [(stage.challengers[0], Shown(SAFE, {"given_up": True}))], Policy())
     assert found is not None and found.what == END
+
+
+def test_a_canary_that_is_worse_is_rolled_back_and_one_that_is_given_up_is_judged_by_its_answers() -> None:
+    stage = in_canary(challengers=in_shadow(TWO).challengers)
+    (challenger,) = stage.challengers
+    for seen, report, wanted in ((WORSE, {}, BACK), (SAFE, {"given_up": True}, END), (SAFE, {}, None)):
+        found = what_next(stage, [(challenger, Shown(seen, report))], Policy())
+        assert (found and found.what) == wanted

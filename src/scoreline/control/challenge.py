@@ -1,5 +1,7 @@
 """Challengers: who is worse on outcomes leaves shadow, who has proven safe goes on to answer its first requests.
 
+One stays in shadow while it is the canary: where it turns out worse then, it is rolled back.
+
 It goes by the same gates as people do; what these refuse is said once and tried again after a while.
 """
 
@@ -10,7 +12,7 @@ from typing import Final, NamedTuple
 
 from scoreline.core.errors import BundleError, NotFound, RolloutRefused
 from scoreline.operations.desk import Desk, Shown
-from scoreline.operations.rollouts import By, end_shadow, stage_of
+from scoreline.operations.rollouts import By, end_canary, end_shadow, stage_of
 from scoreline.records.ledger import Entry
 from scoreline.rollout.gates import check_shadow
 from scoreline.rollout.policy import Policy
@@ -19,6 +21,7 @@ from scoreline.rollout.stages import Challenger, Stage
 AGAIN_S: Final = 600.0
 END: Final = "end"
 BEGIN: Final = "begin"
+BACK: Final = "back"
 log = logging.getLogger("scoreline.steward.challenge")
 
 
@@ -32,14 +35,18 @@ class Next(NamedTuple):
 
 
 def what_next(stage: Stage, shown: Sequence[tuple[Challenger, Shown]], policy: Policy) -> Next | None:
-    """The next thing to do, one at a time: whoever fails or is WORSE goes; the first that passes becomes the canary."""
+    """The next thing to do, one at a time: whoever fails or is WORSE goes; the first that passes becomes the canary.
+
+    A canary that is WORSE is rolled back.
+    """
     limit = 1 / policy.alpha_shadow
     for challenger, found in shown:
         if found.report.get("given_up"):
             return Next(END, challenger, found, "its engine failed again and again in shadow")
         if found.seen.e_worse >= limit:
             why = f"WORSE on {found.seen.pairs} outcomes: e-value {found.seen.e_worse:.4g} reaches {limit:g}"
-            return Next(END, challenger, found, why)
+            is_canary = stage.canary is not None and stage.canary.digest == challenger.arm.digest
+            return Next(BACK if is_canary else END, challenger, found, why)
     if stage.canary is not None or policy.shadow_gate == "none":
         return None
     for challenger, found in shown:
@@ -71,10 +78,12 @@ class Challenges:
         if found is None:
             return
         by, arm = By(self._who, found.why), found.challenger.arm
+        evidence = {"shadow": dict(found.shown.report)}
         try:
             if found.what == END:
-                evidence = {"shadow": dict(found.shown.report)}
                 end_shadow(self._desk.database, entry.model, arm.digest, by, evidence)
+            elif found.what == BACK:
+                end_canary(self._desk.database, entry.model, arm.digest, by, evidence)
             else:
                 self._desk.canary(entry.model, arm.version, by)
             log.info("%s: version %s: %s", entry.model, arm.version, found.why)

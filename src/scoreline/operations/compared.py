@@ -5,6 +5,7 @@ whoever begins anew, at any time, comes to the same. Of an entity that is decide
 pair, because what happens from then on belongs to the later one; the same report on several decisions is one pair.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,11 +88,21 @@ class Bets:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A field whose values are told apart: its place in a row, and the names of its codes."""
+    """A field whose values are told apart: its place in a row, and the names of its codes.
+
+    With `quarters` it has numbers instead of codes, and the names are of what lies between those.
+    """
 
     field: str
     position: int
     names: tuple[str, ...]
+    quarters: tuple[float, ...] | None = None
+
+    def code(self, value: float) -> int:
+        """Which of the names a value has; the one behind the last where it is missing."""
+        if np.isnan(value):
+            return len(self.names)
+        return int(value) if self.quarters is None else bisect_right(self.quarters, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +228,13 @@ class Compared:
         return told[-1] if told else None
 
     def _is_repeated(self, one: Joined, report: Report) -> bool:
-        """Whether the same report on the same entity has made a pair already."""
+        """Whether the same report on the same entity has made a pair already.
+
+        Where nobody said when it was observed, those of one call were at the same moment.
+        """
         if not one.row.entity:
             return False
-        key = hash((one.row.entity, report.observed_ns, report.value))
+        key = hash((one.row.entity, min(report.observed_ns, report.received_ns), report.value))
         if key in self._remembered:
             return True
         self._remembered[key] = None
@@ -233,8 +247,7 @@ class Compared:
         split = self.rivals.split
         if split is None:
             return 0
-        code = float(np.frombuffer(one.row.values, "<f8", 1, 8 * split.position)[0])
-        return len(split.names) if np.isnan(code) else int(code)
+        return split.code(float(np.frombuffer(one.row.values, "<f8", 1, 8 * split.position)[0]))
 
 
 def moment_of(one: Joined) -> int:

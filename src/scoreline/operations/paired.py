@@ -7,6 +7,7 @@ score for agreement, and behind the watermark, where outcomes are final, by loss
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +15,10 @@ from typing import Any, Final
 from scoreline.core.errors import BundleError, NotFound, RolloutRefused
 from scoreline.core.manifest import Manifest
 from scoreline.operations.bundles import manifest_of
-from scoreline.operations.compared import MS, Compared, Rivals, Scores, Split, moment_of
+from scoreline.operations.compared import MS, Compared, Rivals, Scores, moment_of
 from scoreline.operations.desk import Shown
 from scoreline.operations.shadowreport import NS, report_of, seen_of
+from scoreline.operations.splits import by_numbers, quarters_seen, split_by
 from scoreline.records.archive import Archive
 from scoreline.records.comparing import awaited, followed
 from scoreline.records.database import Database
@@ -24,7 +26,7 @@ from scoreline.records.joined import Joined, Places, joined
 from scoreline.records.shadowed import numbers_of, progress, scores_of
 from scoreline.records.walk import Wanted
 from scoreline.rollout.gates import ShadowEvidence
-from scoreline.rollout.losses import Loss, loss_of
+from scoreline.rollout.losses import Loss, apart, loss_of
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Challenger, Stage
 
@@ -34,19 +36,31 @@ GRACE_NS: Final = 600 * NS  # so long a decision waits for the score of a challe
 LONGEST_NS: Final = 86_400 * NS  # and of one that lags behind
 LAG_NS: Final = 5 * NS  # what may still come from a spool, and from who reports an outcome at once
 EVER_NS: Final = 1 << 62
-MOST_SEGMENTS: Final = 200
 Scoring = Callable[[Sequence[Joined]], Scores]
 
 
-def rivals(mine: Manifest, theirs: Manifest, policy: Policy, in_time_ns: int | None = None) -> Rivals:
+def rivals(
+    mine: Manifest,
+    theirs: Manifest,
+    policy: Policy,
+    in_time_ns: int | None = None,
+    quarters: Sequence[float] | None = None,
+) -> Rivals:
     """Champion and challenger as the policy compares them.
 
-    `in_time_ns`: how long after a decision its outcome counts, if not just until it is final.
+    `in_time_ns`: how long after a decision its outcome counts, if not just until it is final. `quarters`: of the
+    numbers that are told apart by, where they are known. Raises RolloutRefused where their answers are of different
+    things.
     """
+    reason = apart(mine, theirs)
+    if reason:
+        raise RolloutRefused(f"{reason}: nothing can be compared")
     loss, why_not = _loss(mine, theirs, policy)
     final_ns = mine.maturity_s * NS + LAG_NS
     until_ns = final_ns if in_time_ns is None else in_time_ns
-    return Rivals(mine, theirs, loss, why_not, _split(mine, policy.segment), final_ns, until_ns, policy.delta)
+    return Rivals(
+        mine, theirs, loss, why_not, split_by(mine.schema, policy.segment, quarters), final_ns, until_ns, policy.delta
+    )
 
 
 class Pairing:
@@ -79,7 +93,7 @@ class Pairing:
     def _report(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
         try:
             compared = self._compared(model, stage, challenger)
-        except (NotFound, BundleError) as error:
+        except (NotFound, BundleError, RolloutRefused) as error:
             return Shown(ShadowEvidence(), {"error": str(error)})
         numbers = numbers_of(self._database, model, challenger.arm.digest, challenger.since)
         self._go_on(compared, model, stage.champion.digest, numbers)
@@ -95,14 +109,25 @@ class Pairing:
 
     def _compared(self, model: str, stage: Stage, challenger: Challenger) -> Compared:
         key = (model, challenger.arm.digest, challenger.since, stage.champion.digest)
-        if key not in self._found:
+        known, name = self._found.get(key), self._policy.segment
+        if known is None or (known.rivals.split is None and by_numbers(known.rivals.mine.schema, name)):
             mine = manifest_of(self._state_dir, stage.champion.digest)
             theirs = manifest_of(self._state_dir, challenger.arm.digest)
-            self._found[key] = rivals(mine, theirs, self._policy).compared(challenger.since_ns)
+            quarters = self._quarters(model, mine, challenger.since_ns)
+            if known is None or quarters is not None:  # then from the beginning, told apart
+                found = rivals(mine, theirs, self._policy, quarters=quarters)
+                self._found[key] = found.compared(challenger.since_ns)
             gone = [each for each in self._found if each[0] == model and not _is_of(stage, each)]
             for each in gone:
                 del self._found[each]
         return self._found[key]
+
+    def _quarters(self, model: str, mine: Manifest, since_ns: int) -> tuple[float, ...] | None:
+        """Of the numbers that the policy tells apart by, once enough were seen."""
+        name, until_ns = self._policy.segment, time.time_ns() - LAG_NS
+        if not by_numbers(mine.schema, name):
+            return None
+        return quarters_seen(self._places, model, mine.digest, mine.schema.index[name], since_ns, until_ns)
 
     def _go_on(self, compared: Compared, model: str, champion: str, numbers: Sequence[int]) -> None:
         now_ns = time.time_ns()
@@ -136,8 +161,13 @@ def backtested(places: Places, model: str, found: Rivals, scoring: Scoring, poli
     Everything known by now counts of what is final by now. Raises what `scoring` does, DatabaseDown, DatabaseRefused
     or OSError.
     """
-    compared, final_ns = found.compared(0), time.time_ns() - found.final_ns
-    for page in _pages(places, model, found.mine.digest, 0, time.time_ns()):
+    mine, name, now_ns = found.mine, policy.segment, time.time_ns()
+    if by_numbers(mine.schema, name):
+        position = mine.schema.index[name]
+        quarters = quarters_seen(places, model, mine.digest, position, 0, now_ns, all_there=True)
+        found = replace(found, split=split_by(mine.schema, name, quarters))
+    compared, final_ns = found.compared(0), now_ns - found.final_ns
+    for page in _pages(places, model, mine.digest, 0, now_ns):
         scores = scoring(page)
         compared.agree(page, scores)
         final = [one for one in page if one.row.time_ns < final_ns]
@@ -210,16 +240,6 @@ def _loss(mine: Manifest, theirs: Manifest, policy: Policy) -> tuple[Loss | None
             "scored from defaults, and only agreement can be shown"
         )
     try:
-        return loss_of(policy.loss, policy.cost_of, mine), ""
+        return loss_of(policy.loss, policy.cost_of, mine, theirs), ""
     except RolloutRefused as error:
         return None, str(error)
-
-
-def _split(mine: Manifest, name: str) -> Split | None:
-    """The field that the policy tells apart by, where the model has it, and its values are few."""
-    position = mine.schema.index.get(name, -1)
-    if position < 0:
-        return None
-    found = mine.schema.fields[position]
-    names = ("false", "true") if found.type == "boolean" else tuple(map(str, found.categories))
-    return Split(name, position, names) if 0 < len(names) <= MOST_SEGMENTS else None

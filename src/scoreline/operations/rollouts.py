@@ -175,6 +175,17 @@ def roll_back(database: Database, model: str, by: By, evidence: Evidence | None 
     return act(database, model, "roll_back", by, stages.roll_back, evidence)
 
 
+def end_canary(database: Database, model: str, digest: str, by: By, evidence: Evidence | None = None) -> Entry:
+    """The canary with this digest is rolled back; raises RolloutRefused where it is the canary no more."""
+
+    def back(stage: Stage, seq: int, now_ns: int) -> Stage:
+        if stages.canary_of(stage).digest != digest:
+            raise RolloutRefused("another version has become the canary meanwhile")
+        return stages.roll_back(stage, seq, now_ns)
+
+    return act(database, model, "roll_back", by, back, evidence)
+
+
 def pause(database: Database, model: str, by: By, evidence: Evidence | None = None) -> Entry:
     """The canary keeps its share and goes no further; harm still rolls it back."""
     why = by.why or f"by {by.who}"

@@ -1,11 +1,12 @@
 """What an answer costs once it is known what happened: the losses that champion and challenger are compared by.
 
 A paired difference is the champion's loss less the challenger's, so that more is better; its bound is the most that
-either can lose.
+either can lose. Whatever a challenger answers, no loss is beyond it: a chance below 0 or above 1 counts as 0 or 1, and
+chances that do not add up to 1 lose no more than all.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,19 +36,19 @@ class Loss:
         """What happened, as the position of a class, or 0 and 1; None where it is neither."""
         if not self.classes:
             return _BOOLEANS.get(str(value).lower())
-        text = str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
-        return self.classes.index(text) if text in self.classes else None
+        names = (str(int(value)), str(value)) if isinstance(value, float) and value.is_integer() else (str(value),)
+        return next((self.classes.index(name) for name in names if name in self.classes), None)
 
     def of(self, scores: Sequence[float], outcome: str | None, label: int) -> float:
         """The loss of one answer: its scores, what the thresholds made of them, and what happened."""
         if self.kind == "cost":
             actual = self.classes[label] if self.classes else str(label)
             return self.costs.get((outcome or "", actual), 0.0)
-        one = min(max(scores[0], 0.0), 1.0)
-        chances = list(scores) if self.classes else [1 - one, one]
+        told = [min(max(score, 0.0), 1.0) for score in scores]
+        chances = told if self.classes else [1 - told[0], told[0]]
         if self.kind == "log":
             return -math.log(min(max(chances[label], EPS), 1 - EPS))
-        return sum((chance - (place == label)) ** 2 for place, chance in enumerate(chances)) / 2
+        return min(sum((chance - (place == label)) ** 2 for place, chance in enumerate(chances)) / 2, 1.0)
 
     @property
     def labels(self) -> range:
@@ -55,17 +56,53 @@ class Loss:
         return range(len(self.classes) or 2)
 
 
-def loss_of(kind: str, costs: Mapping[tuple[str, str], float], manifest: Manifest) -> Loss:
-    """The policy's loss for a model; raises RolloutRefused where its answers have none."""
-    if kind == "cost":
-        words = {outcome for outcome, _ in costs}
-        if not manifest.policy.outcomes or not words <= set(manifest.policy.outcomes):
-            raise RolloutRefused("rollout.costs name outcomes that this model does not have; agreement can be shown")
-    elif not _are_probabilities(manifest):
-        raise RolloutRefused(
-            f"scores of this model are no probabilities, so they have no {kind} loss: only agreement can be shown"
+def apart(mine: Manifest, theirs: Manifest) -> str:
+    """Why what one answers cannot be held beside what the other does; empty where it can."""
+    if mine.classes != theirs.classes:
+        return f"version {theirs.version} has other classes than the champion, or in another order"
+    return ""
+
+
+def loss_of(kind: str, costs: Mapping[tuple[str, str], float], mine: Manifest, theirs: Manifest | None = None) -> Loss:
+    """The policy's loss for champion and challenger; raises RolloutRefused where the answers of either have none.
+
+    Without a challenger, for the champion alone.
+    """
+    both = [mine] if theirs is None else [mine, theirs]
+    reason = apart(mine, theirs) if theirs else ""
+    for each in both:
+        reason = reason or (_without_costs(costs, mine, each) if kind == "cost" else _without_chances(kind, each))
+    if reason:
+        raise RolloutRefused(f"{reason}: only agreement can be shown")
+    return Loss(kind, mine.classes, costs)
+
+
+def _without_costs(costs: Mapping[tuple[str, str], float], mine: Manifest, each: Manifest) -> str:
+    """Why costs do not say what a version's answers cost. An outcome they do not know would be free of any."""
+    known, words = mine.policy.outcomes, {outcome for outcome, _ in costs}
+    if not each.policy.outcomes:
+        return f"version {each.version} has no outcomes, so its answers have no cost"
+    if not words <= set(known):
+        return f"rollout.costs name outcomes that this model does not have ({_listed(words - set(known))})"
+    if not set(each.policy.outcomes) <= set(known):
+        new = _listed(set(each.policy.outcomes) - set(known))
+        return (
+            f"version {each.version} has outcomes that the champion does not have ({new}), so nobody knows their cost"
         )
-    return Loss(kind, manifest.classes, costs)
+    strange = {actual for _, actual in costs} - set(mine.classes or ("0", "1"))
+    if strange:
+        return f"rollout.costs name what never happens here ({_listed(strange)}); it is {_listed(mine.classes or '01')}"
+    return ""
+
+
+def _without_chances(kind: str, each: Manifest) -> str:
+    if _are_probabilities(each):
+        return ""
+    return f"scores of version {each.version} are no probabilities, so they have no {kind} loss"
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))
 
 
 def _are_probabilities(manifest: Manifest) -> bool:
