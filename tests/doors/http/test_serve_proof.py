@@ -109,6 +109,7 @@ def test_a_version_that_ends_its_workers_is_rolled_back_at_once(
             wait_until(lambda: {version for _, version in answers[-200:]} == {"1"}, "the champion answers alone", 30)
         assert (entry.action, entry.who) == ("roll_back", "controller")
         assert "workers died in the canary and none in the champion" in entry.why
+        assert [each.action for each in history(database, "fraud", 9)] == ["roll_back", "canary", "seed"]
         assert 2 <= entry.evidence["deaths_canary"] <= 12
         assert {status for status, _ in answers} <= {200, 0}
 
