@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from atonce import AtOnce
 from scoreline.access.keyring import Keyring, hash_key
-from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
+from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC, SCOPES
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.scorer import Scorer
 from scoreline.doors.http.app import App, Door
@@ -19,7 +19,7 @@ from scoreline.doors.http.pages import make_pages
 from scoreline.doors.http.served import serve_model
 from scoreline.engines.load import load_engine
 from scoreline.operations.state import State, write_state
-from scoreline.settings import SCOPES, Access, Settings
+from scoreline.settings import Access, Settings
 from scoreline.web.asgi import ASGI
 from scoreline.web.routes import Routes, new_app
 from service import FRAUD_ROW, SealedModel

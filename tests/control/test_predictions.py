@@ -12,11 +12,12 @@ import pytest
 
 from recorded import decided, kept, program_that_dies, spooled
 from scoreline.access.keyring import Keyring, hash_key
+from scoreline.access.scopes import SCOPES
 from scoreline.control import steward as steward_module
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core import ids
 from scoreline.core.decision import Decisions
-from scoreline.settings import SCOPES, Settings
+from scoreline.settings import Settings
 from service import FRAUD_ROW, SealedModel, serving, wait_until
 
 FRAUD = Path(__file__).parents[1] / "formats" / "bundle-1" / "fraud-1"

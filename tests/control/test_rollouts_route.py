@@ -11,14 +11,14 @@ import pytest
 from models import keys
 from recorded import kept
 from scoreline.access.keyring import Keyring, hash_key
-from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.access.scopes import CONTROL_PLANE, SCOPES
 from scoreline.control import rollouts as routes_module
 from scoreline.control import steward as steward_module
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.operations import admission
 from scoreline.operations.measured import Measured
 from scoreline.operations.rollouts import By, seed
-from scoreline.settings import SCOPES, Registry, Rollout, Settings, Trust
+from scoreline.settings import Registry, Rollout, Settings, Trust
 from somedesk import arm, bundles
 
 Ask = tuple[str, str, Any]  # method, path behind /rollouts/m, body

@@ -1,0 +1,52 @@
+"""`[server]`, `[trust]` and `[registry]`: where the service listens, and what it serves."""
+
+from dataclasses import dataclass
+
+from scoreline.core import ids
+from scoreline.core.errors import SettingError
+from scoreline.settings.option import option
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    host: str = option("127.0.0.1", "Address the service binds to; others than loopback need credentials.")
+    port: int = option(8000, "Port of the data plane; 0 takes a free one.")
+    admin_port: int = option(8001, "Port of the control plane; 0 takes a free one.")
+    workers: int = option(1, "Processes that answer predictions.")
+    max_body_bytes: int = option(8 * 1024 * 1024, "Largest request body; larger ones are answered 413.")
+    max_rows: int = option(5000, "Most rows in one request; more are answered 413.")
+    csv_header: bool = option(True, "Whether CSV sent to /invocations names its columns in the first line.")
+    keep_alive_s: int = option(5, "How long an idle connection is kept open.")
+    drain_delay_ms: int = option(0, "On SIGTERM, how long to go on accepting while readiness is already false.")
+    drain_ms: int = option(10_000, "On SIGTERM, how long open connections may take to finish.")
+
+    def __post_init__(self) -> None:
+        if self.max_rows > ids.MAX_ROWS:
+            raise SettingError(f"server.max_rows: at most {ids.MAX_ROWS}")
+        leasts = {"workers": 1, "max_body_bytes": 1, "max_rows": 1, "keep_alive_s": 1}
+        leasts |= {"drain_delay_ms": 0, "drain_ms": 0}
+        for name, least in leasts.items():
+            if getattr(self, name) < least:
+                raise SettingError(f"server.{name}: at least {least}")
+        for name in ("port", "admin_port"):
+            if not 0 <= getattr(self, name) <= 65_535:
+                raise SettingError(f"server.{name}: between 0 and 65535")
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    keys: tuple[str, ...] = option((), "Files of the public keys whose bundles are trusted.")
+    revoked_keys: tuple[str, ...] = option((), "Fingerprints of keys that no longer count.")
+    revoked_digests: tuple[str, ...] = option((), "Digests of bundles or files that are refused whoever signed them.")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    folder: str = option("bundles", "Folder that `folder:/NAME` refers to.")
+    mlflow_uri: str = option("", "Address of MLflow that `models:/NAME` refers to; else MLFLOW_TRACKING_URI counts.")
+    sagemaker_folder: str = option("/opt/ml/model", "Folder of the bundles that `serve` without a REF serves.")
+    poll_ms: int = option(1000, "How often the steward asks what aliases and stages name by now.")
+
+    def __post_init__(self) -> None:
+        if self.poll_ms < 100:
+            raise SettingError("registry.poll_ms: at least 100")
