@@ -4,15 +4,20 @@ Everything is told: whom a row is about, a request id, a trace. The worker is on
 core 1, and each round begins with nothing left to ship. Two rounds to compare with: the same service with its steward
 suspended, and one that records nothing and whose steward is suspended too. Beside the ratio stands what the steward
 did meanwhile: where it shipped less than was decided, the rest is `lag_bytes`, and was shipped after the round.
+
+On two cores the steward takes its time from `wrk` too, which then asks less. What the record leaves of the worker's own
+core is told apart from that: the processor time of the worker for a request, without and with the record.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
-from measuring import ROUND_S, Figure, interleaved, lua, requests_per_s
+import psutil
+from measuring import ROUND_S, Figure, figure, interleaved, lua, requests_per_s
 from services import HERE, Running, service
 
 from models import bench_model
@@ -38,11 +43,19 @@ def measure(folder: Path) -> list[Figure]:
 
 def compared(ours: Running, bare: Running, script: Path) -> Iterator[Figure]:
     meanwhile: list[dict[str, Any]] = []
+    took_us: dict[int, list[float]] = {ours.worker: [], bare.worker: []}
+
+    def asked(running: Running) -> float:
+        """Requests a second, and what each took of the worker's core."""
+        before_s = busy_s(running.worker)
+        found = requests_per_s(running.port, script, CONNECTIONS)
+        took_us[running.worker].append(1e6 * (busy_s(running.worker) - before_s) / (found * ROUND_S))
+        return found
 
     def recorded() -> float:
         ours.wait_until_shipped()
         before = ours.shipping()["shipped"]
-        found = requests_per_s(ours.port, script, CONNECTIONS)
+        found = asked(ours)
         after = ours.shipping()
         shipped = after["shipped"] - before
         meanwhile.append({"decided": round(found * ROUND_S), "shipped": shipped, "lag_bytes": after["lag_bytes"]})
@@ -50,7 +63,7 @@ def compared(ours: Running, bare: Running, script: Path) -> Iterator[Figure]:
 
     def without(running: Running) -> float:
         with ours.without_steward():
-            return requests_per_s(running.port, script, CONNECTIONS)
+            return asked(running)
 
     for name, base in (("record and steward", bare), ("steward", ours)):
         found = interleaved(
@@ -61,3 +74,15 @@ def compared(ours: Running, bare: Running, script: Path) -> Iterator[Figure]:
             before_base=ours.wait_until_shipped,
         )
         yield found | {"meanwhile": meanwhile[-len(found["all"]) :]}
+        if base is bare:
+            mine, theirs = median(took_us[ours.worker]), median(took_us[bare.worker])
+            ratios = [other / one for other, one in zip(took_us[bare.worker], took_us[ours.worker], strict=True)]
+            yield figure(
+                "processor time of the worker for a request, without record / with it", theirs / mine, ">= 0.9", ratios
+            ) | {"us_with": mine, "us_without": theirs}
+
+
+def busy_s(pid: int) -> float:
+    """The processor time of a process, user and system."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)

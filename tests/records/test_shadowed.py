@@ -19,6 +19,7 @@ from scoreline.records.rollout_tables import SHADOW_OFFSETS, SHADOW_SCORES
 from scoreline.records.rows import rows_of
 from scoreline.records.segments import BEGIN, Segment, segments
 from scoreline.records.shadowed import (
+    FAULTS,
     GIVEN_UP,
     Scored,
     add_fault,
@@ -223,3 +224,13 @@ def test_who_fails_twice_at_one_place_is_given_up_on_that_host_only(database: Da
     assert not is_given_up(database, whose, "elsewhere")
     assert not is_given_up(database, whose, "her")
     assert not is_given_up(database, numbers(database, other), "here")
+
+
+def test_who_fails_at_one_place_after_another_is_given_up_too(database: Database) -> None:
+    author = IN_SHADOW[0]
+    for number in range(FAULTS):
+        whose = numbers(database, author)
+        assert not is_given_up(database, whose, "here") and not progress(database, whose).given_up
+        add_fault(database, author, "crashed", place_of("here", SEGMENT, BEGIN + number), number)
+    assert is_given_up(database, whose, "here") and progress(database, whose).given_up
+    assert not is_given_up(database, whose, "elsewhere")

@@ -43,6 +43,7 @@ CONTROL_PLANE: Final = {
     ("GET", "/rollouts/{name}"): "admin",
     ("GET", "/rollouts/{name}/plan"): "admin",
     ("GET", "/rollouts/{name}/history"): "admin",
+    ("GET", "/rollouts/{name}/movers"): "admin",
     ("POST", "/rollouts/{name}/shadow"): "admin",
     ("POST", "/rollouts/{name}/end-shadow"): "admin",
     ("POST", "/rollouts/{name}/canary"): "admin",

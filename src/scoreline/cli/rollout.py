@@ -11,7 +11,7 @@ import typer
 from scoreline.cli.options import Config, State, kept_database
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.cli.told import told_acted, told_history, told_plan, told_status
-from scoreline.cli.toldshadow import told_backtest
+from scoreline.cli.toldshadow import told_backtest, told_movers
 from scoreline.cli.who import user
 from scoreline.control.shadowscores import Challenger
 from scoreline.core.manifest import canonical_json
@@ -19,6 +19,7 @@ from scoreline.operations import outlook
 from scoreline.operations.bundles import ByDigest, bundle_path
 from scoreline.operations.compared import Scores
 from scoreline.operations.desk import Desk
+from scoreline.operations.movers import movers as movers_of
 from scoreline.operations.paired import EVER_NS, Scoring, backtested, rivals
 from scoreline.operations.rollouts import By
 from scoreline.records.joined import Joined
@@ -91,6 +92,22 @@ def status(model: ModelName, as_json: AsJson = False, state_dir: State = None, c
     """Shows who answers, who is compared, and what the evidence says."""
     with _opened(config, state_dir) as (desk, _):
         _show(outlook.status(desk, model), told_status, as_json=as_json)
+
+
+@rollout.command("movers")
+def movers(
+    model: ModelName,
+    version: Annotated[
+        str, typer.Argument(metavar="[VERSION]", help="A version in shadow, if there are several.")
+    ] = "",
+    as_json: AsJson = False,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Lists the decisions that a version in shadow moves furthest, and the fields that move them."""
+    with _opened(config, state_dir) as (desk, settings):
+        record = kept_of(settings, desk.database)
+        _show(movers_of(desk, record, model, version, Path(settings.state_dir)), told_movers, as_json=as_json)
 
 
 @rollout.command("plan")

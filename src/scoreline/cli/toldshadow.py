@@ -33,6 +33,19 @@ def told_backtest(found: Json) -> Iterator[str]:
     yield from (f"  {line}" for line in told_shadow(report))
 
 
+def told_movers(found: Json) -> Iterator[str]:
+    """Each decision in a line, and under it what its fields add to the margin of the champion and of the version."""
+    yield f"{found['model']}: version {found['version']} in shadow beside the champion, version {found['champion']}"
+    if not found["movers"]:
+        yield "  no decision was compared whose score it moves"
+    for one in found["movers"]:
+        note = f" ({one['note']})" if one["note"] else ""
+        yield f"{one['id']}: {one['score']:.4g} -> {one['other_score']:.4g}{note}"
+        for each in one["shifts"]:
+            change = f"{each['contribution']:+.3g} -> {each['other_contribution']:+.3g}"
+            yield f"  {each['field']}: {change}  ({each['text']})"
+
+
 def _scored(report: Json) -> Iterator[str]:
     faults = ", ".join(f"{count:,} times {kind}" for kind, count in report["faults"].items())
     words = [f"{report['scored']:,} decisions scored"]

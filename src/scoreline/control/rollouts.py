@@ -3,6 +3,7 @@
 They are what `scoreline rollout` does, by whoever the key names.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -34,16 +35,20 @@ _WORDS: Final = {
 }
 Given = Mapping[str, str]
 Act = Callable[[str, Given, By], Entry]
+MoversOf = Callable[[str, str], Mapping[str, Any]]
 Name = Annotated[str, InPath(alias="name", description="Name of the model.")]
 Limit = Annotated[int, Query(description="The newest so many entries.", ge=1, le=MOST)]
+InShadow = Annotated[str, Query(alias="version", description="The version in shadow, if there are several.")]
 Of = Annotated[str, Query(alias="version", description="On this version; else on the canary.")]
 Passes = Annotated[
     str, Query(alias="pass", description=f"Verdicts answered with 200: of {ADVANCE}, {HOLD}, {ROLL_BACK}.")
 ]
 
 
-def add_rollouts(routes: Routes, desk: Desk, max_body_bytes: int) -> None:
+def add_rollouts(routes: Routes, desk: Desk, movers_of: MoversOf, max_body_bytes: int) -> None:
     """Routes that look are plain functions, because they wait for the database; those that act read a body first."""
+
+    apart = threading.BoundedSemaphore(1)
 
     def status(name: Name) -> Any:
         """Champion, canary and challengers, and the verdict with its e-values, ratio and units still needed."""
@@ -57,8 +62,12 @@ def add_rollouts(routes: Routes, desk: Desk, max_body_bytes: int) -> None:
         """Who did what when, why, and on what e-values; the newest first."""
         return {"model": name, "entries": outlook.told_history(desk, _prepared(desk, name), limit)}
 
-    looks: tuple[tuple[str, Callable[..., Any]], ...] = (("", status), ("/plan", plan), ("/history", history))
-    for place, look in looks:
+    def movers(name: Name, version: InShadow = "") -> Any:
+        """The decisions that a version in shadow moves furthest, and the fields that move them."""
+        with apart:
+            return movers_of(_prepared(desk, name), version)
+
+    for place, look in (("", status), ("/plan", plan), ("/history", history), ("/movers", movers)):
         routes.add("GET", f"/rollouts/{{name}}{place}", look, refusals=LOOK_REFUSALS, tags=TAGS)
     _add_verdict(routes, desk, max_body_bytes)
     for verb, (act, required, optional, says) in acts(desk).items():

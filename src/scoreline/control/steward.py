@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from scoreline.control.ship import Shipping
 from scoreline.core.errors import ScorelineError
 from scoreline.core.refs import is_path
 from scoreline.operations.follow import moving
+from scoreline.operations.movers import movers
 from scoreline.operations.paired import PAGES_AT_ONCE
 from scoreline.operations.state import read_state
 from scoreline.records.database import Database
@@ -165,7 +166,8 @@ def make_control_app(steward: Steward) -> FastAPI:
 
     routes.add("GET", "/status", status, tags=["control"])
     add_outcomes_route(routes, steward.settings, steward.database)
-    add_rollouts(routes, steward.desk, steward.settings.server.max_body_bytes)
-    kept = kept_of(steward.settings, steward.database)
-    add_predictions(routes, kept, kept.known, Path(steward.settings.state_dir))
+    kept, state_dir = kept_of(steward.settings, steward.database), Path(steward.settings.state_dir)
+    movers_of = partial(movers, steward.desk, kept, state_dir)
+    add_rollouts(routes, steward.desk, movers_of, steward.settings.server.max_body_bytes)
+    add_predictions(routes, kept, kept.known, state_dir)
     return app

@@ -164,6 +164,13 @@ class Desk:
         """Every challenger with what shadow shows of it."""
         return [(each, self._shown(model, stage, each)) for each in stage.challengers]
 
+    def shown_of(self, model: str, version: str) -> tuple[Stage, Challenger, Mapping[str, Any]]:
+        """What shadow shows of a version, or where it is empty, of the only one in shadow."""
+        stage = self.stage(model)
+        only = stage.challengers[0].arm.version if len(stage.challengers) == 1 else ""
+        challenger = challenger_by(stage, version or only)
+        return stage, challenger, self._shown(model, stage, challenger).report
+
     def _shown(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
         """With the bundles of both here, where they can be had; else the report says what is missing."""
         with suppress(NotFound, BundleError, RegistryDown):
@@ -186,7 +193,8 @@ def challenger_by(stage: Stage, version: str) -> Challenger:
         if each.arm.version == version:
             return each
     known = ", ".join(each.arm.version for each in stage.challengers)
-    raise RolloutRefused(f"version {version} is not in shadow; there {f'is {known}' if known else 'is none'}")
+    there = f"in shadow {'are' if ',' in known else 'is'} {known}" if known else "none is in shadow"
+    raise RolloutRefused(f"version {version} is not in shadow; {there}" if version else f"name a version: {there}")
 
 
 def _forced(by: By, force: str) -> By:

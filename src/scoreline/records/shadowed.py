@@ -8,7 +8,7 @@ A death between any two steps loses nothing and scores nothing twice.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, exists, func, not_, select, text
@@ -26,6 +26,7 @@ CHALLENGER: Final = "challenger"
 # What a challenger scores: all that was answered, whoever did. Those pinned to a version are compared as well.
 ANSWERED: Final = ("champion", "canary", "canary_failed", "mixed", "lapsed", "pinned")
 GIVEN_UP: Final = 2  # faults at one place
+FAULTS: Final = 20  # and on one host, wherever: one that comes back each time it is tried again is no use either
 SLICE_ROWS: Final = 5000
 _MS: Final = 1_000_000
 _SLACK_MS: Final = 60_000  # between a writer's beginning and the first id in it
@@ -130,8 +131,16 @@ def is_given_up(database: Database, numbers: Sequence[int], host: str) -> bool:
     """Whether a challenger, by the numbers of its authors, is scored no more on a host."""
     named = select(SHADOW_FAULTS.c.place).where(SHADOW_FAULTS.c.author.in_(numbers))
     with database.reading() as connection:
-        places = Counter(place for place in connection.scalars(named) if place.startswith(f"{host}:"))
-    return any(count >= GIVEN_UP for count in places.values())
+        return _is_hopeless(place for place in connection.scalars(named) if place.startswith(f"{host}:"))
+
+
+def _is_hopeless(places: Iterable[str]) -> bool:
+    """Whether faults at these places of one host or more are enough for one of them."""
+    by_place = Counter(places)
+    by_host = Counter[str]()
+    for place, count in by_place.items():
+        by_host[place.partition(":")[0]] += count
+    return max(by_place.values(), default=0) >= GIVEN_UP or max(by_host.values(), default=0) >= FAULTS
 
 
 def add_lost(database: Database, author: Author, segment: Segment) -> int:
@@ -169,8 +178,7 @@ def progress(database: Database, numbers: Sequence[int]) -> Progress:
         faults = connection.execute(
             select(SHADOW_FAULTS.c.kind, SHADOW_FAULTS.c.place).where(SHADOW_FAULTS.c.author.in_(numbers))
         ).all()
-    places = Counter(place for _, place in faults)
-    given_up = any(count >= GIVEN_UP for count in places.values())
+    given_up = _is_hopeless(place for _, place in faults)
     return Progress(int(scored), int(missed), dict(Counter(kind for kind, _ in faults)), given_up)
 
 

@@ -76,18 +76,25 @@ class Explanation:
 
 
 def explain(
-    decision: Decisions, bundle: Bundle, engine: Engine, *, adverse: Adverse = "higher", values: bool = False
+    decision: Decisions,
+    bundle: Bundle,
+    engine: Engine,
+    *,
+    adverse: Adverse = "higher",
+    values: bool = False,
+    output: int | None = None,
 ) -> Explanation:
     """Explains a decision of one row on the margin; raises ReplayRefused or EngineFailed.
 
     `adverse`: whether a higher or a lower margin is the worse one for whom the decision is about. `values`: whether
-    reasons carry the fields' values. The tolerance is of the margin, or of 1 if that is more.
+    reasons carry the fields' values. `output`: which score is explained; None: that of the decided class. The tolerance
+    is of the margin, or of 1 if that is more.
     """
     wrong = mismatch(decision, bundle.manifest)
     if wrong:
         raise ReplayRefused(wrong)
     every, method = _contributions(decision, bundle, engine)
-    output = int(decision.scores[0].argmax())
+    output = int(decision.scores[0].argmax()) if output is None else output
     found, margin = every[output], float(decision.margins[0, output])
     if not abs(float(found.sum()) - margin) <= TOLERANCE * max(1.0, abs(margin)):
         raise ReplayRefused("the contributions do not add up to the recorded margin: see what its replay says")
