@@ -16,9 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import psutil
 from measuring import ROUND_S, Figure, figure, interleaved, lua, requests_per_s
-from services import HERE, Running, service
+from services import HERE, Running, busy_s, service
 
 from models import bench_model
 
@@ -80,9 +79,3 @@ def compared(ours: Running, bare: Running, script: Path) -> Iterator[Figure]:
             yield figure(
                 "processor time of the worker for a request, without record / with it", theirs / mine, ">= 0.9", ratios
             ) | {"us_with": mine, "us_without": theirs}
-
-
-def busy_s(pid: int) -> float:
-    """The processor time of a process, user and system."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import psutil
 from canary import CONNECTIONS, another
-from measuring import Figure, figure, interleaved, lua, requests_per_s, wrk
-from services import Running, answer_when_up, ceiling, free_port, launch_service, service
+from measuring import ROUND_S, Figure, figure, interleaved, lua, requests_per_s, wrk
+from services import LAST_S, Running, answer_when_up, busy_s, ceiling, free_port, launch_service, service
 
 from models import BenchModel, bench_model
 from scoreline.core.manifest import Manifest
@@ -42,29 +42,44 @@ CLIENTS: Final = 6
 
 def measure(folder: Path) -> Iterator[Figure]:
     model = bench_model(folder / "model", 20)
-    yield under_way(model, folder)
+    yield from under_way(model, folder)
     yield from beside_bad_challengers(model, folder)
     yield from rolled_back(model, folder)
 
 
-def under_way(model: BenchModel, folder: Path) -> Figure:
-    """A canary on half of the traffic, a shadow on all of it."""
-    script, state_dir = lua(folder / "one.lua", model.one), folder / "rolling"
-    with ceiling() as hello, service(model, state_dir) as running, closing(opened(state_dir)) as database:
+def under_way(model: BenchModel, folder: Path) -> Iterator[Figure]:
+    """A canary on half of the traffic, a shadow on all of it.
+
+    On two cores shadow and steward take their time from `wrk`, which then asks less: what a request takes of the core
+    that answers is told apart from that.
+    """
+    script, state_dir, hellos = lua(folder / "one.lua", model.one), folder / "rolling", list[int]()
+    took_us: dict[str, list[float]] = {"ceiling": [], "ours": []}
+    with ceiling(hellos) as hello, service(model, state_dir) as running, closing(opened(state_dir)) as database:
         begin_canary(database, another(model, state_dir, "2"))
         third = another(model, state_dir, "3")
         rollouts.shadow(database, "fraud", arm_of(third), BENCH)
         until(lambda: {"1", "2"} <= {version_at(running.port, model.one) for _ in range(20)})
+
+        def asked(name: str, port: int, pid: int) -> float:
+            before_s = busy_s(pid)
+            found = requests_per_s(port, script, CONNECTIONS)
+            took_us[name].append(1e6 * (busy_s(pid) - before_s) / (found * ROUND_S))
+            return found
+
         found = interleaved(
             f"requests/s at {CONNECTIONS} connections, a canary on half and a shadow on all of it / ceiling",
             ">= 0.5",
-            lambda: requests_per_s(hello, script, CONNECTIONS),
-            lambda: requests_per_s(running.port, script, CONNECTIONS),
+            lambda: asked("ceiling", hello, hellos[0]),
+            lambda: asked("ours", running.port, running.worker),
             before_base=running.wait_until_shipped,
         )
         since = max(found.since for found in rollouts.stage_of(rollouts.current(database, "fraud")).challengers)
         done = progress(database, numbers_of(database, "fraud", third.digest, since))
-        return found | {"shadow": {"scored": done.scored, "not scored": done.missed}}
+        yield found | {"shadow": {"scored": done.scored, "not scored": done.missed}}
+        ratios = [theirs / mine for theirs, mine in zip(took_us["ceiling"], took_us["ours"], strict=True)]
+        name = "processor time for a request: the ceiling's / the worker's, with canary and shadow"
+        yield figure(name, median(ratios), ">= 0.5", ratios) | {name: median(each) for name, each in took_us.items()}
 
 
 def beside_bad_challengers(model: BenchModel, folder: Path) -> Iterator[Figure]:
@@ -119,7 +134,7 @@ def rolled_back(model: BenchModel, folder: Path) -> Iterator[Figure]:
             }
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(LAST_S)
 
 
 class Clients:

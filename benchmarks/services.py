@@ -20,16 +20,20 @@ from models import BenchModel
 
 HERE: Final = Path(__file__).parent
 SCORELINE: Final = Path(sys.executable).with_name("scoreline")
+LAST_S: Final = 300  # to ship what is left at its end
 
 
 @contextlib.contextmanager
-def ceiling() -> Iterator[int]:
+def ceiling(told: list[int] | None = None) -> Iterator[int]:
+    """Its port; `told` gets the pid."""
     port = free_port()
     options = ["--http", "httptools", "--loop", "uvloop", "--lifespan", "off", "--no-access-log"]
     command = [sys.executable, "-m", "uvicorn", "hello:app", "--app-dir", str(HERE), "--port", str(port), *options]
     process = subprocess.Popen(["taskset", "-c", "0", *command, "--log-level", "warning"])
     try:
         answer_when_up(port, b"{}")
+        if told is not None:
+            told.append(process.pid)
         yield port
     finally:
         process.terminate()
@@ -77,7 +81,7 @@ def service(model: BenchModel, state_dir: Path, program: Path = SCORELINE) -> It
         yield Running(port, admin_port, *pin(process.pid))
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(LAST_S)
 
 
 def launch_service(
@@ -103,6 +107,12 @@ def pin(supervisor: int) -> tuple[int, int]:
         for thread in process.threads():
             os.sched_setaffinity(thread.id, {core})
     return worker.pid, steward.pid
+
+
+def busy_s(pid: int) -> float:
+    """The processor time of a process so far, user and system."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def answer_when_up(port: int, body: bytes) -> None:

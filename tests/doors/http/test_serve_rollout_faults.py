@@ -16,6 +16,8 @@ from scoreline.operations.rollouts import roll_back, serve_arm
 from scoreline.records.ledger import heads, history
 from service import FRAUD_ROW, SealedModel, Service, serving, wait_until
 
+CUT_S = 60  # how long the database of two hosts is gone
+
 
 def test_a_steward_killed_again_and_again_takes_each_step_once(
     sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
@@ -87,18 +89,28 @@ def test_hosts_cut_off_from_the_database_keep_no_canary_beyond_their_lease(
             postgres.start()
         for host in hosts:
             wait_until(lambda host=host: versions(host) == {"1", "2"}, "the canary goes on", 30)
-        postgres.stop()
-        try:
-            for host in hosts:
-                wait_until(lambda host=host: versions(host) == {"1"}, "the champion alone answers", 15)
-        finally:
-            postgres.start()
+        with load(one.port, keep_alive=2, row=FRAUD_ROW) as clients:
+            postgres.stop()
+            try:
+                cut_s = time.monotonic()
+                for host in hosts:
+                    wait_until(lambda host=host: versions(host) == {"1"}, "the champion alone answers", 15)
+                while time.monotonic() - cut_s < CUT_S:
+                    assert [versions(host) for host in hosts] == [{"1"}, {"1"}]
+                    time.sleep(0.5)
+            finally:
+                postgres.start()
+        assert failures_of(clients) == []
         wait_until(lambda: _rolled_back(database), "it is rolled back as soon as the database is there", 30)
         time.sleep(1)
         assert [versions(host) for host in hosts] == [{"1"}, {"1"}]
         assert [entry.action for entry in history(database, "fraud", 9)] == ["roll_back", "canary", "seed"]
         with serving(sealed, folder=tmp_path / "c", **how) as third:
             assert versions(third) == {"1"}
+        assert one.stop() == 0
+        answered = {answer["prediction_id"] for client in clients for answer in client.answers}
+        kept = one.recorded_ids()
+        assert answered <= set(kept) and len(kept) == len(set(kept)), "a minute costs lag, and no decision"
 
 
 def test_a_host_that_starts_without_the_database_begins_with_the_champion_it_had(
