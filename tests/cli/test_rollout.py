@@ -76,7 +76,7 @@ def test_the_whole_way_of_a_version_and_back(database_url: str, folder: Path, tm
         assert words in scoreline(verb, "m", "--why", "a test")
     assert "began this rollout" in scoreline("approve", "m", code=1)
     assert "version 2 answers\n" in scoreline("promote", "m")
-    assert "version 1 answers\n" in scoreline("rollback", "m", "--why", "a hunch")
+    assert "version 1 answers\n" in scoreline("rollback", "m", "--champion", "2", "--why", "a hunch")
     lines = scoreline("history", "m").splitlines()
     acted = [line.split("Z  ")[1].partition(" by ")[0] for line in lines if "Z  " in line]
     assert acted == ["roll back", "promote", "advance", "resume", "pause", "canary", "shadow", "seed"]
@@ -122,7 +122,7 @@ def test_a_version_in_shadow_can_be_ended_or_promoted(scoreline: Command) -> Non
     scoreline("shadow", "m", "folder:/m/3", trusted=True)
     assert "error: version 3 is not proven SAFE" in scoreline("promote", "m", "3", code=1)
     assert scoreline("end-shadow", "m", "2") == "m: end shadow (entry 4); version 1 answers, in shadow: 3\n"
-    assert "version 2 is not in shadow; there is 3" in scoreline("end-shadow", "m", "2", code=1)
+    assert "version 2 is not in shadow; in shadow is 3" in scoreline("end-shadow", "m", "2", code=1)
     assert scoreline("promote", "m", "3", "--force", "a test") == "m: promote (entry 5); version 3 answers\n"
 
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_is_said_in_a_line(scoreline: Command) -> None:
         (("shadow", "m", "folder:/m/2"), "error: "),  # nobody is trusted
         (("canary", "m", "folder:/m/1", "--trust", str(keys(scoreline.folder)[1])), "error: version 1 is the champion"),
         (("advance", "m"), "error: there is no canary; `scoreline rollout canary` starts one"),
-        (("rollback", "m"), "error: there is no earlier champion to return to"),
+        (("rollback", "m"), "error: there is no canary to roll back"),
     ):
         told = scoreline(*arguments, code=1)
         assert told.startswith(said) and len(told.splitlines()) == 1

@@ -80,7 +80,7 @@ def test_a_whole_rollout_by_who_the_key_names(app: Any) -> None:
         ("resume", {}),
         ("advance", None),
         ("promote", {}),
-        ("rollback", None),
+        ("rollback", {"champion": "2"}),
         ("canary", {"ref": "folder:/m/3", "why": "another"}),
     )
     assert [answer.status_code for answer in answers] == [200] * 4 + [409] + [200] * 6, [a.text for a in answers]
@@ -140,7 +140,7 @@ def test_refusals_have_their_statuses(app: Any, folder: Path) -> None:
     (folder / "unsigned").mkdir(exist_ok=True)
     expected = [
         (("POST", "m/canary", {"version": "2"}), 409, "rollout-refused", "version 2 is not in shadow"),
-        (("POST", "m/rollback", {}), 409, "rollout-refused", "no earlier champion"),
+        (("POST", "m/rollback", {}), 409, "rollout-refused", "no canary to roll back"),
         (("POST", "m/shadow", {"ref": "folder:/m/9"}), 404, "not-found", "no version '9'"),
         (("POST", "m/shadow", {"ref": str(folder / "unsigned")}), 422, "bundle-refused", "unsigned has no model.sig"),
         (("POST", "m/shadow", {"ref": "x" * 999 + "/"}), 404, "not-found", "no bundle folder"),
@@ -171,7 +171,7 @@ def test_a_registry_that_is_down_is_not_the_callers_fault(app: Any, monkeypatch:
 
 def test_each_route_asks_for_its_scope(app: Any) -> None:
     found = {route: scope for route, scope in CONTROL_PLANE.items() if route[1].startswith("/rollouts/")}
-    assert len(found) == 14
+    assert len(found) == 15
     for (method, path), scope in found.items():
         place = path.replace("{name}", "m").removeprefix("/rollouts/")
         for key, status in (("", 401), ("feedback", 403), ("read", 200 if scope == "read" else 403)):
@@ -185,4 +185,4 @@ def test_a_body_has_an_end(app: Any) -> None:
     most = 8 * 1024 * 1024
     (answer,) = posts(app, ("pause", b" " * (most + 1)))
     assert answer.status_code == 413
-    assert set(routes_module._WORDS) == {"ref", "version", "force", "why"}
+    assert set(routes_module._WORDS) == {"ref", "version", "champion", "force", "why"}

@@ -68,7 +68,7 @@ CANARIES = (
     )
     .replace(
         f"        state = replace(read_state(Path(folder)), {ASSIGNED})\n",
-        """        renew(Path(folder))
+        """        renew(Path(folder), time.time_ns())
         worker._lease.look()
         other = manifests[(number + 1) % 2]
         canary = Canary(other.version, other.digest, (number % 4) / 4, "ab") if number % 5 else None

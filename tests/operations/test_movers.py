@@ -61,18 +61,18 @@ def record_of(found: Desk, tmp_path: Path) -> KeptRecord:
 def test_the_fifty_furthest_are_told_with_what_moves_them(database_url: str, folder: Path, tmp_path: Path) -> None:
     with desk(database_url, folder) as plain:
         found = shadowed(plain, folder)
-        told = movers(found, record_of(found, tmp_path), "m", "", found.host.state_dir)
+        told = movers(found, record_of(found, tmp_path), found.host.state_dir, "m", "")
         assert (told["model"], told["champion"], told["version"]) == ("m", "1", "2")
         distances = [abs(one["score"] - one["other_score"]) for one in told["movers"]]
         assert len(distances) == MOVERS and distances == sorted(distances, reverse=True)
         assert all(one["shifts"] and not one["note"] for one in told["movers"])
-        assert told == movers(found, record_of(found, tmp_path), "m", "2", found.host.state_dir)
+        assert told == movers(found, record_of(found, tmp_path), found.host.state_dir, "m", "2")
 
 
 def test_what_is_in_no_record_any_more_is_said(database_url: str, folder: Path) -> None:
     with desk(database_url, folder) as plain:
         found = shadowed(plain, folder)
-        told = movers(found, Empty(), "m", "2", found.host.state_dir)  # type: ignore[arg-type]
+        told = movers(found, Empty(), found.host.state_dir, "m", "2")  # type: ignore[arg-type]
         assert {(one["note"], len(one["shifts"])) for one in told["movers"]} == {(GONE, 0)}
 
 
@@ -80,12 +80,12 @@ def test_without_a_challenger_or_a_report_it_is_refused(database_url: str, folde
     with desk(database_url, folder) as found:
         record = record_of(found, tmp_path)
         with pytest.raises(RolloutRefused, match="name a version: none is in shadow"):
-            movers(found, record, "m", "", found.host.state_dir)
+            movers(found, record, found.host.state_dir, "m", "")
         found.shadow("m", str(folder / "m-2"), ADA)
         with pytest.raises(RolloutRefused, match="version 7 is not in shadow; in shadow is 2"):
-            movers(found, record, "m", "7", found.host.state_dir)
+            movers(found, record, found.host.state_dir, "m", "7")
         with pytest.raises(RolloutRefused, match="nothing can be compared"):
-            movers(found, record, "m", "2", found.host.state_dir)
+            movers(found, record, found.host.state_dir, "m", "2")
 
 
 def test_a_bundle_that_ends_its_process_ends_nothing_else(
@@ -95,4 +95,4 @@ def test_a_bundle_that_ends_its_process_ends_nothing_else(
         found = shadowed(plain, folder)
         monkeypatch.setattr(sys, "executable", str(program_that_dies(tmp_path)))
         with pytest.raises(BundleError, match="ended the process"):
-            movers(found, record_of(found, tmp_path), "m", "", found.host.state_dir)
+            movers(found, record_of(found, tmp_path), found.host.state_dir, "m", "")

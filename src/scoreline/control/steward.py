@@ -30,12 +30,12 @@ from scoreline.operations.follow import moving
 from scoreline.operations.movers import movers
 from scoreline.operations.paired import PAGES_AT_ONCE
 from scoreline.operations.state import read_state
+from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.segments import ITEMS_BYTES, Segment, segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
-from scoreline.records.windows import Counting
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run

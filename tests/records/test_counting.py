@@ -3,8 +3,10 @@
 import random
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ from somedecisions import author_of
 
 from scoreline.core.decision import Author, Decisions
 from scoreline.records import segments
+from scoreline.records.counting import KINDS, Counting, Counts, counts_of
 from scoreline.records.database import Database, open_database
 from scoreline.records.frames import frame_failed
 from scoreline.records.ledger import Entry, append
 from scoreline.records.ship import Shipper
-from scoreline.records.windows import KINDS, Counting, Window, windows_since
 from scoreline.records.writer import SpoolWriter
 
 OVER_NS, SLOW_NS, HIGH = 140_000_000, 3_000_000, 0.8
@@ -38,7 +40,8 @@ class Writer(SpoolWriter):
 def begun(database: Database) -> None:
     """A ledger: a champion, then a canary at two steps."""
     for seq in (1, *STEPS):
-        stage = {"rollout": ROLLOUT, "share": STEPS.get(seq, 0.0), "slow_ns": SLOW_NS, "high_score": HIGH}
+        stage = {"rollout": ROLLOUT, "stepped": seq, "share": STEPS.get(seq, 0.0)}
+        stage |= {"slow_ns": SLOW_NS, "high_score": HIGH}
         canary = {"version": "2"} if seq in STEPS else None
         append(database, Entry("fraud", seq, NOON_NS, "step", "ada", "", {**stage, "canary": canary}, {}))
 
@@ -82,43 +85,42 @@ def counted(items: list[Item]) -> dict[str, Any]:
     """The plain count, where which of an entity's arms and steps has its first event does not matter."""
     found: dict[str, Any] = defaultdict(int)
     evented: dict[str, set[bytes]] = defaultdict(set)
-    in_step: set[tuple[int, bytes]] = set()
+    entities, in_step = set[bytes](), set[tuple[int, bytes]]()
     for author, entity, facts in items:
         if author.role not in ("champion", "canary") or author.epoch not in STEPS or facts.get("degraded"):
             continue
         arm = author.role[1:2]  # h, a
         found[f"deaths {arm}"] += facts.get("failed") == "died"
         if not entity:
-            found[f"requests {arm}"] += 1
+            found["units"] += 1
+            found["in step"] += arm == "a"
             for kind in events_of(facts):
-                found[f"{kind} {arm} of requests"] += 1
+                found[kind] += 1
             continue
+        entities.add(entity)
         if arm == "a":
             in_step.add((author.epoch, entity))
         for kind in events_of(facts):
             evented[kind].add(entity)
-    entities = {f"{kind} of entities": len(units) for kind, units in evented.items()}
-    return {**found, **entities, "in step": len(in_step)}
-
-
-def summed(windows: list[Window]) -> dict[str, Any]:
-    found: dict[str, Any] = defaultdict(int)
-    for window in windows:
-        found["deaths a"] += window.deaths_c
-        found["deaths h"] += window.deaths_b
-        assert window.share == STEPS[window.epoch]
-        if not window.sticky:
-            found[f"{window.kind} a of requests"] += window.k_c
-            found[f"{window.kind} h of requests"] += window.k_b
-            if window.kind == "errors":
-                found["requests a"] += window.n_c
-                found["requests h"] += window.n_b
-        else:
-            found[f"{window.kind} of entities"] += window.k_c + window.k_b
-            found["in step"] += window.step_c
-            assert window.late_c <= window.k_c <= window.n_c and window.new_c <= window.n_c
-            assert window.late_b <= window.k_b <= window.n_b
+    for kind, units in evented.items():
+        found[kind] += len(units)
+    found["units"] += len(entities)
+    found["in step"] += len(in_step)
     return {name: value for name, value in found.items() if value}
+
+
+def summed(found: Sequence[Counts]) -> dict[str, Any]:
+    """What was counted, as far as a plain count says the same."""
+    sums: dict[str, Any] = defaultdict(int)
+    for counts in found:
+        assert counts.share == STEPS[counts.step]
+        assert counts.late_c <= counts.k_c and counts.late_b <= counts.k_b
+        sums["deaths a"] += counts.deaths_c
+        sums["deaths h"] += counts.deaths_b
+        sums["units"] += counts.new_c + counts.new_b
+        sums["in step"] += counts.step_c
+        sums[counts.kind] += counts.k_c + counts.k_b
+    return {name: value for name, value in sums.items() if value}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -143,10 +145,9 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
             ship_all(Shipper(spools[0], other, "again", counting=Counting(other, OVER_NS)))
         for shipper in shippers:
             ship_all(shipper)
-        found = list(windows_since(database, "fraud", ROLLOUT))
-    expected = {name: value for name, value in counted(items).items() if value}
-    assert summed(found) == expected
-    assert {window.kind for window in found} == set(KINDS)
+        found = counts_of(database, "fraud", ROLLOUT)
+    assert summed(found) == counted(items)
+    assert sorted((counts.step, counts.kind) for counts in found) == sorted(product(STEPS, KINDS)), "as few as that"
 
 
 def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_pat
 
         with pytest.raises(RuntimeError):
             Shipper(tmp_path, database, "h", counting=Failing(database, OVER_NS)).ship()
-        assert windows_since(database, "fraud", ROLLOUT) == []
+        assert counts_of(database, "fraud", ROLLOUT) == []
         ship_all(Shipper(tmp_path, database, "h", counting=counting))
-        (window,) = windows_since(database, "fraud", ROLLOUT)
-        assert (window.kind, window.k_c, window.late_c, window.new_c, window.step_c) == ("errors", 1, 0, 1, 1)
+        (counts,) = counts_of(database, "fraud", ROLLOUT)
+        assert (counts.kind, counts.k_c, counts.late_c, counts.new_c, counts.step_c) == ("errors", 1, 0, 1, 1)
