@@ -1,16 +1,19 @@
 """Those decisions that a challenger moves furthest, from the record, and what moves them."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models import opened
-from recorded import program_that_dies
+from recorded import kept, program_that_dies
 from scoreline.core.batch import Batch
 from scoreline.core.bundle import read_bundle
+from scoreline.core.decision import Decisions
 from scoreline.core.errors import BundleError, RolloutRefused
+from scoreline.core.ids import IdSource
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
 from scoreline.operations.bundles import ByDigest
@@ -18,11 +21,13 @@ from scoreline.operations.desk import Desk
 from scoreline.operations.movers import GONE, movers
 from scoreline.operations.paired import Pairing
 from scoreline.records.kept import KeptRecord
+from scoreline.records.ledger import Entry, append
 from scoreline.records.segments import BEGIN, Segment
 from scoreline.records.shadowed import Scored, add_scores
 from scoreline.rollout.agreement import MOVERS
 from scoreline.rollout.policy import Policy
-from somedesk import ADA, bundles, decisions, desk, ship
+from scoreline.rollout.stages import Challenger, Stage
+from somedesk import ADA, arm, bundles, decisions, desk, ship
 
 SEGMENT = Segment("a" * 24, 0, Path("unused"))
 N = 120
@@ -36,12 +41,20 @@ class Empty:
 
 
 def shadowed(found: Desk, folder: Path) -> Desk:
-    """Version 1 has decided N rows, and version 2 has scored them in shadow."""
+    """Version 2 is in shadow for a minute, version 1 has decided N rows since, and 2 has scored them."""
+    kept(folder / "m-2", found.host.state_dir)
+    begun_ns, ids = time.time_ns() - 60_000_000_000, IdSource()
+    stage = Stage(arm(folder, "1"), 1, challengers=(Challenger(arm(folder, "2"), 2, begun_ns),))
+    append(found.database, Entry("m", 2, begun_ns, "shadow", "ada", "", stage.to_json(), {}))
     many = decisions(folder, N)
-    ship(found.database, folder, many)
-    entry = found.shadow("m", str(folder / "m-2"), ADA)
+
+    def place(number: int, one: Decisions) -> None:
+        one.context = replace(one.context, time_ns=begun_ns + (number + 1) * 1_000_000)
+        one.base = ids.new_base(one.context.time_ns)
+
+    ship(found.database, folder, many, place)
     bundle = read_bundle(folder / "m-2", ByDigest(opened(folder / "m-2").manifest.digest))
-    scorer = Scorer(bundle.manifest, load_engine(bundle), "challenger", entry.seq)
+    scorer = Scorer(bundle.manifest, load_engine(bundle), "challenger", 2)
     again = [scorer(Batch(each.values, each.context, {}), each.base) for each in many]
     scores = [Scored(each.base.to_bytes(16, "big"), each.scores.tobytes(), 0) for each in again]
     assert add_scores(found.database, scorer.author, SEGMENT, BEGIN, BEGIN + N, scores, 0)
