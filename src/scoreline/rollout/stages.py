@@ -285,8 +285,12 @@ def _without(stage: Stage, digest: str) -> tuple[Challenger, ...]:
 
 
 def _not_the_champion(stage: Stage, arm: Arm) -> None:
+    """Nor another bundle under a version that is in use: people and verdicts name versions."""
     if arm.digest == stage.champion.digest:
         raise RolloutRefused(f"version {arm.version} is the champion; name another version")
+    for each in (stage.champion, stage.canary, *(challenger.arm for challenger in stage.challengers)):
+        if each is not None and each.version == arm.version and each.digest != arm.digest:
+            raise RolloutRefused(f"another bundle is version {arm.version} here already; seal this one as another")
 
 
 def _no_canary(stage: Stage) -> None:
