@@ -65,14 +65,15 @@ def test_the_whole_way_of_a_version_and_back(database_url: str, folder: Path, tm
     said = scoreline("plan", "m")
     assert "by the last 300 decisions in" in said and "at 1 %: " in said and "rolled back where 1 % have errors" in said
     said = scoreline("shadow", "m", "folder:/m/2", "--why", "new trees", trusted=True)
-    assert said == "m: shadow (entry 2); version 1 answers, in shadow: 2\n"
+    first, note = said.splitlines()
+    assert first == "m: shadow (entry 2); version 1 answers, in shadow: 2" and "--maturity-days" in note
     said = scoreline("canary", "m", "2", code=1)
     assert said.startswith("error: version 2 is not proven SAFE within 0.005: e-value 1 of 100")
     said = scoreline("canary", "m", "2", "--force", "a test")
-    assert said == "m: canary (entry 3); version 1 answers, version 2 1 % of it (running), in shadow: 2\n"
+    assert said == "m: canary (entry 3); version 1 answers, version 2 has 1 % of it (running), in shadow: 2\n"
     said = scoreline("status", "m")
     assert "canary: version 2 answers 1 % (step 1 of 4, running) since " in said and "verdict: HOLD: " in said
-    for verb, words in (("pause", "(paused)"), ("resume", "(running)"), ("advance", "version 2 10 % of it")):
+    for verb, words in (("pause", "(paused)"), ("resume", "(running)"), ("advance", "version 2 has 10 % of it")):
         assert words in scoreline(verb, "m", "--why", "a test")
     assert "began this rollout" in scoreline("approve", "m", code=1)
     assert "version 2 answers\n" in scoreline("promote", "m")

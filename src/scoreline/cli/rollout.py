@@ -22,6 +22,7 @@ from scoreline.operations.desk import Desk
 from scoreline.operations.movers import movers as movers_of
 from scoreline.operations.paired import EVER_NS, Scoring, backtested, rivals
 from scoreline.operations.rollouts import By
+from scoreline.operations.shadowreport import UNDECLARED
 from scoreline.records.joined import Joined
 from scoreline.records.ledger import Entry
 from scoreline.settings import Settings, load_settings
@@ -55,6 +56,8 @@ def shadow(
         _tell(entry, as_json=as_json)
         if entry.evidence["barred"]:
             tell(f"it cannot become a canary as it is: {entry.evidence['barred']}")
+        if not desk.host.manifest(desk.stage(model).champion).maturity_s:
+            tell(f"note: {UNDECLARED}")
 
 
 @rollout.command("end-shadow")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from scoreline.core.errors import BundleError, NotFound, RegistryDown, RolloutRefused
 from scoreline.operations import rollouts
@@ -22,6 +22,8 @@ from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Challenger, Stage
 from scoreline.rollout.verdict import Verdict, judge, unapproved
+
+NAMELESS: Final = ("anonymous", "admin")  # who asks without a key, and with the one of the settings
 
 
 class Shown(NamedTuple):
@@ -139,6 +141,8 @@ class Desk:
         """
         stage = self.stage(model)
         canary, sealer = stages.canary_of(stage), ""
+        if by.who in NAMELESS:
+            raise RolloutRefused(f"{by.who} is nobody's name: whoever approves needs a key, or a user, of their own")
         with suppress(NotFound, BundleError):  # it is not on this host
             sealer = str(self.host.manifest(canary).lineage.get("sealed_by", ""))
         if not sealer:
