@@ -84,8 +84,8 @@ def add_protocols(routes: Routes, door: Door) -> None:
 def _add_kserve(routes: Routes, door: Door) -> None:
     described = _described({"required": ["instances"]}, _PREDICTIONS)
 
-    async def models() -> dict[str, Any]:
-        return {"models": sorted(door.models)}
+    async def models(request: Request) -> dict[str, Any]:
+        return {"models": sorted(door.models_for(request.state.caller))}
 
     async def model(name: str) -> JSONResponse:
         return _ready(door, name)
