@@ -252,9 +252,9 @@ def test_another_key_is_taken_only_on_purpose(log: Log) -> None:
     log.decide(2)
     log.end()
     with pytest.raises(DatabaseRefused, match="scoreline audit rekey"):
-        sign_pending(log.database, signer("another"), NOON_NS, By("auditor"))
+        sign_pending(log.database, signer("another"), NOON_NS)
     change_key(log.database, signer("another"), NOON_NS, By("auditor"))
-    sign_pending(log.database, signer("another"), NOON_NS, By("auditor"))
+    sign_pending(log.database, signer("another"), NOON_NS)
     both = TrustStore([signer().public_pem, signer("another").public_pem])
     assert verify(log.database, both).verdict == "intact"
     assert "chain" in whats(log), "who trusts the old one only"

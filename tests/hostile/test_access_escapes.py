@@ -15,6 +15,8 @@ import pytest
 
 from atonce import AtOnce
 from scoreline.access.caller import Caller
+from scoreline.access.hosts import names
+from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, OF_OWN_MODELS, PUBLIC, SCOPES
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.scorer import Scorer
@@ -46,7 +48,7 @@ GUARDED = [route for route in ROUTES if PLANES[route[0]][route[1:]] != PUBLIC]
 
 
 @pytest.fixture(scope="module")
-def apps(sealed: SealedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ASGI]]:
+def apps(sealed: SealedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     folder: Path = tmp_path_factory.mktemp("escapes")
     door, bundle = Door(10_000, AtOnce()), sealed.bundle
     model = serve_model(bundle.manifest, Scorer(bundle.manifest, load_engine(bundle)), 50)
@@ -54,7 +56,7 @@ def apps(sealed: SealedModel, tmp_path_factory: pytest.TempPathFactory) -> Itera
     write_state(folder, State({}))
     steward = Steward(Settings(state_dir=str(folder)))
     steward.access.ring = ring(KEYS)
-    yield {"data": App(door, make_pages(door)), "control": make_control_app(steward)}
+    yield {"data": App(door, make_pages(door)), "control": make_control_app(steward), "door": door, "steward": steward}
     steward.database.close()
 
 
@@ -82,14 +84,14 @@ def ids(route: Any) -> str:
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=ids)
-def test_no_key_and_no_known_key_opens_nothing(apps: dict[str, ASGI], route: tuple[str, str, str]) -> None:
+def test_no_key_and_no_known_key_opens_nothing(apps: dict[str, Any], route: tuple[str, str, str]) -> None:
     plane, *rest = route
     for headers in ({}, {"x_api_key": "unknown"}, {"authorization": "Bearer a.b.c"}, {"authorization": "Basic YTpi"}):
         assert ask(apps[plane], *rest, **headers).status_code == 401
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=ids)
-def test_all_other_scopes_together_do_not_open_a_route(apps: dict[str, ASGI], route: tuple[str, str, str]) -> None:
+def test_all_other_scopes_together_do_not_open_a_route(apps: dict[str, Any], route: tuple[str, str, str]) -> None:
     plane, *rest = route
     wanted = PLANES[plane][rest[0], rest[1]]
     assert ask(apps[plane], *rest, x_api_key=f"all-but-{wanted}").status_code == 403
@@ -99,7 +101,7 @@ def test_all_other_scopes_together_do_not_open_a_route(apps: dict[str, ASGI], ro
 @pytest.mark.parametrize("key", ("only-churn", "no-model"))
 @pytest.mark.parametrize("route", GUARDED, ids=ids)
 def test_a_key_for_other_models_opens_no_route_to_a_model(
-    apps: dict[str, ASGI], route: tuple[str, str, str], key: str
+    apps: dict[str, Any], route: tuple[str, str, str], key: str
 ) -> None:
     """Routes that name a model, or the default one, or all of them, are shut; the others show nothing of it."""
     plane, method, path = route
@@ -120,7 +122,7 @@ def without_id(answer: httpx.Response) -> Any:
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=ids)
-def test_two_credentials_are_refused_on_every_route(apps: dict[str, ASGI], route: tuple[str, str, str]) -> None:
+def test_two_credentials_are_refused_on_every_route(apps: dict[str, Any], route: tuple[str, str, str]) -> None:
     plane, *rest = route
     for authorization in ("Bearer all", "Bearer unknown", "Basic YTpi"):
         answer = ask(apps[plane], *rest, x_api_key="all", authorization=authorization)
@@ -139,16 +141,46 @@ ODD = (
 )
 
 
-@pytest.mark.parametrize(("route", "name"), product([r for r in GUARDED if "{name}" in r[2]], ODD), ids=ids)
-def test_a_name_written_oddly_opens_nothing(apps: dict[str, ASGI], route: tuple[str, str, str], name: str) -> None:
+@pytest.mark.parametrize(("route", "name"), list(product([r for r in GUARDED if "{name}" in r[2]], ODD)), ids=ids)
+def test_a_name_written_oddly_opens_nothing(apps: dict[str, Any], route: tuple[str, str, str], name: str) -> None:
     plane, method, path = route
     assert ask(apps[plane], method, path, name, x_api_key="only-churn").status_code in (403, 404, 405)
 
 
-def test_what_is_shown_to_a_key_for_some_models_is_of_these_alone(apps: dict[str, ASGI]) -> None:
+def test_what_is_shown_to_a_key_for_some_models_is_of_these_alone(apps: dict[str, Any]) -> None:
     for path in ("/models", "/v1/models", "/openapi.json"):
         assert "fraud" in ask(apps["data"], "GET", path, x_api_key="all").text
         assert "fraud" not in ask(apps["data"], "GET", path, x_api_key="only-churn").text
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=ids)
+def test_under_another_name_only_health_is_answered(
+    apps: dict[str, Any], route: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane, *rest = route
+    named = Keyring(ring(KEYS).keys, hosts=names(["scores.example"]))
+    monkeypatch.setattr(apps["door"], "keyring", named)
+    monkeypatch.setattr(apps["steward"].access, "ring", named)
+    is_public = PLANES[plane][rest[0], rest[1]] == PUBLIC
+    for host in ("evil.example", "localhost", "scores.example.evil.example"):
+        answer = ask(apps[plane], *rest, x_api_key="all", host=host)
+        assert (answer.status_code == 403) != is_public
+    assert ask(apps[plane], *rest, x_api_key="all", host="scores.example:8000").status_code != 403
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_swagger_can_authorize_with_a_key_and_with_a_token_wherever_one_is_needed(
+    apps: dict[str, Any], plane: str
+) -> None:
+    told = ask(apps[plane], "GET", "/openapi.json", x_api_key="all").json()
+    schemes = told["components"]["securitySchemes"]
+    assert schemes["key"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+    for path, item in told["paths"].items():
+        for method, operation in item.items():
+            asked = method.upper(), path.replace("/models/fraud/", "/models/{name}/")
+            wanted = [] if PLANES[plane][asked] == PUBLIC else [{"key": []}, {"bearer": []}]
+            assert operation.get("security", []) == wanted, asked
 
 
 def test_a_page_of_another_site_acts_on_nothing_where_no_key_is_needed(tmp_path: Path) -> None:

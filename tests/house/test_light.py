@@ -11,7 +11,7 @@ from pathlib import Path
 from scoreline.control.shadow import NICE
 from service import FRAUD_ROW, SealedModel, serving, wait_until
 
-HEAVY = {"mlflow", "pandas", "sklearn", "sqlalchemy", "pyarrow", "xgboost", "onnx", "model_signing", "scipy"}
+HEAVY = {"mlflow", "pandas", "sklearn", "sqlalchemy", "pyarrow", "xgboost", "onnx", "model_signing", "scipy", "jwt"}
 FOR_PAGES = {"fastapi", "pydantic", "starlette"}
 
 # In every Python process it starts: SIGUSR1 writes the names of what is loaded to a file named after the process.

@@ -1,7 +1,8 @@
 """The control plane's routes on keys, and on what admins did: as `scoreline keys` and `scoreline audit actions`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Path as InPath
@@ -10,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from scoreline.access.caller import NORMAL, PRIORITIES
-from scoreline.access.peers import client_address, networks
+from scoreline.access.peers import Network, client_address, networks
 from scoreline.access.scopes import SCOPES
 from scoreline.core.errors import Malformed
 from scoreline.core.strictjson import strict_json
@@ -43,17 +44,8 @@ Limit = Annotated[int, Query(description="The newest so many.", ge=1, le=MOST)]
 
 def add_keys(routes: Routes, database: Database, settings: Settings) -> None:
     """A key is in one answer only, the one to whoever makes it."""
-    server = settings.server
-    trusted = networks(server.trusted_proxies)
-
-    def by(request: Request) -> By:
-        peer = request.client.host if request.client else ""
-        address = client_address(peer, request.headers.raw, trusted, server.forwarded_header)
-        return By(request.state.caller.name, address)
-
-    async def given(request: Request, known: Mapping[str, Any]) -> dict[str, Any]:
-        body = await read_body(dict(request.headers.raw), request.receive, server.max_body_bytes, lambda _: None)
-        return _given(body or b"", known)
+    by = partial(_by, networks(settings.server.trusted_proxies), settings.server.forwarded_header)
+    given = partial(_given, settings.server.max_body_bytes)
 
     def keys() -> Any:
         """Every key: what it opens, whether it counts, who made it, and when it was last used."""
@@ -99,8 +91,14 @@ def _told(made: Made) -> JSONResponse:
     return JSONResponse({"number": made.number, "key": made.key}, headers={"Cache-Control": "no-store"})
 
 
-def _given(body: bytes, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a body, which may be empty, as far as their kinds go; raises Malformed."""
+def _by(trusted: Sequence[Network], header: str, request: Request) -> By:
+    peer = request.client.host if request.client else ""
+    return By(request.state.caller.name, client_address(peer, request.headers.raw, trusted, header))
+
+
+async def _given(max_body_bytes: int, request: Request, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a body, which may be empty, as far as their kinds go; raises Malformed or TooLarge."""
+    body = await read_body(dict(request.headers.raw), request.receive, max_body_bytes, lambda _: None)
     try:
         found = strict_json(body) if body else {}
     except ValueError as error:
