@@ -115,10 +115,10 @@ class Tokens:
         rules, name = self._rules, claims["sub"]
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
             raise _refused(f"has no `sub` of 1 to {MAX_NAME} printable characters")
-        said = (one.removeprefix(rules.scope_prefix) for one in _words(claims.get(rules.scope_claim, ""))
-                if one.startswith(rules.scope_prefix))  # fmt: skip
+        given, prefix = _words(claims.get(rules.scope_claim, "")), rules.scope_prefix
+        said = frozenset(one.removeprefix(prefix) for one in given if one.startswith(prefix))
         models = frozenset(_words(claims[rules.models_claim])) if rules.models_claim in claims else None
-        return Caller(f"oauth:{name}", frozenset(said) & frozenset(SCOPES), models)
+        return Caller(f"oauth:{name}", said & frozenset(SCOPES), models)
 
 
 class _StrictJWT(jwt.PyJWT):

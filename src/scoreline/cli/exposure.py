@@ -5,6 +5,7 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,19 +24,21 @@ log = logging.getLogger("scoreline.serve")
 def known_credentials(settings: Settings) -> Credentials:
     """Which keys there are, as far as that can be told before the service runs; `guarded` where it cannot.
 
-    What was written last counts. Where that says that there never was a key, the database is asked whether one was made
-    since: else the service would be open until its steward has asked. A process of its own does, for workers fork here.
+    What was written last counts. A new host asks the database and the issuer, so that its first answers know what all
+    others do; and where nothing but the file says that the service is open, whether a key was made since is asked, too.
+    A process of its own asks, for workers fork here.
     """
     try:
         kept = read_credentials(Path(settings.state_dir))
     except (NotFound, SettingError):
         kept = None
-    if _has_own(settings) or (kept and kept.guarded):
-        return kept or Credentials(guarded=True)
-    if not settings.records.database and not database_file(settings).exists():
-        return Credentials()
+    has_database = bool(settings.records.database) or database_file(settings).exists()
+    asks_database = has_database and (kept is None or not (kept.guarded or _has_own(settings)))
+    asks_issuer = bool(settings.oauth.jwks_url) and not (kept and kept.fetched_ns)
+    if not asks_database and not asks_issuer:
+        return kept or Credentials()
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-        return pool.submit(_ask, settings).result()
+        return pool.submit(_asked, kept or Credentials(), settings, asks_database, asks_issuer).result()
 
 
 def check_exposure(settings: Settings, known: Credentials) -> None:
@@ -71,12 +74,21 @@ def _has_own(settings: Settings) -> bool:
     return bool(settings.access.admin_key or settings.access.anonymous or settings.oauth.issuer)
 
 
-def _ask(settings: Settings) -> Credentials:
-    try:
-        with closing(database_of(settings)) as database:
-            database.prepare()
-            keys, guarded = load("scoreline.records.apikeys:active_keys")(database, time.time_ns())
-    except ScorelineError as error:
-        log.warning("which keys there are is not known yet, and nothing is open until it is: %s", error)
-        return Credentials(guarded=True)
-    return Credentials({key.digest: key.caller for key in keys}, guarded)
+def _asked(known: Credentials, settings: Settings, asks_database: bool, asks_issuer: bool) -> Credentials:
+    """What is known, and what can be had now; the steward asks again."""
+    if asks_database:
+        try:
+            with closing(database_of(settings)) as database:
+                database.prepare()
+                keys, guarded = load("scoreline.records.apikeys:active_keys")(database, time.time_ns())
+            known = replace(known, keys={key.digest: key.caller for key in keys}, guarded=guarded)
+        except ScorelineError as error:
+            log.warning("which keys there are is not known yet, and nothing is open until it is: %s", error)
+            known = replace(known, guarded=True)
+    if asks_issuer:
+        try:
+            jwks = load("scoreline.control.jwks:fetch_jwks")(settings.oauth.jwks_url)
+            known = replace(known, jwks=jwks, fetched_ns=time.time_ns())
+        except ScorelineError as error:
+            log.warning("no tokens are accepted yet: %s", error)
+    return known

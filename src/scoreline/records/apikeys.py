@@ -49,9 +49,8 @@ class Key:
     def caller(self) -> Caller:
         grant = self.grant
         models = None if grant.models is None else frozenset(grant.models)
-        return Caller(
-            grant.name, frozenset(grant.scopes), models, grant.priority, self.number, grant.expires_ns or 0
-        )  # fmt: skip
+        ends_ns = grant.expires_ns or 0
+        return Caller(grant.name, frozenset(grant.scopes), models, grant.priority, self.number, ends_ns)
 
 
 def add(database: Database, grant: Grant, digest: bytes, by: By, now_ns: int) -> int:

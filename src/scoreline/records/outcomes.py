@@ -123,7 +123,7 @@ def models_of(connection: Connection, ids: Sequence[bytes]) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for start, table in product(range(0, len(ids), BATCH), SHIPPED):
         wanted = select(table.c.id, table.c.author).where(table.c.id.in_(ids[start : start + BATCH]))
-        found |= {id_: models[author] for id_, author in connection.execute(wanted)}
+        found |= {id_: models.get(author, "") for id_, author in connection.execute(wanted)}
     return found
 
 

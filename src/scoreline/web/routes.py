@@ -56,7 +56,7 @@ class Routes:
         `responses` are declared as they are, where refusals are no problem+json.
         """
         scope = self._scopes[method, route]
-        responses = declared(*(() if scope == PUBLIC else (401, 403)), *refusals) | (responses or {})
+        responses = declared(*(() if scope == PUBLIC else (400, 401, 403)), *refusals) | (responses or {})
         keyring = self._keyring
 
         def admit(request: Request) -> None:
