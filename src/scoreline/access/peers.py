@@ -25,6 +25,16 @@ def networks(given: Iterable[str]) -> tuple[Network, ...]:
         raise SettingError("server.trusted_proxies: networks as 10.0.0.0/8, or addresses") from None
 
 
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether an address is of one of these networks; what is no address is of none."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return any((mapped or found) in network for network in trusted)
+
+
 def client_address(
     peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network], header: str = X_FORWARDED_FOR
 ) -> str:
@@ -34,7 +44,7 @@ def client_address(
     left of the first address that is not was written by anybody. A hop that is no address ends it at who told it. Only
     `header` is read: the other one a proxy passes on as its client wrote it.
     """
-    if not trusted or not _is_trusted(peer, trusted):
+    if not trusted or not is_trusted(peer, trusted):
         return peer
     found, name = peer, header.encode()
     given = b",".join(value for key, value in headers if key == name)
@@ -43,7 +53,7 @@ def client_address(
             found = str(ipaddress.ip_address(hop))
         except ValueError:
             return found
-        if not _is_trusted(found, trusted):
+        if not is_trusted(found, trusted):
             return found
     return found
 
@@ -63,12 +73,3 @@ def _bare(text: str) -> str:
         return text
     match = _WITH_PORT.fullmatch(text)
     return (match["v6"] or match["v4"] or "") if match else ""
-
-
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return any((mapped or found) in network for network in trusted)
