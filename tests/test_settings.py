@@ -141,6 +141,21 @@ def test_bytes_that_are_no_text_and_a_folder_are_errors(tmp_path: Path) -> None:
         ("access.anonymous", '["all"]'),
         ("access.admin_key", '"short"'),
         ("access.admin_key", '"a-key-of-24-characters-ä"'),
+        ("server.tls_cert", '"a.crt"'),  # without a key
+        ("server.tls_key", '"a.key"'),
+        ("server.hosts", '["http://scores.example"]'),
+        ("server.trusted_proxies", '["10.0.0.1/8"]'),
+        ("server.trusted_proxies", '["proxy.example"]'),
+        ("server.forwarded_header", '"x-real-ip"'),
+        ("oauth.issuer", '"https://issuer.example/"'),  # without the others
+        ("oauth.jwks_url", '"https://issuer.example/jwks"'),
+        ("oauth.algorithms", '["HS256"]'),
+        ("oauth.algorithms", '["none"]'),
+        ("oauth.algorithms", "[]"),
+        ("oauth.leeway_s", "301"),
+        ("oauth.refresh_s", "1"),
+        ("oauth.max_age_s", "300"),
+        ("oauth.scope_claim", '""'),
         ("server.max_rows", "1048577"),
         ("server.workers", "0"),
         ("server.max_rows", "0"),
@@ -276,3 +291,24 @@ def test_a_webhook_is_told_over_https_or_on_this_machine(tmp_path: Path, url: st
     assert url not in repr(found) and "a-secret" not in repr(found)
     with pytest.raises(SettingError, match=r"notify\.secret: at least 24"):
         load_settings(written(tmp_path, ""), {**given, "SCORELINE_NOTIFY__SECRET": "short"})
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    (
+        ("https://issuer.example/jwks", True),
+        ("http://127.0.0.1:8080/jwks", True),
+        ("http://issuer.example/jwks", False),
+        ("http://127.0.0.1.evil.example/jwks", False),
+        ("http://localhost@evil.example/jwks", False),
+        ("file:///etc/passwd", False),
+        ("ftp://127.0.0.1/jwks", False),
+    ),
+)
+def test_keys_of_an_issuer_come_over_https_or_from_this_machine(tmp_path: Path, url: str, safe: bool) -> None:
+    given = {"SCORELINE_OAUTH__ISSUER": "i", "SCORELINE_OAUTH__AUDIENCE": "a", "SCORELINE_OAUTH__JWKS_URL": url}
+    if safe:
+        assert load_settings(written(tmp_path, ""), given).oauth.jwks_url == url
+    else:
+        with pytest.raises(SettingError, match=r"oauth\.jwks_url: an https URL"):
+            load_settings(written(tmp_path, ""), given)

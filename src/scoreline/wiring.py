@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from scoreline.access.keyring import Keyring
-from scoreline.access.scopes import SCOPES
+from scoreline.access.hosts import is_loopback, names
+from scoreline.access.keyring import Keyring, static_keys
 from scoreline.core.arms import Guard, Lease, Tell
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
@@ -19,6 +19,7 @@ from scoreline.core.ports import Record, Registry, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
+from scoreline.operations.credentials import Credentials, Watched, asking
 from scoreline.operations.install import install_tried
 from scoreline.operations.keys import kept_key, kept_signer
 from scoreline.operations.standing import Model, Opened, Recording, stand
@@ -163,13 +164,42 @@ def policy(settings: Settings) -> Policy:
     return policy_of(settings.rollout)
 
 
-def keyring(settings: Settings) -> Keyring:
-    return Keyring.of(settings.access.admin_key, settings.access.anonymous, SCOPES)
+def keyring_of(settings: Settings, known: Credentials | None, used: set[int] | None = None) -> Keyring:
+    """Who may do what, by the settings and by what is known of keys; None: nothing is, and then nothing is open.
+
+    PyJWT is loaded only where tokens are accepted.
+    """
+    access, server = settings.access, settings.server
+    keys = dict(known.keys) if known else {}
+    return Keyring(
+        keys | static_keys(access.admin_key),
+        frozenset(access.anonymous),
+        known is None or known.guarded or not is_loopback(server.host),
+        _tokens_of(settings, known) if settings.oauth.issuer else None,
+        names(server.hosts),
+        set() if used is None else used,
+    )
 
 
-def keyring_of(state: State) -> Keyring:
-    keys = {digest: (caller, frozenset(scopes)) for digest, (caller, scopes) in state.keys.items()}
-    return Keyring(keys, frozenset(state.anonymous))
+def _tokens_of(settings: Settings, known: Credentials | None) -> Any:
+    oauth = settings.oauth
+    rules = load("scoreline.access.tokens:Rules")(
+        oauth.issuer,
+        oauth.audience,
+        oauth.algorithms,
+        oauth.leeway_s,
+        oauth.scope_claim,
+        oauth.scope_prefix,
+        oauth.models_claim,
+    )
+    jwks, fetched_ns = (known.jwks, known.fetched_ns) if known else ((), 0)
+    until_s = fetched_ns / 1e9 + oauth.max_age_s if fetched_ns else 0.0
+    return load("scoreline.access.tokens:Tokens")(rules, jwks, until_s, asking(Path(settings.state_dir)))
+
+
+def watched(settings: Settings) -> Watched:
+    """The keyring of this process, as what is known of keys changes."""
+    return Watched(Path(settings.state_dir), partial(keyring_of, settings))
 
 
 def entity_key(settings: Settings) -> bytes:

@@ -10,16 +10,15 @@ import pytest
 
 from models import keys
 from recorded import kept
-from scoreline.access.keyring import Keyring, hash_key
 from scoreline.access.scopes import CONTROL_PLANE, SCOPES
 from scoreline.control import rollouts as routes_module
-from scoreline.control import steward as steward_module
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.operations import admission
 from scoreline.operations.measured import Measured
 from scoreline.operations.rollouts import By, seed
 from scoreline.settings import Registry, Rollout, Settings, Trust
 from somedesk import arm, bundles
+from somekeys import caller, ring
 
 Ask = tuple[str, str, Any]  # method, path behind /rollouts/m, body
 
@@ -32,9 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def app(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The app of a steward whose model `m` has version 1 as champion. Keys are `admin` and `read`."""
-    known = {hash_key(scope): (f"the {scope}", frozenset((scope,))) for scope in SCOPES}
-    known[hash_key("admin")] = ("the admin", frozenset(("admin", "read")))
-    monkeypatch.setattr(steward_module, "keyring", lambda settings: Keyring(known))
     monkeypatch.setattr(admission, "measure", lambda *_: Measured(3000, 0.5, 1.0))
     settings = Settings(
         state_dir=str(tmp_path),
@@ -43,6 +39,8 @@ def app(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         rollout=Rollout(shadow_gate="none"),
     )
     steward = Steward(settings)
+    known = {scope: caller(f"the {scope}", scope) for scope in SCOPES}
+    steward.access.ring = ring(known | {"admin": caller("the admin", "admin", "read")})
     steward.database.prepare()
     kept(folder / "m-1", tmp_path)
     seed(steward.database, "m", arm(folder, "1"), By("serve"))

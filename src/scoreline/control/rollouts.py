@@ -160,7 +160,7 @@ def _acting(
         missing = [word for word in required if word not in given]
         if missing:
             raise Malformed(f"the body lacks {', '.join(missing)}")
-        by = By(request.state.caller, given.get("why", ""), seq)
+        by = By(request.state.caller.name, given.get("why", ""), seq)
         entry = await run_in_threadpool(lambda: act(_prepared(desk, name), given, by))
         return {"model": name, **outlook.told_entry(entry)}
 

@@ -27,6 +27,7 @@ ScorelineError
     RolloutRefused          a rollout cannot do this now, or not with this version
     LedgerMoved             someone else wrote the next entry of the ledger
     NotTold                 a webhook did not take a notification
+    IssuerDown              an issuer of tokens cannot be asked for its keys now
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
@@ -167,3 +168,7 @@ class LedgerMoved(ScorelineError):
 
 class NotTold(ScorelineError):
     """A webhook did not take a notification, which is sent again; the message names neither it nor its secret."""
+
+
+class IssuerDown(ScorelineError):
+    """An issuer of tokens cannot be asked for its keys now; those known before count until they are too old."""

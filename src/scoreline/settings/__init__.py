@@ -4,6 +4,7 @@
 """
 
 from scoreline.settings.access import Access
+from scoreline.settings.oauth import OAuth
 from scoreline.settings.records import Records
 from scoreline.settings.rollout import Notify, Rollout, policy_of
 from scoreline.settings.server import Registry, Server, Trust
@@ -13,6 +14,7 @@ __all__ = [
     "PREFIX",
     "Access",
     "Notify",
+    "OAuth",
     "Records",
     "Registry",
     "Rollout",

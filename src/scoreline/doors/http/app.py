@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
-from scoreline.access.keyring import Keyring, check_host, offered_key
+from scoreline.access.caller import Caller
+from scoreline.access.hosts import check_host
+from scoreline.access.keyring import Keyring, offered_key
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import NotFound, RecordRefused, ScorelineError, WrongType
 from scoreline.core.strictjson import Body
@@ -66,6 +68,10 @@ class Door:
     def hot(self, path: str) -> Endpoint | None:
         return self._hot.get(path)
 
+    def models_for(self, caller: Caller) -> Mapping[str, Served]:
+        """The models a caller may know of."""
+        return {name: model for name, model in self.models.items() if caller.may_use(name)}
+
     def model(self, name: str = "", version: str = "") -> Served:
         """A model by its name, or the default one; raises NotFound with where to look instead."""
         if not name and not self.default:
@@ -77,10 +83,11 @@ class Door:
             raise NotFound("no such model is served here; GET /models lists those that are")
         return found
 
-    def admit(self, endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> str:
-        """The caller, by the headers alone; raises Denied, Unauthenticated or WrongType."""
-        check_host(self.keyring, headers)
-        caller = self.keyring.admit("predict", offered_key(headers))
+    def admit(self, endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> Caller:
+        """The caller, by the headers alone; raises Denied, Unauthenticated, Malformed or WrongType."""
+        keyring = self.keyring
+        check_host(keyring, headers)
+        caller = keyring.admit("predict", offered_key(headers), endpoint.model)
         endpoint.dialect.check_type(headers)
         if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
             raise WrongType("send the body as it is, without Content-Encoding")
@@ -93,7 +100,7 @@ class Door:
         """
         headers = dict(scope["headers"])
         try:
-            answer, decisions = endpoint.predict(headers, body, self.admit(endpoint, headers))
+            answer, decisions = endpoint.predict(headers, body, self.admit(endpoint, headers).name)
         except ScorelineError as error:
             return named(endpoint.dialect.refuse(error), headers)
         except Exception:

@@ -25,7 +25,17 @@ from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import entity_key, guard_of, keyring_of, open_state, quote_seed, recorder, spool_writer, verifier
+from scoreline.web.tls import Certificate
+from scoreline.wiring import (
+    entity_key,
+    guard_of,
+    open_state,
+    quote_seed,
+    recorder,
+    spool_writer,
+    verifier,
+    watched,
+)
 
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
@@ -35,7 +45,9 @@ PAGES: Final = "scoreline.doors.http.pages:make_pages"
 log = logging.getLogger("scoreline.worker")
 
 
-def run_worker(settings: Settings, listener: socket.socket, marks: Marks, on_ready: Callable[[], None]) -> None:
+def run_worker(
+    settings: Settings, listener: socket.socket, marks: Marks, tls: Certificate | None, on_ready: Callable[[], None]
+) -> None:
     """Runs one worker until it is told to drain. Loads first: it takes no connection before it can answer.
 
     `marks` may hold what the one before it died of.
@@ -51,6 +63,7 @@ def run_worker(settings: Settings, listener: socket.socket, marks: Marks, on_rea
         delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
         on_drain=lambda: setattr(door, "draining", True),
+        tls=tls,
     )
     run(draining, listener, worker.watch, on_ready)
     worker.close()
@@ -72,6 +85,7 @@ class Worker:
         self._models: dict[str, Model] = {}
         self._seen: Any = None
         self._synced_s = 0.0
+        self._access = watched(settings)
         self.door = Door(settings.server.max_body_bytes, self._turn)
 
     def take_over(self) -> None:
@@ -98,6 +112,8 @@ class Worker:
         while True:
             await asyncio.sleep(WATCH_S)
             self._lease.look()
+            if self._access.look():
+                self.door.keyring = self._access.ring
             self._look_at_the_spool(loop)
             stamp = self._stamp()
             if stamp == self._seen:
@@ -146,7 +162,7 @@ class Worker:
         }
         if not self._marks.name([author for model in models.values() for author in model.authors]):
             log.error("the models have too many fields to tell after a death which version scored")
-        self.door.open(served, state.default, keyring_of(state))
+        self.door.open(served, state.default, self._access.ring)
         self._models = models
         give_back_freed_memory()
 
