@@ -14,6 +14,7 @@ from typing import Annotated, Final
 
 import typer
 
+from scoreline.access.limits import Window
 from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
 from scoreline.core.errors import NotFound, ScorelineError, SettingError
@@ -26,7 +27,7 @@ from scoreline.operations.memory import share_one_arena
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
-from scoreline.wiring import database_of, keyring, registries, verifier
+from scoreline.wiring import database_of, keyring, registries, verifier, windows_of
 
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
@@ -88,10 +89,16 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
         if keyring(settings).open_on_loopback:
             say("no credentials are set: this machine only; access.admin_key or access.anonymous opens it to others")
 
+    windows = windows_of(settings)
     return supervise(
-        [_worker(settings, data) for _ in range(server.workers)],
+        [_worker(settings, data, [found.of_worker(number) for found in windows]) for number in range(server.workers)],
         [
-            Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control), patience_s=STEWARD_S),
+            Child(
+                "steward",
+                "scoreline.control.steward:run_steward",
+                (settings, refs, control, windows),
+                patience_s=STEWARD_S,
+            ),
             Child("shadow", "scoreline.control.shadow:run_shadow", (settings,), patience_s=SHADOW_S),
         ],
         drain_delay_s=server.drain_delay_ms / 1e3,
@@ -102,10 +109,10 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
     )
 
 
-def _worker(settings: Settings, data: socket.socket) -> Child:
-    """With marks that outlive it."""
+def _worker(settings: Settings, data: socket.socket, windows: list[Window]) -> Child:
+    """With marks and counts that outlive it."""
     marks = Marks()
-    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks), marks)
+    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks, windows), marks)
 
 
 @contextmanager

@@ -1,0 +1,126 @@
+"""Rate limits at the door: each request for predictions counts once, when its head is here, before its body is read.
+
+What came of it stays with the request: whoever comes to it again, in the same way or another, finds it there.
+"""
+
+import ipaddress
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Final, Protocol
+
+from scoreline.access.limits import Left, Limiter, Window
+from scoreline.core.errors import Denied, RateLimited, ScorelineError
+from scoreline.web.asgi import Headers, Scope
+
+COUNTED: Final = "scoreline.limits"  # in a scope: the headers that tell it, or the refusal
+KINDS: Final = ("address", "caller", "model")
+_NETWORK_6: Final = 64
+
+
+class Elsewhere(Protocol):
+    """Where hosts count together: a `limits_redis.RedisLimiter`."""
+
+    async def take(self, keys: Sequence[str], /) -> list[Left] | None: ...
+
+
+def limiting_of(windows: Sequence[Window], elsewhere: Elsewhere | None = None) -> "Limiting | None":
+    """The limits of one worker; None where there are none."""
+    return Limiting(windows, elsewhere) if windows else None
+
+
+class Limiting:
+    """The limits of one worker, in the order of `KINDS`; `elsewhere` goes before `windows` as long as it answers."""
+
+    def __init__(self, windows: Sequence[Window], elsewhere: Elsewhere | None = None) -> None:
+        self.elsewhere = elsewhere
+        self._here = Limiter(windows)
+        self._windows = {window.limit.kind: window for window in windows}
+        limits = [window.limit for window in windows]
+        self._kinds = [KINDS.index(limit.kind) for limit in limits]
+        self._by_address = 0 in self._kinds
+        policies = [b'"%s";q=%d;w=%d' % (limit.kind.encode(), limit.amount, limit.period_s) for limit in limits]
+        self._policy = (b"ratelimit-policy", b", ".join(policies))
+        self._left = [b'"%s";r=%%d;t=%%d' % limit.kind.encode() for limit in limits]
+
+    def enter(self, admit: Callable[[], str], scope: Scope, model: str) -> str:
+        """The caller that `admit` gives, within the limits; who is not admitted counts for the address.
+
+        Raises RateLimited, and what `admit` raises.
+        """
+        try:
+            caller = admit()
+        except Denied:
+            self._count(scope, None, model)
+            raise
+        self._count(scope, caller, model)
+        return caller
+
+    async def ask(self, admit: Callable[[], str], scope: Scope, model: str) -> None:
+        """The same where hosts count together; who cannot be counted there is counted here when it enters."""
+        caller: str | None = None
+        with suppress(ScorelineError):  # it says so when it enters
+            caller = admit()
+        if self.elsewhere is not None and COUNTED not in scope:
+            try:
+                left = await self.elsewhere.take(self._keys(scope, caller, model))
+            except RateLimited as error:
+                scope[COUNTED] = error
+                self._windows[error.kind].refuse()
+                raise
+            if left is not None:
+                scope[COUNTED] = self._told(left)
+
+    def _count(self, scope: Scope, caller: str | None, model: str) -> None:
+        found = scope.get(COUNTED)
+        if found is None:
+            try:
+                left = self._here.take(self._keys(scope, caller, model), time.monotonic_ns())
+            except RateLimited as error:
+                scope[COUNTED] = error
+                raise
+            scope[COUNTED] = self._told(left)
+        elif isinstance(found, RateLimited):
+            raise found
+
+    def told(self, scope: Scope) -> Headers:
+        """What an answer says of the limits: IETF draft-ietf-httpapi-ratelimit-headers-11."""
+        found = scope.get(COUNTED, [])
+        if isinstance(found, RateLimited):
+            left = b'"%s";r=0;t=%d' % (found.kind.encode(), found.retry_after_s)
+            return [self._policy, (b"ratelimit", left)]
+        headers: Headers = found
+        return headers
+
+    def _keys(self, scope: Scope, caller: str | None, model: str) -> list[str]:
+        """Whom each limit is for; of who is not known, the address is."""
+        address = address_of(scope) if self._by_address else ""
+        if caller is None:
+            return [address] if self._by_address else []
+        whom = address, caller, model
+        return [whom[kind] for kind in self._kinds]
+
+    def _told(self, left: Sequence[Left]) -> Headers:
+        told = [text % found for text, found in zip(self._left, left, strict=False)]
+        return [self._policy, (b"ratelimit", b", ".join(told))] if told else []
+
+
+def address_of(scope: Scope) -> str:
+    """The address that a request counts for: its peer's, whatever its headers say."""
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """An address as limits know it: of IPv6 the network of 64 bits, which is one customer's, and IPv4 as it is."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 6:
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, _NETWORK_6), strict=False))
+    return str(found)
