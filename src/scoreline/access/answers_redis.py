@@ -18,6 +18,8 @@ from scoreline.core.errors import IdempotencyBusy, IdempotencyDown, IdempotencyM
 
 PREFIX: Final = b"scoreline:answer:"
 CLAIM_MS: Final = 30_000  # of one who dies before an answer is kept; scoring takes milliseconds
+RECORD_MS: Final = 1000  # of one who dies before its decisions are recorded, which is one write
+_BUSY: Final = "a request with this Idempotency-Key is being answered: ask again for it"
 _CLAIM: Final = b"C"
 _PREPARED: Final = b"P"
 _DONE: Final = b"D"
@@ -42,6 +44,8 @@ class RedisAnswers:
         self._mine: dict[bytes, bytes] = {}
 
     def claim(self, key: bytes, request: bytes) -> Kept | None:
+        if key in self._mine:
+            raise IdempotencyBusy(_BUSY)
         claim = _CLAIM + request + os.urandom(16)
         found = self._ask(self._client.set, PREFIX + key, claim, px=CLAIM_MS, nx=True, get=True)
         if found is None:
@@ -50,12 +54,13 @@ class RedisAnswers:
         state, of, rest = found[:1], found[1 : 1 + _DIGEST], found[1 + _DIGEST :]
         if of != request:
             raise IdempotencyMismatch("this Idempotency-Key was used for another request: use a new one")
-        if state == _CLAIM:
-            raise IdempotencyBusy("a request with this Idempotency-Key is being answered: ask again for it")
+        if state == _CLAIM or (state == _PREPARED and not self._is_left(key)):
+            raise IdempotencyBusy(_BUSY)
         (n_frames,) = _LENGTH.unpack_from(rest)
         at = _LENGTH.size + n_frames
         if state == _PREPARED:
             self._mine[key] = found
+            self._replace(key, found)  # which makes it young again: others wait
         return Kept(rest[at:], rest[_LENGTH.size : at])
 
     def prepare(self, key: bytes, request: bytes, kept: Kept) -> None:
@@ -65,7 +70,7 @@ class RedisAnswers:
         self._mine[key] = value
 
     def done(self, key: bytes) -> None:
-        mine = self._mine.get(key, b"")
+        mine = self._mine[key]
         at = 1 + _DIGEST
         (n_frames,) = _LENGTH.unpack_from(mine, at)
         try:
@@ -81,6 +86,11 @@ class RedisAnswers:
 
     def leave(self, key: bytes) -> None:
         self._mine.pop(key, None)
+
+    def _is_left(self, key: bytes) -> bool:
+        """Whether an answer waits for its frames to be recorded for so long that who should have is dead."""
+        left_ms: int = self._ask(self._client.pttl, PREFIX + key)
+        return left_ms < KEEP_S * 1000 - RECORD_MS
 
     def _replace(self, key: bytes, value: bytes) -> bool:
         """Whether the key still had what this request put there."""

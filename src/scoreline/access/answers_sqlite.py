@@ -22,8 +22,8 @@ SWEEP_S: Final = 1.0
 SWEEP_ROWS: Final = 1000
 BUSY_S: Final = 1.0
 _TABLE: Final = (
-    "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, request BLOB NOT NULL, until INTEGER NOT NULL, "
-    "answer BLOB NOT NULL, frames BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE NOT NULL, request BLOB NOT NULL, until INTEGER NOT NULL, "
+    "answer BLOB NOT NULL, frames BLOB NOT NULL)",
     "CREATE INDEX IF NOT EXISTS answers_until ON answers (until)",
 )
 _OLD: Final = "DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE until <= ? LIMIT ?)"
