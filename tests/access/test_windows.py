@@ -91,6 +91,13 @@ def test_who_waits_as_long_as_told_is_taken_and_not_a_moment_before(times: Seque
             return
 
 
+@given(st.integers(2, 60), st.integers(0, PERIOD_S * SECOND_NS - 1))
+def test_who_asks_evenly_and_less_often_than_the_limit_is_never_refused(amount: int, phase_ns: int) -> None:
+    found = window(amount)
+    step_ns = PERIOD_S * SECOND_NS // (amount - 1) + 1
+    assert all(found.hit("someone", START_NS + phase_ns + turn * step_ns) >= 0 for turn in range(4 * amount))
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=60))
 def test_keys_do_not_count_for_one_another(keys: Sequence[str]) -> None:
     found = Windows(Limit("caller", 3, PERIOD_S), 2).of_worker(1)

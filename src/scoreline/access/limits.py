@@ -36,6 +36,24 @@ def limit_of(kind: str, text: str) -> Limit | None:
     return Limit(kind, int(match[1]), PERIODS_S[match[2]])
 
 
+def wait_ns(limit: Limit, current: int, previous: int, into_ns: int) -> int:
+    """How long until one more would be taken, by what this window and the one before have counted, if nobody asks.
+
+    `into_ns` is how long this window has lasted.
+    """
+    period_ns = limit.period_s * 1_000_000_000
+    if current < limit.amount:
+        at_ns = _faded_ns(previous, limit.amount - 1 - current, period_ns)
+        if at_ns < period_ns:
+            return max(0, at_ns - into_ns)
+    return period_ns - into_ns + _faded_ns(current, limit.amount - 1, period_ns)
+
+
+def _faded_ns(count: int, room: int, period_ns: int) -> int:
+    """How far into the next window a window's count is down to `room`."""
+    return 0 if count <= room else period_ns - -(-(room + 1) * period_ns // count) + 1
+
+
 def refusal(limit: Limit, wait_ns: int) -> RateLimited:
     """The error of a request beyond a limit; one would be taken after `wait_ns`."""
     wait_s = max(1, -(-wait_ns // 1_000_000_000))

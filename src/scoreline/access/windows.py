@@ -10,7 +10,7 @@ same microsecond look again: the one whose hash was written over may have counte
 import mmap
 from typing import Final
 
-from scoreline.access.limits import Limit
+from scoreline.access.limits import Limit, wait_ns
 
 PLACES: Final = 1 << 16
 _WAYS: Final = 8  # places a key may have; the last is for all keys that found none free
@@ -79,16 +79,7 @@ class Window:
 
     def wait_ns(self, key: str, now_ns: int) -> int:
         window, into_ns = divmod(now_ns, self._period_ns)
-        current, previous = self._counts(self._find(key, window), window)
-        if current < self.limit.amount:
-            at_ns = self._faded_ns(previous, self.limit.amount - 1 - current)
-            if at_ns < self._period_ns:
-                return max(0, at_ns - into_ns)
-        return self._period_ns - into_ns + self._faded_ns(current, self.limit.amount - 1)
-
-    def _faded_ns(self, count: int, room: int) -> int:
-        """How far into the next window a window's count is down to `room`."""
-        return 0 if count <= room else self._period_ns - -(-(room + 1) * self._period_ns // count) + 1
+        return wait_ns(self.limit, *self._counts(self._find(key, window), window), into_ns)
 
     def _counts(self, place: int, window: int) -> tuple[int, int]:
         """What all workers counted in this window, and in the one before."""

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` at the real service: one decision for each key, whoever asks how often, and whoever is killed when."""
+"""`Idempotency-Key` at the real service: one decision for each key, whoever asks how often and is killed when."""
 
 import json
 import sys
@@ -136,7 +136,9 @@ def test_whenever_the_worker_dies_the_retry_is_the_one_decision(
         assert again.content == answered[-1].content
         assert again.headers["idempotency-replayed"] == "true"
         told = again.json()["prediction_id"]
-        wait_until(lambda: service.admin("/status", x_api_key=KEY).json()["database"]["lag_bytes"] == 0, "it is shipped")
+        wait_until(
+            lambda: service.admin("/status", x_api_key=KEY).json()["database"]["lag_bytes"] == 0, "it is shipped"
+        )
         assert service.stop() == 0
         assert service.recorded_ids() == [told]
 
