@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from redis_server import RedisServer, redis_server
 from scoreline.access import limits_redis
-from scoreline.access.limits import Left, Limit, Limiter
+from scoreline.access.limits import Limit, Limiter
 from scoreline.access.limits_redis import RedisLimiter
 from scoreline.access.windows import Windows
 from scoreline.core.errors import RateLimited
@@ -20,7 +20,7 @@ START_S = 1_000_000 * 3600
 TIMES = st.lists(
     st.tuples(st.integers(0, 16 * 240), st.sampled_from("ab"), st.sampled_from("cde")), min_size=1, max_size=60
 ).map(sorted)
-Verdict = list[Left] | tuple[str, int]
+Verdict = list[int] | tuple[str, int]
 
 
 def run(do: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -72,9 +72,9 @@ def test_who_has_no_key_counts_for_the_first_limit_only(redis: RedisServer) -> N
     async def go() -> None:
         limiter = RedisLimiter(LIMITS, redis.url, 1000)
         found = await limiter.take(["10.0.0.1"])
-        assert found is not None and [left for left, _ in found] == [8]
+        assert found is not None and found[::2] == [8]
         found = await limiter.take(["10.0.0.1", "someone", "fraud"])
-        assert found is not None and [left for left, _ in found] == [7, 3, 29]
+        assert found is not None and found[::2] == [7, 3, 29]
 
     run(go)
 

@@ -120,13 +120,13 @@ def test_more_keys_than_places_are_limited_all_the_same() -> None:
 def test_a_request_counts_under_all_limits_or_under_none() -> None:
     caller, model = (Windows(Limit(kind, amount, PERIOD_S), 1) for kind, amount in (("caller", 2), ("model", 3)))
     limiter = Limiter([caller.of_worker(0), model.of_worker(0)])
-    assert limiter.take(["a", "m"], START_NS) == [(1, 60), (2, 60)]
-    assert limiter.take(["a", "m"], START_NS) == [(0, 60), (1, 60)]
-    assert limiter.take(["b", "m"], START_NS + 10 * SECOND_NS) == [(1, 50), (0, 50)]
+    assert limiter.take(["a", "m"], START_NS) == [1, 60, 2, 60]
+    assert limiter.take(["a", "m"], START_NS) == [0, 60, 1, 60]
+    assert limiter.take(["b", "m"], START_NS + 10 * SECOND_NS) == [1, 50, 0, 50]
     with pytest.raises(RateLimited, match="at most 3 requests per minute for one model") as refused:
         limiter.take(["b", "m"], START_NS)
     assert (refused.value.kind, refused.value.retry_after_s) == ("model", 61)
-    assert limiter.take(["b"], START_NS) == [(0, 60)], "the model refused, and the caller was not counted"
+    assert limiter.take(["b"], START_NS) == [0, 60], "the model refused, and the caller was not counted"
     assert (caller.refused, model.refused) == (0, 1)
 
 

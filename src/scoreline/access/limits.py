@@ -14,7 +14,6 @@ from scoreline.core.errors import RateLimited, SettingError
 PERIODS_S: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 MOST: Final = 1_000_000_000
 _RATE: Final = re.compile(rf"(\d{{1,10}})/({'|'.join(PERIODS_S)})")
-Left = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +88,20 @@ class Limiter:
     def __init__(self, windows: Sequence[Window]) -> None:
         self._windows = windows
 
-    def take(self, keys: Sequence[str], now_ns: int) -> list[Left]:
-        """How many requests are left under each limit, and in how many seconds its window ends; raises RateLimited.
+    def take(self, keys: Sequence[str], now_ns: int) -> list[int]:
+        """For each limit how many requests are left, and in how many seconds its window ends; raises RateLimited.
 
         `keys` are whom each limit is for, in the order of the limits; those without a key are passed over. `now_ns` is
         of the monotonic clock, which all processes of a host share.
         """
-        found: list[Left] = []
+        found: list[int] = []
+        now_s = now_ns // 1_000_000_000
         for window, key in zip(self._windows, keys, strict=False):
             left = window.hit(key, now_ns)
             if left < 0:
-                for counted in self._windows[: len(found)]:
+                for counted in self._windows[: len(found) // 2]:
                     counted.undo()
                 raise refusal(window.limit, window.wait_ns(key, now_ns))
-            found.append((left, window.limit.period_s - now_ns // 1_000_000_000 % window.limit.period_s))
+            period_s = window.limit.period_s
+            found += left, period_s - now_s % period_s
         return found

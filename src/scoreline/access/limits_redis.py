@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from scoreline.access.breaker import Breaker
-from scoreline.access.limits import Left, Limit, refusal, wait_ns
+from scoreline.access.limits import Limit, refusal, wait_ns
 
 # Answers {0, left, us into the window, left, ...} where all limits take a request, and counts it; else which one does
 # not: {its place, this window's count, the one before's, us into the window}.
@@ -61,8 +61,8 @@ class RedisLimiter:
         self._take = client.register_script(TAKE)
         self._prefixes = [f"scoreline:limit:{limit.kind}:{limit.period_s}:" for limit in limits]
 
-    async def take(self, keys: Sequence[str]) -> list[Left] | None:
-        """How many are left under each limit, and in how many seconds its window ends; raises RateLimited.
+    async def take(self, keys: Sequence[str]) -> list[int] | None:
+        """For each limit how many requests are left, and in how many seconds its window ends; raises RateLimited.
 
         None where Redis does not answer within its time: nobody is refused or let through for that.
         """
@@ -83,8 +83,6 @@ class RedisLimiter:
         if refused:
             limit, (count, before, into_us) = self._limits[refused - 1], found
             raise refusal(limit, wait_ns(limit, count, before, into_us * 1000))
-        ends = [
-            -(-(limit.period_s * _US - into_us) // _US)
-            for limit, into_us in zip(self._limits, found[1::2], strict=False)
-        ]
-        return list(zip(found[::2], ends, strict=True))
+        for place, limit in enumerate(self._limits[: len(names)]):
+            found[2 * place + 1] = -(-(limit.period_s * _US - found[2 * place + 1]) // _US)
+        return found

@@ -8,6 +8,7 @@ same microsecond look again: the one whose hash was written over may have counte
 """
 
 import mmap
+from collections.abc import Sequence
 from typing import Final
 
 from scoreline.access.limits import Limit, wait_ns
@@ -40,6 +41,20 @@ class Windows:
         return Window(self, number)
 
 
+class _Seen:
+    """What one worker knows of a key in one window: its place there, and what the window before had counted."""
+
+    __slots__ = ("before", "end_ns", "hashed", "mine", "others", "place", "window")
+
+    place: int
+    hashed: int
+    window: int
+    end_ns: int
+    mine: int
+    others: Sequence[int]
+    before: int
+
+
 class Window:
     """The counts of one limit in one worker. A `limits.Window`."""
 
@@ -49,22 +64,24 @@ class Window:
         self._worker = worker
         self._words = shared.words
         self._n_workers = shared.n_workers
+        self._amount = shared.limit.amount
         self._period_ns = shared.limit.period_s * 1_000_000_000
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, _Seen] = {}
         self._last = 0
 
     def hit(self, key: str, now_ns: int) -> int:
-        words, n_workers = self._words, self._n_workers
-        window, into_ns = divmod(now_ns, self._period_ns)
-        place, hashed = self._known.get(key) or (0, 0)
-        if not hashed or words[place] != hashed:
-            place = self._find(key, window)
-        now_at = place + 1 + (window & 1) * n_workers
-        self._last = mine = now_at + self._worker
-        cell = words[mine]
-        words[mine] = cell + 1 if cell >> 32 == window else (window << 32) + 1
-        current, previous = self._counts(place, window)
-        left = self.limit.amount - current - previous * (self._period_ns - into_ns) // self._period_ns
+        words, seen = self._words, self._known.get(key)
+        if seen is None or now_ns >= seen.end_ns or words[seen.place] != seen.hashed:
+            seen = self._look(key, now_ns)
+        self._last = mine = seen.mine
+        words[mine] = cell = words[mine] + 1
+        left = self._amount - (cell & _COUNT)
+        for other in seen.others:
+            cell = words[other]
+            if cell >> 32 == seen.window:
+                left -= cell & _COUNT
+        if seen.before:
+            left -= seen.before * (seen.end_ns - now_ns) // self._period_ns
         if left < 0:
             words[mine] -= 1
             self.refuse()
@@ -79,27 +96,46 @@ class Window:
 
     def wait_ns(self, key: str, now_ns: int) -> int:
         window, into_ns = divmod(now_ns, self._period_ns)
-        return wait_ns(self.limit, *self._counts(self._find(key, window), window), into_ns)
+        place = self._find(hash(key) & _HASH or 1, window)
+        current, before = self._count(self._cells(place, window), window), self._count_before(place, window)
+        return wait_ns(self.limit, current, before, into_ns)
 
-    def _counts(self, place: int, window: int) -> tuple[int, int]:
-        """What all workers counted in this window, and in the one before."""
-        words, n_workers = self._words, self._n_workers
-        even, odd = place + 1, place + 1 + n_workers
-        now_at, before_at = (odd, even) if window & 1 else (even, odd)
-        if n_workers == 1:
-            now, before = words[now_at], words[before_at]
-            return now & _COUNT if now >> 32 == window else 0, before & _COUNT if before >> 32 == window - 1 else 0
-        current = sum([cell & _COUNT for cell in words[now_at : now_at + n_workers] if cell >> 32 == window])
-        earlier = words[before_at : before_at + n_workers]
-        return current, sum([cell & _COUNT for cell in earlier if cell >> 32 == window - 1])
-
-    def _find(self, key: str, window: int) -> int:
-        """The place of a key: its own, else one that nobody has used in this window or the last, else the shared one.
-
-        `hash` is of the process that all workers are forks of, so they agree, and nobody outside can foresee it.
+    def _look(self, key: str, now_ns: int) -> _Seen:
+        """The place of a key in this window. `hash` is of the process that all workers are forks of, so they agree, and
+        nobody outside can foresee it.
         """
-        words, size = self._words, self._shared.size
+        words, seen = self._words, _Seen()
+        seen.window = window = now_ns // self._period_ns
+        seen.end_ns = (window + 1) * self._period_ns
         hashed = hash(key) & _HASH or 1
+        seen.place = self._find(hashed, window)
+        seen.hashed = words[seen.place]
+        cells = self._cells(seen.place, window)
+        seen.mine = cells[self._worker]
+        seen.others = [cell for cell in cells if cell != seen.mine]
+        seen.before = self._count_before(seen.place, window)
+        if words[seen.mine] >> 32 != window:
+            words[seen.mine] = window << 32
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = seen
+        return seen
+
+    def _cells(self, place: int, window: int) -> range:
+        """The cells of all workers for a window: those of even windows come first."""
+        first = place + 1 + (window & 1) * self._n_workers
+        return range(first, first + self._n_workers)
+
+    def _count(self, cells: range, window: int) -> int:
+        words = self._words
+        return sum(words[cell] & _COUNT for cell in cells if words[cell] >> 32 == window)
+
+    def _count_before(self, place: int, window: int) -> int:
+        return self._count(self._cells(place, window - 1), window - 1)
+
+    def _find(self, hashed: int, window: int) -> int:
+        """The place of a key: its own, else one nobody has used in this window or the last, else the shared one."""
+        words, size = self._words, self._shared.size
         first = self._n_workers + hashed % self._shared.n_ways * _WAYS * size
         shared = first + (_WAYS - 1) * size
         own = range(first, shared, size)
@@ -108,12 +144,8 @@ class Window:
             place = next((place for place in own if self._is_free(place, window)), shared)
             if place != shared:
                 words[place] = hashed
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[key] = place, hashed if place != shared else 0
         return place
 
     def _is_free(self, place: int, window: int) -> bool:
         words = self._words
-        cells = words[place + 1 : place + self._shared.size]
-        return not words[place] or all(cell >> 32 < window - 1 for cell in cells)
+        return not words[place] or all(cell >> 32 < window - 1 for cell in words[place + 1 : place + self._shared.size])

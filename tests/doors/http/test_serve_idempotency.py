@@ -146,7 +146,8 @@ def test_whenever_the_worker_dies_the_retry_is_the_one_decision(
 def test_while_redis_is_away_requests_with_a_key_are_told_to_come_again_and_all_others_answered(
     sealed: SealedModel, redis: RedisServer, tmp_path: Path
 ) -> None:
-    with serving(sealed, folder=tmp_path, **OPEN, SCORELINE_LIMITS__REDIS=redis.url) as service:
+    environment = {**OPEN, "SCORELINE_LIMITS__REDIS": redis.url, "SCORELINE_LIMITS__REDIS_MS": "1000"}
+    with serving(sealed, folder=tmp_path, **environment) as service:
         first = asked(service, "a")
         redis.suspend()
         refused = asked(service, "a")

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from scoreline.access.keyring import Keyring, check_host, offered_key
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import NotFound, RecordRefused, ScorelineError, WrongType
+from scoreline.core.errors import Denied, NotFound, RecordRefused, ScorelineError, WrongType
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.keyed import HEADER as KEY
@@ -95,15 +95,30 @@ class Door:
         return caller
 
     def enter(self, endpoint: Endpoint, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-        """The caller, admitted and within the limits; raises as `admit`, and RateLimited."""
-        if self.limiting is None:
+        """The caller, admitted and within the limits; raises as `admit`, and RateLimited.
+
+        Who is not admitted counts for the address.
+        """
+        limiting = self.limiting
+        if limiting is None:
             return self.admit(endpoint, headers)
-        return self.limiting.enter(partial(self.admit, endpoint, headers), scope, endpoint.model)
+        try:
+            caller = self.admit(endpoint, headers)
+        except Denied:
+            limiting.count(scope, None, endpoint.model)
+            raise
+        limiting.count(scope, caller, endpoint.model)
+        return caller
 
     async def ask(self, endpoint: Endpoint, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Has a request counted where hosts count together, before it enters; raises as `enter`."""
         if self.limiting is not None and self.limiting.elsewhere is not None:
-            await self.limiting.ask(partial(self.admit, endpoint, headers), scope, endpoint.model)
+            try:
+                caller = self.admit(endpoint, headers)
+            except Denied:
+                await self.limiting.count_elsewhere(scope, None, endpoint.model)
+                raise
+            await self.limiting.count_elsewhere(scope, caller, endpoint.model)
 
     def asks(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether somebody outside of this process has a say in a request: then it is not answered at once."""

@@ -5,13 +5,13 @@ What came of it stays with the request: whoever comes to it again, in the same w
 
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Final, Protocol
 
-from scoreline.access.limits import Left, Limiter, Window
-from scoreline.core.errors import Denied, RateLimited, ScorelineError
+from scoreline.access.limits import Limiter, Window
+from scoreline.core.errors import RateLimited
 from scoreline.web.asgi import Headers, Scope
 
 COUNTED: Final = "scoreline.limits"  # in a scope: the headers that tell it, or the refusal
@@ -22,7 +22,7 @@ _NETWORK_6: Final = 64
 class Elsewhere(Protocol):
     """Where hosts count together: a `limits_redis.RedisLimiter`."""
 
-    async def take(self, keys: Sequence[str], /) -> list[Left] | None: ...
+    async def take(self, keys: Sequence[str], /) -> list[int] | None: ...
 
 
 def limiting_of(windows: Sequence[Window], elsewhere: Elsewhere | None = None) -> "Limiting | None":
@@ -38,41 +38,15 @@ class Limiting:
         self._here = Limiter(windows)
         self._windows = {window.limit.kind: window for window in windows}
         limits = [window.limit for window in windows]
-        self._kinds = [KINDS.index(limit.kind) for limit in limits]
-        self._by_address = 0 in self._kinds
+        self._kinds = [kind in self._windows for kind in KINDS]
+        self._by_address = "address" in self._windows
         policies = [b'"%s";q=%d;w=%d' % (limit.kind.encode(), limit.amount, limit.period_s) for limit in limits]
         self._policy = (b"ratelimit-policy", b", ".join(policies))
-        self._left = [b'"%s";r=%%d;t=%%d' % limit.kind.encode() for limit in limits]
+        self._left = b", ".join([b'"%s";r=%%d;t=%%d' % limit.kind.encode() for limit in limits])
+        self._n_left = 2 * len(limits)
 
-    def enter(self, admit: Callable[[], str], scope: Scope, model: str) -> str:
-        """The caller that `admit` gives, within the limits; who is not admitted counts for the address.
-
-        Raises RateLimited, and what `admit` raises.
-        """
-        try:
-            caller = admit()
-        except Denied:
-            self._count(scope, None, model)
-            raise
-        self._count(scope, caller, model)
-        return caller
-
-    async def ask(self, admit: Callable[[], str], scope: Scope, model: str) -> None:
-        """The same where hosts count together; who cannot be counted there is counted here when it enters."""
-        caller: str | None = None
-        with suppress(ScorelineError):  # it says so when it enters
-            caller = admit()
-        if self.elsewhere is not None and COUNTED not in scope:
-            try:
-                left = await self.elsewhere.take(self._keys(scope, caller, model))
-            except RateLimited as error:
-                scope[COUNTED] = error
-                self._windows[error.kind].refuse()
-                raise
-            if left is not None:
-                scope[COUNTED] = self._told(left)
-
-    def _count(self, scope: Scope, caller: str | None, model: str) -> None:
+    def count(self, scope: Scope, caller: str | None, model: str) -> None:
+        """Counts a request on this host, if nobody has yet; raises RateLimited. A caller is None who is not known."""
         found = scope.get(COUNTED)
         if found is None:
             try:
@@ -84,6 +58,19 @@ class Limiting:
         elif isinstance(found, RateLimited):
             raise found
 
+    async def count_elsewhere(self, scope: Scope, caller: str | None, model: str) -> None:
+        """Counts it where hosts count together, if that answers; raises RateLimited."""
+        if self.elsewhere is None or COUNTED in scope:
+            return
+        try:
+            left = await self.elsewhere.take(self._keys(scope, caller, model))
+        except RateLimited as error:
+            scope[COUNTED] = error
+            self._windows[error.kind].refuse()
+            raise
+        if left is not None:
+            scope[COUNTED] = self._told(left)
+
     def told(self, scope: Scope) -> Headers:
         """What an answer says of the limits: IETF draft-ietf-httpapi-ratelimit-headers-11."""
         found = scope.get(COUNTED, [])
@@ -93,17 +80,16 @@ class Limiting:
         headers: Headers = found
         return headers
 
-    def _keys(self, scope: Scope, caller: str | None, model: str) -> list[str]:
+    def _keys(self, scope: Scope, caller: str | None, model: str) -> Sequence[str]:
         """Whom each limit is for; of who is not known, the address is."""
         address = address_of(scope) if self._by_address else ""
         if caller is None:
-            return [address] if self._by_address else []
-        whom = address, caller, model
-        return [whom[kind] for kind in self._kinds]
+            return (address,) if self._by_address else ()
+        return tuple(compress((address, caller, model), self._kinds))
 
-    def _told(self, left: Sequence[Left]) -> Headers:
-        told = [text % found for text, found in zip(self._left, left, strict=False)]
-        return [self._policy, (b"ratelimit", b", ".join(told))] if told else []
+    def _told(self, left: Sequence[int]) -> Headers:
+        text = self._left if len(left) == self._n_left else self._left[: self._left.find(b",")]
+        return [self._policy, (b"ratelimit", text % tuple(left))] if left else []
 
 
 def address_of(scope: Scope) -> str:
