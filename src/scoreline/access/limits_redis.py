@@ -72,7 +72,7 @@ class RedisLimiter:
         wanted = [number for limit in self._limits[: len(names)] for number in (limit.amount, limit.period_s)]
         try:
             async with timeout(self._budget_s):
-                refused, *found = await self._take(names, wanted)
+                told: list[int] = await self._take(names, wanted)
         except (RedisError, OSError, TimeoutError) as error:
             if self._breaker.failed():
                 log.error("Redis does not answer, this host counts alone until it does: %s", type(error).__name__)
@@ -80,6 +80,7 @@ class RedisLimiter:
         if self._breaker.is_open:
             log.warning("Redis answers again, limits are counted there")
         self._breaker.worked()
+        refused, found = told[0], told[1:]
         if refused:
             limit, (count, before, into_us) = self._limits[refused - 1], found
             raise refusal(limit, wait_ns(limit, count, before, into_us * 1000))
