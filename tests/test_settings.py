@@ -258,6 +258,11 @@ def test_the_admin_key_is_read_and_never_shown() -> None:
         ('[access]\nanonymous = ["root"]\n', "unknown scope 'root'"),
         ('[access]\nadmin_key = "short"\n', "at least 24 characters"),
         ("[records]\nsegment_bytes = 1\n", "between 4 KiB and 4 GiB"),
+        ('[limits]\nper_caller = "100"\n', r"limits\.per_caller: as 100/second"),
+        ('[limits]\nredis = "localhost:6379"\n', r"limits\.redis: a URL as redis://"),
+        ('[limits]\nredis = "redis://"\n', r"limits\.redis: a URL as redis://"),
+        ("[limits]\nredis_ms = 0\n", r"limits\.redis_ms: between 1 and 1000"),
+        ("[limits]\nkeys_max_bytes = 1\n", r"limits\.keys_max_bytes: at least 1 MiB"),
         ("[server\n", "is not TOML"),
     ],
 )
@@ -279,6 +284,13 @@ def test_a_callers_defaults_go_before_the_settings_own_and_behind_everything_giv
     defaults = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
     server = load_settings(file, {"SCORELINE_SERVER__PORT": "9000"}, {}, defaults).server
     assert (server.host, server.port, server.csv_header) == ("127.0.0.1", 9000, False)
+
+
+@pytest.mark.parametrize("url", ("redis://:secret@redis.example:6379/0", "rediss://h", "unix:///run/redis.sock"))
+def test_a_redis_is_named_by_its_url_which_is_shown_nowhere(tmp_path: Path, url: str) -> None:
+    found = load_settings(written(tmp_path, ""), {"SCORELINE_LIMITS__REDIS": url})
+    assert found.limits.redis == url
+    assert url not in repr(found)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.access.answers import Answers
+from scoreline.access.answers_sqlite import SqliteAnswers
 from scoreline.access.hosts import is_loopback, names
 from scoreline.access.keyring import Keyring, static_keys
+from scoreline.access.limits import Limit, limit_of
+from scoreline.access.windows import Windows
 from scoreline.core.arms import Guard, Lease, Tell
 from scoreline.core.bundle import read_bundle
-from scoreline.core.errors import BundleError
+from scoreline.core.errors import BundleError, SettingError
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.core.ports import Record, Registry, Sink, Verifier
@@ -200,6 +204,44 @@ def _tokens_of(settings: Settings, known: Credentials | None) -> Any:
 def watched(settings: Settings) -> Watched:
     """The keyring of this process, as what is known of keys changes."""
     return Watched(Path(settings.state_dir), partial(keyring_of, settings))
+
+
+def limits_of(settings: Settings) -> list[Limit]:
+    """The limits that are set, in the order in which they are looked at."""
+    found = settings.limits
+    given = (("address", found.per_address), ("caller", found.per_caller), ("model", found.per_model))
+    return [limit for kind, text in given if (limit := limit_of(kind, text)) is not None]
+
+
+def windows_of(settings: Settings) -> list[Windows]:
+    """Where the workers of this host count; made before they are forked."""
+    return [Windows(limit, settings.server.workers) for limit in limits_of(settings)]
+
+
+def limiter_elsewhere(settings: Settings) -> Any:
+    """Where hosts count together, a `limits_redis.RedisLimiter`; None where each counts for itself."""
+    found = settings.limits
+    if not found.redis or not limits_of(settings):
+        return None
+    return _of_redis("scoreline.access.limits_redis:RedisLimiter")(limits_of(settings), found.redis, found.redis_ms)
+
+
+def answers_of(settings: Settings) -> tuple[Answers, bytes]:
+    """Where answers are kept under idempotency keys, and the secret of their digests, which all who share them have."""
+    found = settings.limits
+    if not found.redis:
+        return SqliteAnswers(Path(settings.state_dir), found.keys_max_bytes), entity_key(settings)[:32]
+    kept: Answers = _of_redis("scoreline.access.answers_redis:RedisAnswers")(found.redis, found.redis_ms)
+    return kept, hashlib.sha256(settings.records.entity_key.encode()).digest()
+
+
+def _of_redis(target: str) -> Any:
+    """What needs the client of Redis; raises SettingError without it."""
+    try:
+        load("redis:Redis")
+        return load(target)
+    except ImportError:
+        raise SettingError("limits.redis: its client is not installed: pip install 'scoreline[redis]'") from None
 
 
 def entity_key(settings: Settings) -> bytes:

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
+from scoreline.access.limits import Window
 from scoreline.cli.exposure import OPEN, certificate, check_exposure, known_credentials, warn_of_plain_text
 from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
@@ -28,7 +29,7 @@ from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
 from scoreline.web.tls import Certificate
-from scoreline.wiring import database_of, registries, verifier, watched
+from scoreline.wiring import database_of, registries, verifier, watched, windows_of
 
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
@@ -97,10 +98,14 @@ def run(refs: list[str], settings: Settings, default: str, tls: Certificate | No
         if watched(settings).ring.is_open:
             say(OPEN)
 
+    windows = windows_of(settings)
     return supervise(
-        [_worker(settings, data, tls) for _ in range(server.workers)],
         [
-            Child("steward", STEWARD, (settings, refs, control, tls), patience_s=STEWARD_S),
+            _worker(settings, data, tls, [each.of_worker(number) for each in windows])
+            for number in range(server.workers)
+        ],
+        [
+            Child("steward", STEWARD, (settings, refs, control, tls, windows), patience_s=STEWARD_S),
             Child("shadow", "scoreline.control.shadow:run_shadow", (settings,), patience_s=SHADOW_S),
         ],
         drain_delay_s=server.drain_delay_ms / 1e3,
@@ -111,10 +116,10 @@ def run(refs: list[str], settings: Settings, default: str, tls: Certificate | No
     )
 
 
-def _worker(settings: Settings, data: socket.socket, tls: Certificate | None) -> Child:
-    """With marks that outlive it."""
+def _worker(settings: Settings, data: socket.socket, tls: Certificate | None, windows: list[Window]) -> Child:
+    """With marks and counts that outlive it."""
     marks = Marks()
-    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks, tls), marks)
+    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks, tls, windows), marks)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.access.windows import Windows
 from scoreline.control.admitting import Admitting
 from scoreline.control.challenge import Challenges
 from scoreline.control.challengers import is_needed, status_of_shadow
@@ -65,10 +66,11 @@ def run_steward(
     refs: Sequence[str],
     listener: socket.socket,
     tls: Certificate | None,
+    windows: Sequence[Windows],
     on_ready: Callable[[], None],
 ) -> None:
     """Runs the steward until it is told to end; the spool is read and shipped to its end before it does."""
-    steward = Steward(settings, refs)
+    steward = Steward(settings, refs, windows)
     server = DrainingServer(
         make_control_app(steward),
         keep_alive_s=settings.server.keep_alive_s,
@@ -102,8 +104,9 @@ def run_steward(
 class Steward:
     """What the control plane knows: the tallies of this host's spool, and the state it serves."""
 
-    def __init__(self, settings: Settings, refs: Sequence[str] = ()) -> None:
+    def __init__(self, settings: Settings, refs: Sequence[str] = (), windows: Sequence[Windows] = ()) -> None:
         self.settings = settings
+        self._windows = windows
         self.ready = True
         state_dir = Path(settings.state_dir)
         self._folder = spool_folder(settings)
@@ -162,7 +165,7 @@ class Steward:
         """Models as assigned, the spool, the database, and decisions as counted since this steward began.
 
         It began with the segments that were there then; what was shipped and deleted before is in the database only.
-        `missed` are decisions without a record.
+        `missed` are decisions without a record, `rate_limited` requests this host refused, by limit, since it began.
         """
         state = read_state(Path(self.settings.state_dir))
         return {
@@ -176,6 +179,7 @@ class Steward:
             "shadow": status_of_shadow(state, Path(self.settings.state_dir), self._folder),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
+            "rate_limited": {found.limit.kind: found.refused for found in self._windows},
         }
 
 

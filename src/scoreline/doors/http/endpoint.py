@@ -22,8 +22,8 @@ class Endpoint:
     """The model of a name behind the prediction routes of one dialect. `quoting` reads and makes its quotes."""
 
     def __init__(self, model: str, dialect: Dialect, score: Score, quoting: Quoting | None = None) -> None:
-        self.model = model
         self.dialect = dialect
+        self.model = model
         self._score = score
         self._quoting = quoting
 

@@ -55,12 +55,15 @@ async def predict_as_declared(
         endpoint = door.hot(request.scope["path"])
         if endpoint is None:
             raise NotFound("no such model is served here; GET /models lists those that are")
-        body = await read_body(headers, request.receive, door.max_body_bytes, partial(door.admit, endpoint))
+        await door.ask(endpoint, request.scope, headers)
+        body = await read_body(
+            headers, request.receive, door.max_body_bytes, partial(door.enter, endpoint, request.scope)
+        )
     except ScorelineError as error:
-        answer = named(dialect.refuse(error), headers)
+        answer = door.told(request.scope, named(dialect.refuse(error), headers))
         answer[1].append(CLOSE)
         return as_response(answer)
-    return as_response(door.predict(endpoint, request.scope, body or b""))
+    return as_response(await door.answer(endpoint, request.scope, body or b""))
 
 
 def in_protocols_words(path: str, answer: Answer) -> Answer:
@@ -194,7 +197,7 @@ def _described(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     scored = {"description": "Scored", "content": {"application/json": {"schema": {"type": "object", **answer}}}}
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": asked}},
-        "responses": {200: scored, **_refused(400, 401, 403, 404, 413, 415, 422, 500, 503)},
+        "responses": {200: scored, **_refused(400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)},
     }
 
 

@@ -4,16 +4,20 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.access.limits import Window
+from scoreline.access.peers import networks
 from scoreline.core.arms import DIED
 from scoreline.core.errors import ScorelineError
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.keyed import Keyed
+from scoreline.doors.http.limiting import limiting_of
 from scoreline.doors.http.quoting import Quoting
 from scoreline.doors.http.served import serve_model
 from scoreline.operations.leased import Lease
@@ -27,8 +31,10 @@ from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
 from scoreline.web.tls import Certificate
 from scoreline.wiring import (
+    answers_of,
     entity_key,
     guard_of,
+    limiter_elsewhere,
     open_state,
     quote_seed,
     recorder,
@@ -46,14 +52,19 @@ log = logging.getLogger("scoreline.worker")
 
 
 def run_worker(
-    settings: Settings, listener: socket.socket, marks: Marks, tls: Certificate | None, on_ready: Callable[[], None]
+    settings: Settings,
+    listener: socket.socket,
+    marks: Marks,
+    tls: Certificate | None,
+    windows: Sequence[Window],
+    on_ready: Callable[[], None],
 ) -> None:
     """Runs one worker until it is told to drain. Loads first: it takes no connection before it can answer.
 
-    `marks` may hold what the one before it died of.
+    `marks` may hold what the one before it died of, `windows` what it counted.
     """
     keep_freed_memory()
-    worker = Worker(settings, marks)
+    worker = Worker(settings, marks, windows)
     worker.take_over()
     worker.load()
     door, server = worker.door, settings.server
@@ -72,7 +83,7 @@ def run_worker(
 class Worker:
     """The models of one process: a door that is opened anew whenever the state assigns other bundles."""
 
-    def __init__(self, settings: Settings, marks: Marks | None = None) -> None:
+    def __init__(self, settings: Settings, marks: Marks | None = None, windows: Sequence[Window] = ()) -> None:
         self._settings = settings
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
@@ -86,7 +97,10 @@ class Worker:
         self._seen: Any = None
         self._synced_s = 0.0
         self._access = watched(settings)
-        self.door = Door(settings.server.max_body_bytes, self._turn)
+        server = settings.server
+        proxies = networks(server.trusted_proxies)
+        limiting = limiting_of(windows, limiter_elsewhere(settings), proxies, server.forwarded_header)
+        self.door = Door(settings.server.max_body_bytes, self._turn, limiting, Keyed(*answers_of(settings), self._turn))
 
     def take_over(self) -> None:
         """Records what the worker before this one was scoring when it died, if it was."""
