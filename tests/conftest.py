@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def churn(sealed: SealedModel) -> SealedModel:
 
 # What a machine lacks is declared, not detected.
 WITHOUT_POSTGRES = "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 DATABASES = ("sqlite",) if WITHOUT_POSTGRES else ("sqlite", "postgresql")
 
 
@@ -47,6 +49,30 @@ def postgres() -> Iterator[Any]:
     if WITHOUT_POSTGRES:
         pytest.skip("SCORELINE_WITHOUT says that there is no PostgreSQL")
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_store() -> Iterator[Any]:
+    """A real Redis, the same for all tests that do it no harm: `redis_server.Redis`."""
+    with _redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_alone() -> Iterator[Any]:
+    """A real Redis for one test, that may do with it as it likes."""
+    with _redis() as server:
+        yield server
+
+
+@contextmanager
+def _redis() -> Iterator[Any]:
+    if WITHOUT_REDIS:
+        pytest.skip("SCORELINE_WITHOUT says that there is no Redis")
+    from redis_server import redis_server
+
+    with redis_server() as server:
         yield server
 
 

@@ -4,6 +4,7 @@
 """
 
 from scoreline.settings.access import Access
+from scoreline.settings.features import Features
 from scoreline.settings.records import Records
 from scoreline.settings.rollout import Notify, Rollout, policy_of
 from scoreline.settings.server import Registry, Server, Trust
@@ -12,6 +13,7 @@ from scoreline.settings.whole import PREFIX, Settings, load_settings, options
 __all__ = [
     "PREFIX",
     "Access",
+    "Features",
     "Notify",
     "Records",
     "Registry",

@@ -10,6 +10,8 @@ from scoreline.core.errors import (
     DatabaseDown,
     Denied,
     EngineFailed,
+    FeaturesMissing,
+    FeaturesRefused,
     InputError,
     LedgerMoved,
     Malformed,
@@ -21,6 +23,7 @@ from scoreline.core.errors import (
     RolloutRefused,
     RowsRefused,
     ScorelineError,
+    StoreDown,
     TooLarge,
     Unauthenticated,
     WrongType,
@@ -45,6 +48,8 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (RolloutRefused, 409, "rollout-refused", "The rollout cannot do this now"),
     (LedgerMoved, 409, "ledger-moved", "Someone else was faster"),
     (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
+    (StoreDown, 503, "store-down", "The feature store cannot be asked now"),
+    (FeaturesRefused, 422, "features-refused", "The features are not taken"),
     (DatabaseDown, 503, "database-down", "The database cannot be asked now"),
     (RegistryDown, 503, "registry-down", "The registry cannot be asked now"),
     (EngineFailed, 500, "engine-failed", "The model failed"),
@@ -77,7 +82,7 @@ def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tu
         (status, kind, title) for known, status, kind, title in PROBLEMS if isinstance(error, known)
     )
     headers: list[tuple[bytes, bytes]] = []
-    if isinstance(error, RecordRefused):
+    if isinstance(error, RecordRefused | FeaturesMissing):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))

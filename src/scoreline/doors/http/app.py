@@ -92,13 +92,35 @@ class Door:
         `now`: its decisions are recorded on return. Else they wait, and a refusal may still replace the answer.
         """
         headers = dict(scope["headers"])
+        return self._answered(
+            endpoint, scope, headers, lambda: endpoint.predict(headers, body, self.admit(endpoint, headers)), now=now
+        )
+
+    async def answer(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:
+        """The same, after its features are looked up where the model has some; its decisions are recorded on return."""
+        if endpoint.lookup is None:
+            return self.predict(endpoint, scope, body, now=True)
+        headers = dict(scope["headers"])
         try:
-            answer, decisions = endpoint.predict(headers, body, self.admit(endpoint, headers))
-        except ScorelineError as error:
-            return named(endpoint.dialect.refuse(error), headers)
-        except Exception:
-            log.exception("a prediction failed")
-            return named(endpoint.dialect.refuse(ScorelineError("Scoreline failed")), headers)
+            asked = endpoint.read(headers, body, self.admit(endpoint, headers))
+            await endpoint.look_up(asked, endpoint.lookup)
+        except Exception as error:
+            return _refused(endpoint, headers, error)
+        return self._answered(endpoint, scope, headers, lambda: endpoint.answer(headers, asked), now=True)
+
+    def _answered(
+        self,
+        endpoint: Endpoint,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        decide: Callable[[], tuple[Answer, Decisions]],
+        *,
+        now: bool,
+    ) -> Answer:
+        try:
+            answer, decisions = decide()
+        except Exception as error:
+            return _refused(endpoint, headers, error)
         if now:
             refusals: list[RecordRefused] = []
             self.turn.tell(refusals.append)
@@ -137,7 +159,7 @@ class App:
     def at_once(self, scope: Scope, body: Body) -> Answer | None:
         """The answer to a request that is wholly here, without a task for it; None: it goes the way of ASGI."""
         endpoint = self._hot(scope)
-        if endpoint is None or len(body) > self._door.max_body_bytes:
+        if endpoint is None or endpoint.lookup is not None or len(body) > self._door.max_body_bytes:
             return None
         return self._closing(self._door.predict(endpoint, scope, body))
 
@@ -161,7 +183,7 @@ class App:
         else:
             if body is None:
                 return
-            answer = self._door.predict(endpoint, scope, body, now=True)
+            answer = await self._door.answer(endpoint, scope, body)
         status, sent, content = self._closing(answer)
         await send({"type": "http.response.start", "status": status, "headers": sent})
         if unread:
@@ -177,3 +199,11 @@ class App:
         if self._door.draining:
             answer[1].append(CLOSE)
         return answer
+
+
+def _refused(endpoint: Endpoint, headers: Mapping[bytes, bytes], error: Exception) -> Answer:
+    """The refusal in the words of the dialect; what is no error of ours is logged, and nothing of it told."""
+    if not isinstance(error, ScorelineError):
+        log.error("a prediction failed", exc_info=error)
+        error = ScorelineError("Scoreline failed")
+    return named(endpoint.dialect.refuse(error), headers)

@@ -60,7 +60,7 @@ async def predict_as_declared(
         answer = named(dialect.refuse(error), headers)
         answer[1].append(CLOSE)
         return as_response(answer)
-    return as_response(door.predict(endpoint, request.scope, body or b""))
+    return as_response(await door.answer(endpoint, request.scope, body or b""))
 
 
 def in_protocols_words(path: str, answer: Answer) -> Answer:

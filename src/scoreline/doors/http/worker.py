@@ -25,10 +25,21 @@ from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import entity_key, guard_of, keyring_of, open_state, quote_seed, recorder, spool_writer, verifier
+from scoreline.wiring import (
+    entity_key,
+    guard_of,
+    keyring_of,
+    ladder_of,
+    open_state,
+    quote_seed,
+    recorder,
+    spool_writer,
+    verifier,
+)
 
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
+TELL_S: Final = 60.0
 LIVE: Final = "/healthz/live"
 HEALTH: Final = (LIVE, "/healthz/ready", "/healthz/startup")
 PAGES: Final = "scoreline.doors.http.pages:make_pages"
@@ -69,9 +80,10 @@ class Worker:
         self._marks = marks or Marks()
         self._lease = Lease(self._state_dir)
         self._guard = guard_of(settings, self._turn, self._lease, self._marks, teller())
+        self._ladder = ladder_of(settings)
         self._models: dict[str, Model] = {}
         self._seen: Any = None
-        self._synced_s = 0.0
+        self._synced_s = self._told_s = 0.0
         self.door = Door(settings.server.max_body_bytes, self._turn)
 
     def take_over(self) -> None:
@@ -99,6 +111,9 @@ class Worker:
             await asyncio.sleep(WATCH_S)
             self._lease.look()
             self._look_at_the_spool(loop)
+            if loop.time() - self._told_s >= TELL_S:
+                self._told_s = loop.time()
+                self._ladder.tell()
             stamp = self._stamp()
             if stamp == self._seen:
                 continue
@@ -138,6 +153,8 @@ class Worker:
                 model.manifest,
                 model.score,
                 server.max_rows,
+                schema=model.schema,
+                looking=self._ladder.looking,
                 csv_header=server.csv_header,
                 versions=model.versions,
                 quoting=self._quoting(name, model),
