@@ -12,6 +12,7 @@ import numpy as np
 from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
 from scoreline.core.ports import Engine, FeatureRow, FeatureStore, Views
+from scoreline.core.schema import Scalar
 
 BuildEngine = Callable[[bytes, int, int], Engine]
 Put = Callable[[str, Sequence[FeatureRow]], None]
@@ -114,14 +115,14 @@ def check_store(store: FeatureStore, put: Put) -> None:
 
     `put(view, rows)` brings rows into it; it holds none of the views `check_a` and `check_b` yet.
     """
-    values = {"ratio": 0.1, "count": 12, "flag": True, "word": 'größer, "12"', "gap": None}
+    values: dict[str, Scalar | None] = {"ratio": 0.1, "count": 12, "flag": True, "word": 'größer, "12"', "gap": None}
     first = FeatureRow("anna 1", 1_700_000_000_123_456_789, values)
     second = FeatureRow("ben:2", 1_700_000_001_000_000_000, {"ratio": -1e300, "count": 0, "flag": False})
     other = FeatureRow("anna 1", 1_600_000_000_000_000_000, {"ratio": 7.5})
     views = {"check_a": ("ratio", "count", "flag", "word", "gap", "nobody has it"), "check_b": ("ratio",)}
     put("check_a", [first, second])
     put("check_b", [other])
-    wanted = [[second, None], [None, None], [first, other]]
+    wanted: list[list[FeatureRow | None]] = [[second, None], [None, None], [first, other]]
     people = ["ben:2", "nobody", "anna 1"]
     _check_found(store.get(views, people), wanted)
     _check_found(store.get({"check_b": ("ratio",)}, ["anna 1"]), [[other]])
