@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Final, Literal
@@ -105,6 +105,10 @@ class Field:
             problem = self.read(self.default)[1]
             if problem:
                 yield f"its own default {problem}"
+
+    def unstored(self) -> "Field":
+        """The same field where its values lie at hand, as in reference rows, files and the record."""
+        return replace(self, source="request", view="", feature="", max_age_s=None, indispensable=False)
 
     @cached_property
     def bounds(self) -> tuple[float, float]:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
@@ -122,8 +121,7 @@ class _Fitting:
 
 
 def _used(field: Field) -> Field:
-    unstored: dict[str, Any] = {"source": "request", "view": "", "feature": "", "max_age_s": None}
-    return replace(field, **unstored, indispensable=False, nullable=_may_miss(field))
+    return replace(field.unstored(), nullable=_may_miss(field))
 
 
 def _may_miss(field: Field) -> bool:

@@ -120,7 +120,7 @@ def check_clash(file: InputFile, kept: Collection[str], wanted: Wanted) -> None:
 
 def without_source(schema: Schema) -> Schema:
     """The schema of a file, in which fields of the feature store are columns like any other; defaults stay."""
-    return Schema(tuple(replace(field, source="request") for field in schema.fields))
+    return Schema(tuple(field.unstored() for field in schema.fields))
 
 
 def judge_columns(
