@@ -61,6 +61,12 @@ class Redis:
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGCONT)
 
+    def unread(self) -> bool:
+        """Whether something was sent to it that it has not read: as the kernel says of its connections."""
+        mine = f":{self.port:04X}"
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return any(line[1].endswith(mine) and line[3] == "01" and not line[4].endswith(":00000000") for line in lines)
+
     def _is_up(self) -> bool:
         with suppress(redis.RedisError), self.client as client:
             return bool(client.ping())
