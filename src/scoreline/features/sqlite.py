@@ -60,7 +60,7 @@ class SqliteStore:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self._file, timeout=BULK_PATIENCE_S)) as writer:
                 writer.execute("PRAGMA journal_mode = WAL")
-                writer.execute("PRAGMA synchronous = NORMAL")
+                writer.execute("PRAGMA synchronous = FULL")
                 with writer:
                     writer.execute(_TABLE)
                     writer.executemany(_PUT, found)
