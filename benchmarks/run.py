@@ -17,6 +17,7 @@ import shipping
 from report import write
 
 import engines
+import features
 import replay
 import rollout
 
@@ -30,6 +31,7 @@ PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "registry": lambda _: registry.measure(),
     "replay": lambda _: replay.measure(),
     "shipping": lambda folder: shipping.measure(folder / "shipping"),
+    "features": lambda folder: features.measure(folder / "features"),
     "lookup": lambda folder: lookup.measure(folder / "lookup"),
 }
 

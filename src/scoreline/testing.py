@@ -116,7 +116,7 @@ def check_store(store: FeatureStore, put: Put) -> None:
     `put(view, rows)` brings rows into it; it holds none of the views `check_a` and `check_b` yet.
     """
     values: dict[str, Scalar | None] = {"ratio": 0.1, "count": 12, "flag": True, "word": 'größer, "12"', "gap": None}
-    first = FeatureRow("anna 1", 1_700_000_000_123_456_789, values)
+    first = FeatureRow("anna 1", 1_700_000_000_123_456_000, values)
     second = FeatureRow("ben:2", 1_700_000_001_000_000_000, {"ratio": -1e300, "count": 0, "flag": False})
     other = FeatureRow("anna 1", 1_600_000_000_000_000_000, {"ratio": 7.5})
     views = {"check_a": ("ratio", "count", "flag", "word", "gap", "nobody has it"), "check_b": ("ratio",)}

@@ -6,12 +6,12 @@ Feast says of each value whether it is there and since when.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, Final
 
 import httpx
 
 from scoreline.core.errors import StoreDown
+from scoreline.core.outcome import time_ns_of
 from scoreline.core.ports import FeatureRow, Looked, Views
 from scoreline.core.schema import Scalar
 
@@ -87,12 +87,8 @@ def _row(entity: str, at: int, view: str, names: Sequence[str], columns: dict[st
         column = columns[f"{view}__{name}"]
         if column["statuses"][at] in _THERE:
             values[name] = column["values"][at]
-            times.append(_time_ns(column["event_timestamps"][at]))
+            times.append(time_ns_of(column["event_timestamps"][at]) or 0)
     return FeatureRow(entity, min(times), values) if values else None
-
-
-def _time_ns(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1e6) * 1000
 
 
 @contextmanager
