@@ -42,7 +42,8 @@ class Ladder:
         self.known = known
         self.now = now
         self.counts: Counter[str] = Counter()
-        self._breaker = Breaker(self._probe, budget_s)
+        self._breaker = Breaker(self._ask, budget_s)
+        self._under_way = 0
         self._views: dict[str, Sequence[str]] = {}
 
     def looking(self, schema: Schema) -> "Lookup | None":
@@ -60,17 +61,20 @@ class Ladder:
         if self._breaker.is_open:
             return None
         budget_s = self._budget_s * -(-len(entities) // ROWS_A_BUDGET)
+        self._under_way += 1
         try:
             async with asyncio.timeout(budget_s):
                 found = await self._store.aget(plan.views, entities)
         except TimeoutError:
-            self._breaker.trip(f"nothing within {budget_s * 1e3:g} ms")
+            self._breaker.trip(f"nothing within {budget_s * 1e3:g} ms", self._under_way)
         except StoreDown as error:
-            self._breaker.trip(str(error))
+            self._breaker.trip(str(error), self._under_way)
         else:
             for rows in found:
                 self.known.keep(plan.views, rows)
             return found
+        finally:
+            self._under_way -= 1
         return None
 
     def tell(self) -> None:
@@ -80,8 +84,8 @@ class Ladder:
             log.warning("features that took their default, or lookups without an answer: %s", told)
             self.counts.clear()
 
-    async def _probe(self) -> None:
-        await self._store.aget(self._views, [SOMEBODY])
+    async def _ask(self, at_once: int) -> None:
+        await asyncio.gather(*(self._store.aget(self._views, [SOMEBODY]) for _ in range(at_once)))
 
 
 class Lookup:
