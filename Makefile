@@ -26,7 +26,7 @@ check: .venv/ready ## style, types and layers only
 	@$(VENV)/lint-imports --no-cache
 
 bench: .venv/ready ## measure, and write benchmarks/results/
-	@scripts/apt wrk util-linux postgresql
+	@scripts/apt wrk util-linux postgresql redis-server
 	@$(VENV)/python benchmarks/run.py
 
 soak: .venv/ready ## 100 kills, a million requests, 100 swaps; SOAK_KILLS=20 SOAK_REQUESTS=50000 SOAK_SWAPS=10 is shorter

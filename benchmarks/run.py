@@ -18,6 +18,7 @@ from report import write
 
 import access
 import engines
+import features
 import replay
 import rollout
 
@@ -32,6 +33,7 @@ PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "registry": lambda _: registry.measure(),
     "replay": lambda _: replay.measure(),
     "shipping": lambda folder: shipping.measure(folder / "shipping"),
+    "features": lambda folder: features.measure(folder / "features"),
     "lookup": lambda folder: lookup.measure(folder / "lookup"),
 }
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def churn(sealed: SealedModel) -> SealedModel:
 
 # What a machine lacks is declared, not detected.
 WITHOUT_POSTGRES = "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 DATABASES = ("sqlite",) if WITHOUT_POSTGRES else ("sqlite", "postgresql")
 
 
@@ -50,6 +52,30 @@ def postgres() -> Iterator[Any]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis_store() -> Iterator[Any]:
+    """A real Redis, the same for all tests that do it no harm: `redis_server.RedisServer`."""
+    with _redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[Any]:
+    """A real Redis for one test, that may do with it as it likes."""
+    with _redis() as server:
+        yield server
+
+
+@contextmanager
+def _redis() -> Iterator[Any]:
+    if WITHOUT_REDIS:
+        pytest.skip("SCORELINE_WITHOUT says that there is no Redis")
+    from redis_server import redis_server
+
+    with redis_server() as server:
+        yield server
+
+
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database: a file of SQLite's, and one of a real PostgreSQL."""
@@ -57,20 +83,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'decisions.db'}"
     url: str = request.getfixturevalue("postgres").new_schema()
     return url
-
-
-WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
-
-
-@pytest.fixture
-def redis() -> Iterator[Any]:
-    """A real Redis server, empty: `redis_server.RedisServer`."""
-    from redis_server import redis_server
-
-    if WITHOUT_REDIS:
-        pytest.skip("SCORELINE_WITHOUT says that there is no Redis")
-    with redis_server() as server:
-        yield server
 
 
 @pytest.hookimpl(wrapper=True)

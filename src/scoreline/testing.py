@@ -3,16 +3,19 @@
 Each check raises AssertionError with what was expected. They run in any test runner.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from scoreline.core.errors import EngineFailed
 from scoreline.core.link import Floats
-from scoreline.core.ports import Engine
+from scoreline.core.ports import Engine, FeatureRow, FeatureStore, Views
+from scoreline.core.schema import Scalar
 
 BuildEngine = Callable[[bytes, int, int], Engine]
+Put = Callable[[str, Sequence[FeatureRow]], None]
 
 
 def check_engine(build: BuildEngine, model: bytes, n_outputs: int, rows: Floats) -> None:
@@ -105,3 +108,67 @@ def _check_fails(act: Callable[..., object], *given: object, what: str) -> None:
 
 def _same_bits(found: Floats, wanted: Floats) -> bool:
     return found.shape == wanted.shape and found.tobytes() == wanted.tobytes()
+
+
+def check_store(store: FeatureStore, put: Put) -> None:
+    """Holds a feature store to its contract (`core.ports.FeatureStore`).
+
+    `put(view, rows)` brings rows into it; it holds none of the views `check_a` and `check_b` yet.
+    """
+    values: dict[str, Scalar | None] = {"ratio": 0.1, "count": 12, "flag": True, "word": 'größer, "12"', "gap": None}
+    first = FeatureRow("anna 1", 1_700_000_000_123_456_000, values)
+    second = FeatureRow("ben:2", 1_700_000_001_000_000_000, {"ratio": -1e300, "count": 0, "flag": False})
+    other = FeatureRow("anna 1", 1_600_000_000_000_000_000, {"ratio": 7.5})
+    views = {"check_a": ("ratio", "count", "flag", "word", "gap", "nobody has it"), "check_b": ("ratio",)}
+    put("check_a", [first, second])
+    put("check_b", [other])
+    wanted: list[list[FeatureRow | None]] = [[second, None], [None, None], [first, other]]
+    people = ["ben:2", "nobody", "anna 1"]
+    _check_found(store.get(views, people), wanted)
+    _check_found(store.get({"check_b": ("ratio",)}, ["anna 1"]), [[other]])
+    assert list(store.get(views, [])) == [], "nobody asked for, nobody found"
+    asyncio.run(_check_real_time(store, views, people, wanted))
+    older, newer = (FeatureRow("anna 1", first.time_ns + by, {"count": 3}) for by in (-(10**9), 10**9))
+    put("check_a", [older])
+    _check_found(store.get({"check_a": views["check_a"]}, ["anna 1"]), [[first]])
+    put("check_a", [newer])
+    _check_found(store.get({"check_a": views["check_a"]}, ["anna 1"]), [[newer]])
+    put("check_a", [newer])
+    _check_found(store.get({"check_a": views["check_a"]}, ["anna 1"]), [[newer]])
+
+
+async def _check_real_time(
+    store: FeatureStore, views: Views, people: Sequence[str], wanted: Sequence[Sequence[FeatureRow | None]]
+) -> None:
+    _check_found(await store.aget(views, people), wanted)
+    many = [people[at % 3] for at in range(150)]
+    _check_found(await store.aget(views, many), [wanted[at % 3] for at in range(150)])
+    together = await asyncio.gather(*(store.aget(views, [people[at % 3]]) for at in range(100)))
+    for at, found in enumerate(together):
+        _check_found(found, [wanted[at % 3]])
+    for turns in range(12):
+        cancelled = asyncio.create_task(store.aget(views, people[:1]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        _check_found(await store.aget(views, people[2:]), wanted[2:])
+    await store.aclose()
+    _check_found(await store.aget(views, people), wanted)
+    await store.aclose()
+
+
+def _check_found(found: Sequence[Sequence[FeatureRow | None]], wanted: Sequence[Sequence[FeatureRow | None]]) -> None:
+    """The wanted names, values with their types; a store may have answered more."""
+    assert len(found) == len(wanted), "a row per entity, in the order asked"
+    for rows, expected in zip(found, wanted, strict=True):
+        assert len(rows) == len(expected), "a row per view, in the order asked"
+        for row, one in zip(rows, expected, strict=True):
+            assert (row is None) == (one is None), "None where a view has no row of the entity, and only there"
+            if row is not None and one is not None:
+                assert row.entity == one.entity and row.time_ns == one.time_ns, "the latest row, with its event time"
+                assert _typed(row) == _typed(one), "values as they were put, of the same types, and no others"
+
+
+def _typed(row: FeatureRow) -> dict[str, tuple[type, object]]:
+    return {name: (type(value), value) for name, value in row.values.items()}

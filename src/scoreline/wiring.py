@@ -19,10 +19,13 @@ from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError, SettingError
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
-from scoreline.core.ports import Record, Registry, Sink, Verifier
+from scoreline.core.ports import FeatureStore, Record, Registry, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
+from scoreline.features.known import Known
+from scoreline.features.ladder import Ladder
+from scoreline.features.open import open_store
 from scoreline.operations.credentials import Credentials, Watched, asking
 from scoreline.operations.install import install_tried
 from scoreline.operations.keys import kept_key, kept_signer
@@ -92,6 +95,19 @@ def open_challenger(path: Path, trust: Verifier) -> Scorer:
     """A version that is to be scored beside others; raises NotFound or BundleError."""
     opened = _open(path, trust)
     return Scorer(opened.manifest, opened.engine)
+
+
+def store_of(settings: Settings) -> FeatureStore:
+    """Where features are kept; nothing is asked yet. Raises SettingError."""
+    found = settings.features
+    state_dir, key = Path(settings.state_dir), found.feast_key
+    return open_store(found.store, found.url, state_dir, key=key, integer_key=found.feast_integer_key)
+
+
+def ladder_of(settings: Settings) -> Ladder:
+    """What a process gets its features by."""
+    features = settings.features
+    return Ladder(store_of(settings), features.timeout_ms / 1e3, Known(features.known_max_rows))
 
 
 def registries(settings: Settings) -> dict[str, Registry]:

@@ -9,6 +9,8 @@ from scoreline.core.schema import Field
 
 texts = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
 
+words_of_views = texts.filter(lambda text: ":" not in text)
+
 
 @st.composite
 def some_fields(draw: st.DrawFn, name: st.SearchStrategy[str] = texts) -> Field:
@@ -35,4 +37,8 @@ def some_fields(draw: st.DrawFn, name: st.SearchStrategy[str] = texts) -> Field:
             defaults |= st.floats(low, high)
     settings["default"] = draw(st.none() | st.just(math.nan) | defaults)
     settings["source"] = "request" if settings["default"] is None else draw(st.sampled_from(["request", "store"]))
+    if settings["source"] == "store":
+        settings |= {"view": draw(st.just("") | words_of_views), "feature": draw(st.just("") | texts)}
+        settings["max_age_s"] = draw(st.none() | st.integers(1, 10**9) | st.floats(0.001, 1e9))
+        settings["indispensable"] = isinstance(settings["default"], float) and math.isnan(settings["default"])
     return Field(draw(name), kind, **settings)

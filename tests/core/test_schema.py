@@ -298,7 +298,33 @@ def test_store_field_takes_its_default_and_is_refused_from_the_caller() -> None:
     assert schema.store_fields == (1,)
     assert schema.row({"a": 1.0}) == ([1.0, 3.0], (1,), [])
     _, _, problems = schema.row({"a": 1.0, "visits": 9.0})
-    assert [(problem.field, problem.problem) for problem in problems] == [("visits", "is not a field of this model")]
+    (problem,) = problems
+    assert (problem.field, problem.problem) == ("visits", "comes from the feature store: leave it out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"view": "customer"}, "only a field from the store has a view"),
+        ({"source": "store", "default": 1.0, "view": "a:b"}, "a view has no colon"),
+        ({"source": "store", "default": 1.0, "feature": "a\n"}, "printable characters"),
+        ({"source": "store", "default": 1.0, "max_age_s": 0}, "max_age_s is a number of seconds above 0"),
+        ({"source": "store", "default": 1.0, "max_age_s": True}, "max_age_s is a number of seconds above 0"),
+        ({"source": "store", "default": 1.0, "indispensable": True}, "an indispensable field takes no default"),
+        ({"source": "store", "indispensable": "yes"}, "indispensable is true or false"),
+    ],
+)
+def test_a_lookup_that_makes_no_sense_is_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(SchemaError, match=problem):
+        Field.from_settings("visits", {"type": "number", **settings})
+
+
+def test_an_indispensable_field_needs_no_default_and_comes_back_as_it_was() -> None:
+    settings = {"type": "number", "source": "store", "view": "customer", "feature": "n", "max_age_s": 60}
+    field = Field.from_settings("visits", settings | {"indispensable": True})
+    assert field.default_value is not None and math.isnan(field.default_value)
+    again = Field.from_json(field.to_json())
+    assert repr(again) == repr(field)
 
 
 def test_unknown_names_are_cut_and_cleaned_before_they_are_told() -> None:

@@ -92,7 +92,7 @@ def test_without_thresholds_there_is_no_outcome() -> None:
     assert decision.outcome is None
 
 
-def test_store_field_without_its_store_is_degraded_rather_than_defaulted() -> None:
+def test_store_field_that_nobody_looked_up_is_defaulted() -> None:
     schema = Schema(
         (
             Field("a", "number", default=1.0),
@@ -102,8 +102,15 @@ def test_store_field_without_its_store_is_degraded_rather_than_defaulted() -> No
     manifest = plain_manifest(schema=schema)
     (decision,) = Scorer(manifest, SumEngine())(read_rows(schema, [{}], CONTEXT))
     assert decision.features == {"a": 1.0, "visits": 3.0}
-    assert decision.defaulted == ("a",)
-    assert decision.degraded == ("visits",)
+    assert decision.defaulted == ("a", "visits")
+    assert decision.degraded == ()
+
+
+def test_what_the_store_did_not_answer_for_is_told_by_row() -> None:
+    batch = Batch(np.zeros((2, 2)), CONTEXT, {1: (1,)}, degraded={1: (0, 1)})
+    sound, degraded = Scorer(plain_manifest(), SumEngine())(batch)
+    assert (sound.defaulted, sound.degraded) == ((), ())
+    assert (degraded.defaulted, degraded.degraded) == (degraded.author.fields[1:], degraded.author.fields)
 
 
 def test_decisions_are_a_sequence_that_ends() -> None:

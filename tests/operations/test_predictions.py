@@ -27,7 +27,7 @@ def made(tmp_path: Path) -> Decisions:
     kept(FRAUD, tmp_path)
     row = np.array([[5000.0, 12.0, 3.0, 1.0, np.nan, 2.0]])
     (found,) = decided(FRAUD, row, caller="shop")
-    return replace(found, defaulted={0: (1, 5)}, degraded=(5,))
+    return replace(found, defaulted={0: (1, 5)}, degraded={0: (5,)})
 
 
 def test_everything_stands_by_name(tmp_path: Path, made: Decisions) -> None:
@@ -43,7 +43,7 @@ def test_everything_stands_by_name(tmp_path: Path, made: Decisions) -> None:
     assert (found["id"], found["outcome"], found["caller"]) == (decision.id, decision.outcome, "shop")
     assert (found["model"], found["version"], found["digest"]) == ("fraud", "1", made.author.digest)
     assert (found["role"], found["epoch"], found["engine"]) == ("champion", 0, made.author.engine)
-    assert found["flags"] == {"defaulted": ("age_days",), "degraded": ("visits",)}
+    assert found["flags"] == {"defaulted": ("age_days", "visits"), "degraded": ("visits",)}
     assert found["time"].endswith("+00:00")
     json.dumps(found, allow_nan=False)
 

@@ -28,7 +28,7 @@ def decisions_of(author: Author, base: int, n_rows: int = 1, score: float = 0.5,
         "scores": np.full((n_rows, n_outputs), score),
         "outcomes": [0] * n_rows if author.outcomes else (),
         "defaulted": {},
-        "degraded": (),
+        "degraded": {},
         "model_ns": 5000,
     }
     return Decisions(base=base << ROW_BITS, author=author, **(facts | more))
@@ -62,7 +62,7 @@ def any_decisions(draw: st.DrawFn) -> Decisions:
         scores=column(len(classes) or 1),
         outcomes=[draw(st.integers(0, 1)) for _ in range(n_rows)] if outcomes else (),
         defaulted={row: draw(positions) for row in range(n_rows) if draw(st.booleans())},
-        degraded=draw(positions),
+        degraded={row: draw(positions) for row in range(n_rows) if draw(st.booleans())},
         model_ns=draw(st.integers(0, 2**40)),
         entities=[draw(st.sampled_from((b"", b"e" * 16, b"\0" * 16))) for _ in range(n_rows)]
         if draw(st.booleans())
@@ -74,5 +74,6 @@ def exactly(decisions: Decisions) -> tuple[Any, ...]:
     """All of some decisions, floats as their bits."""
     columns = [(found.shape, found.tobytes()) for found in (decisions.values, decisions.margins, decisions.scores)]
     defaulted = {row: tuple(positions) for row, positions in decisions.defaulted.items()}
-    small = (tuple(decisions.outcomes), tuple(decisions.degraded), decisions.model_ns, tuple(decisions.entities))
-    return decisions.base, decisions.author, decisions.context, columns, defaulted, small
+    degraded = {row: tuple(positions) for row, positions in decisions.degraded.items()}
+    small = (tuple(decisions.outcomes), decisions.model_ns, tuple(decisions.entities))
+    return decisions.base, decisions.author, decisions.context, columns, defaulted, degraded, small

@@ -56,7 +56,7 @@ def some_items(rng: random.Random, n: int, *, entities: int) -> list[Item]:
         entity = b"" if number >= entities else number.to_bytes(16, "big")
         role = rng.choice(ROLES) if rng.random() < 0.2 else arm.get(number, rng.choice(("champion", "canary")))
         facts: dict[str, Any] = {"model_ns": rng.choice((1000, 1000, SLOW_NS + 1, OVER_NS + 1))}
-        facts |= {"score": rng.choice((0.1, 0.5, 0.9)), "degraded": (1,) if rng.random() < 0.1 else ()}
+        facts |= {"score": rng.choice((0.1, 0.5, 0.9)), "degraded": {0: (1,)} if rng.random() < 0.1 else {}}
         if role in ("champion", "canary") and rng.random() < 0.3:
             facts = {"failed": rng.choice(list(KINDS_OF))}
         found.append((authors[role, rng.choice((1, 2, 2, 3, 3, 7))], entity, facts))

@@ -1,5 +1,7 @@
 """What is framed is read back bit for bit; what is torn or changed is never taken for a decision."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from somedecisions import any_decisions, author_of, decisions_of, exactly
@@ -33,6 +35,15 @@ def read(raw: bytes) -> tuple[list[tuple[object, ...]], int]:
 def test_decisions_come_back_bit_for_bit_and_in_order(many: list[Decisions]) -> None:
     raw, _ = written(*many)
     assert read(raw) == ([exactly(decisions) for decisions in many], len(raw))
+
+
+def test_a_frame_from_before_rows_were_degraded_one_by_one_is_of_every_row() -> None:
+    """It has a list, as this writes where it is given one."""
+    old: Any = (1,)
+    raw, _ = written(decisions_of(author_of(), 1, n_rows=2, degraded=old), decisions_of(author_of(), 2, degraded=()))
+    some, none = (found for found, _ in read_frames(raw, {}) if isinstance(found, Decisions))
+    assert [decision.degraded for decision in some] == [some.author.fields[1:2]] * 2
+    assert none.degraded == {}
 
 
 @settings(max_examples=25)

@@ -20,10 +20,10 @@ def some(draw: st.DrawFn) -> Decisions:
     author = draw(
         st.sampled_from((FRAUD, CHURN, author_of("fraud", version="2"), author_of("fraud", role="challenger")))
     )
-    defaulted = {row: (0,) for row in range(n_rows) if draw(st.booleans())}
+    defaulted, degraded = ({row: (0,) for row in range(n_rows) if draw(st.booleans())} for _ in range(2))
     outcomes = [draw(st.integers(0, 1)) for _ in range(n_rows)] if author.outcomes else ()
     score = draw(st.floats(0, 1))
-    return decisions_of(author, 1, n_rows, score, defaulted=defaulted, outcomes=outcomes)
+    return decisions_of(author, 1, n_rows, score, defaulted=defaulted, degraded=degraded, outcomes=outcomes)
 
 
 @given(st.lists(some(), max_size=12))
@@ -38,6 +38,7 @@ def test_a_tally_counts_what_was_decided_by_model_version_and_role(many: list[De
         mine = [decisions for decisions, its in zip(many, keys, strict=True) if its == key]
         single = [decision for decisions in mine for decision in decisions]
         assert tally["requests"] == len(mine)
+        assert tally["degraded"] == sum(bool(decision.degraded) for decision in single)
         assert tally["decisions"] == len(single)
         assert tally["defaulted"] == sum(1 for decision in single if decision.defaulted)
         outcomes = [decision.outcome for decision in single if decision.outcome is not None]

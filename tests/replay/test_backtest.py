@@ -111,7 +111,7 @@ def test_what_the_other_version_would_refuse_is_reported_row_by_row(folder: Path
 
 
 def test_fields_of_a_store_are_there_as_they_were_used(folder: Path, first: Path) -> None:
-    stored = sealed_of(folder, frame(), "6", schema={"c": {"source": "store", "default": 1.0}})
+    stored = sealed_of(folder, frame(), "6", entity="who", schema={"c": {"source": "store", "default": 1.0}})
     asked = codes(frame(9, seed=5, categories=True))
     engine = load_engine(opened(stored))
     margins = engine.predict(np.ascontiguousarray(asked[:, :3]))

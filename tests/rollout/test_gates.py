@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from scoreline.core.errors import RolloutRefused, SchemaError
@@ -56,6 +56,10 @@ def test_what_accepts_as_much_or_more_is_compatible(fields: tuple[Field, ...]) -
             "field 'age' comes from the store, so rows that bring it would be refused",
         ),
         ((AGE, replace(BONUS, type="integer", default=1), KIND), "field 'bonus' was number and is integer"),
+        (
+            (AGE, BONUS, KIND, replace(SEEN, default=math.nan, indispensable=True)),
+            "field 'seen' becomes indispensable, so rows without it would be refused; give it a default",
+        ),
         ((replace(AGE, unit="months"), BONUS, KIND), "field 'age' was in years and is in months"),
         ((AGE, replace(BONUS, nullable=False), KIND), "field 'bonus' may be null and no longer could"),
         (
@@ -155,6 +159,7 @@ def witness(field: Field) -> list[object]:
     return [value for value in (*VALUES, *field.bounds, *field.categories) if not field.read(value)[1]]
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(some_field("a"), some_field("a"))
 def test_what_is_refused_without_words_of_type_or_unit_has_a_row_that_shows_it(before: Field, after: Field) -> None:
     """The gate refuses nothing that would do: but for changed types, some row is accepted by one and not the other."""
@@ -238,3 +243,16 @@ def test_a_version_leaves_shadow_by_what_the_policy_asks_for_and_never_when_wors
         return
     with pytest.raises(RolloutRefused, match=words):
         check_shadow("2", seen, policy)
+
+
+def test_a_feature_of_the_same_name_stays_where_it_is_looked_up() -> None:
+    def problems(champion: Schema, **changed: str) -> list[str]:
+        return list(refused_rows(champion, Schema((AGE, replace(SEEN, **changed)), "customer")))
+
+    champion = Schema((AGE, SEEN), "customer")
+    assert problems(champion) == problems(champion, view="customer", feature="seen") == []
+    for changed in ({"view": "policy"}, {"feature": "seen_before"}):
+        assert problems(champion, **changed) == [
+            "field 'seen' would be looked up elsewhere than before; give it another name"
+        ]
+    assert problems(Schema((AGE, SEEN)), view="policy") == [], "without an entity nothing was looked up before"

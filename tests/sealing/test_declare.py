@@ -117,14 +117,21 @@ def test_schema_may_be_given_as_a_mapping(tmp_path: Path) -> None:
 
 def test_field_that_is_declared_needs_no_column(tmp_path: Path) -> None:
     rows = frame().drop(columns="b")
-    sealed = seal_here(tmp_path, rows, schema={"b": {"type": "number", "source": "store", "default": 0.5}})
+    sealed = seal_here(
+        tmp_path, rows, entity="who", schema={"b": {"type": "number", "source": "store", "default": 0.5}}
+    )
     field = sealed.manifest.schema.fields[1]
     assert (field.source, field.default) == ("store", 0.5)
 
 
+def test_store_fields_need_an_entity_to_be_looked_up_by(tmp_path: Path) -> None:
+    with pytest.raises(SealRefused, match="--entity"):
+        seal_here(tmp_path, frame(), schema={"b": {"source": "store", "default": 0.5}})
+
+
 def test_store_field_is_profiled_as_it_lies_in_the_reference(tmp_path: Path) -> None:
     """A caller cannot send it, but a store will answer values like these."""
-    seal_here(tmp_path, frame(), schema={"b": {"source": "store", "default": 0.5}})
+    seal_here(tmp_path, frame(), entity="who", schema={"b": {"source": "store", "default": 0.5}})
     bundle = opened(tmp_path / "m-1")
     profile = json.loads(bundle.files["profile.json"])["fields"]["b"]
     assert profile["mean"] == pytest.approx(frame()["b"].mean())

@@ -17,6 +17,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "pull": "scoreline.cli.pull:pull",
     "serve": "scoreline.cli.serve:serve",
     "batch": "scoreline.cli.batch:batch",
+    "features": "scoreline.cli.features:features",
     "outcomes": "scoreline.cli.outcomes:outcomes",
     "decisions": "scoreline.cli.decisions:decisions",
     "replay": "scoreline.cli.replay:replay",

@@ -15,7 +15,7 @@ from scoreline.cli.output import errors_as_exit, say
 from scoreline.doors.batch import Progress as Reached
 from scoreline.doors.batch import run_batch
 from scoreline.settings import load_settings
-from scoreline.wiring import open_model
+from scoreline.wiring import ladder_of, open_model
 
 SOME_REJECTED: Final = 3
 INTERRUPTED: Final = 130
@@ -39,9 +39,13 @@ def batch(
 ) -> None:
     """Scores files. The output appears whole or not at all; the same command resumes an interrupted run."""
     with errors_as_exit(), interruption_as_exit():
-        model = open_model(ref, load_settings(config, os.environ, {"trust.keys": trust or None}))
+        settings = load_settings(config, os.environ, {"trust.keys": trust or None})
+        model = open_model(ref, settings)
+        lookup = ladder_of(settings).looking(model.schema)
         with progress_bar() as show:
-            report = run_batch(model.score, model.manifest, source, target, keep=keep, record=record, progress=show)
+            report = run_batch(
+                model.score, model.manifest, source, target, keep=keep, record=record, lookup=lookup, progress=show
+            )
     resumed = f", {report.resumed_rows:,} of them in an earlier run" if report.resumed_rows else ""
     say(f"{report.outputs}: {report.scored:,} of {report.rows:,} rows scored in {report.elapsed_s:.1f} s{resumed}")
     if report.record is not None:

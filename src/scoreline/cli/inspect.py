@@ -54,8 +54,17 @@ def _fields(manifest: Manifest) -> Table:
     for field in manifest.schema.fields:
         default = "" if field.default is None else str(field.default)
         kind = f"{field.type}, nullable" if field.nullable else field.type
-        table.add_row(field.name, kind, field.unit, _allowed(field), default, field.source)
+        table.add_row(field.name, kind, field.unit, _allowed(field), default, _source(field))
     return table
+
+
+def _source(field: Field) -> str:
+    """Where it comes from: of the store, which feature of which view, and how old it may be."""
+    if field.source == "request":
+        return field.source
+    place = f"{field.view or 'the entity'}: {field.feature or field.name}"
+    age = "" if field.max_age_s is None else f", at most {field.max_age_s:g} s old"
+    return f"store, {place}{age}{', indispensable' if field.indispensable else ''}"
 
 
 def _allowed(field: Field) -> str:

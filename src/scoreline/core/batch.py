@@ -1,7 +1,7 @@
 """A batch: rows that have passed the schema, as the engines take them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from scoreline.core.link import Floats
@@ -31,6 +31,8 @@ class Batch:
 
     `values`: float64 (n_rows, n_fields), C order, schema order; categories as codes, missing as NaN.
     `defaulted`: for the rows that took a default, the positions of those fields.
+    `degraded`: for the rows that need it, the positions of fields for which the feature store did not answer in time,
+    or with a value too old: what stands there was looked up earlier, or is the default.
     `entities`: whom each row is about (empty: it does not say), or nothing for all rows.
     """
 
@@ -38,6 +40,7 @@ class Batch:
     context: Context
     defaulted: Mapping[int, Sequence[int]]
     entities: Sequence[str] = ()
+    degraded: Mapping[int, Sequence[int]] = field(default_factory=lambda: NO_DEFAULTS)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -74,7 +74,7 @@ class Decisions:
     scores: Floats
     outcomes: Sequence[int]
     defaulted: Mapping[int, Sequence[int]]
-    degraded: Sequence[int]
+    degraded: Mapping[int, Sequence[int]]
     model_ns: int
     entities: Sequence[bytes] = ()
 
@@ -86,7 +86,6 @@ class Decisions:
             raise IndexError(row)
         author = self.author
         names = author.fields
-        positions = self.defaulted.get(row, ())
         return Decision(
             id=ids.text(self.base | row),
             author=author,
@@ -95,8 +94,8 @@ class Decisions:
             margins=tuple(self.margins[row].tolist()),
             scores=tuple(self.scores[row].tolist()),
             outcome=author.outcomes[self.outcomes[row]] if self.outcomes else None,
-            defaulted=tuple(names[i] for i in positions if i not in self.degraded),
-            degraded=tuple(names[i] for i in self.degraded),
+            defaulted=tuple(names[i] for i in self.defaulted.get(row, ())),
+            degraded=tuple(names[i] for i in self.degraded.get(row, ())),
             entity=self.entities[row] if self.entities else b"",
         )
 

@@ -9,6 +9,9 @@ ScorelineError
         SelfTestFailed      the bundle loads but does not repeat its golden margins
     NotFound                a model, version or file that is not there
     RegistryDown            a registry cannot be asked now
+    StoreDown               a feature store cannot be asked now, or holds no features yet
+        FeaturesMissing     ... and a row needs what only it has: an indispensable feature
+    FeaturesRefused         a file of features cannot be loaded, or joined, as it is
     InputError              what a caller sent cannot be scored
         Malformed           it is not JSON, or not of the expected shape
         WrongType           its content type is not one this door takes
@@ -77,6 +80,22 @@ class NotFound(ScorelineError):
 
 class RegistryDown(ScorelineError):
     """A registry cannot be asked now: it is not reached, or does not answer as it should."""
+
+
+class StoreDown(ScorelineError):
+    """A feature store cannot be asked now: it is not reached, does not answer in time, or holds no features yet."""
+
+
+class FeaturesMissing(StoreDown):
+    """A row needs an indispensable feature while the store cannot be asked; try again after `retry_after_s` seconds."""
+
+    def __init__(self, names: Sequence[str], retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"the feature store does not answer, and the model needs {', '.join(names)}: try again")
+
+
+class FeaturesRefused(ScorelineError):
+    """A file of features cannot be loaded, or joined, as it is."""
 
 
 class InputError(ScorelineError):

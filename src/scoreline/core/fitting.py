@@ -5,8 +5,9 @@ default takes that of the other version, and so does one that the first version 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -33,6 +34,18 @@ def fitting(given: Schema, wanted: Schema) -> Fit | None:
 def lenient(schema: Schema) -> Schema:
     """The schema for what was used rather than sent: fields of a store are there, and a default may be missing."""
     return Schema(tuple(_used(field) for field in schema.fields))
+
+
+def widened(schema: Schema, others: Iterable[Schema]) -> Schema:
+    """The schema with the fields behind its own that only other versions take from the feature store.
+
+    One lookup then serves all of them. Nobody but they misses such a field: none is indispensable here.
+    """
+    found = {field.name: field for field in schema.fields}
+    for field in chain.from_iterable(other.fields for other in others):
+        if field.source == "store":
+            found.setdefault(field.name, replace(field, indispensable=False))
+    return schema if len(found) == len(schema.fields) else replace(schema, fields=tuple(found.values()))
 
 
 class _Fitting:
@@ -64,7 +77,7 @@ class _Fitting:
             return self._row_by_row(batch)
         values = self._picked(batch.values)
         defaulted = self._defaulted(batch, values) if batch.defaulted or self._absent else batch.defaulted
-        return Batch(values, batch.context, defaulted, batch.entities)
+        return Batch(values, batch.context, defaulted, batch.entities, self._degraded(batch))
 
     def _picked(self, given: Floats) -> Floats:
         values = np.ascontiguousarray(given[:, self._from])
@@ -82,7 +95,16 @@ class _Fitting:
             {fields[at].name: shown(fields[at], values[at]) for at in shared if at not in batch.defaulted.get(row, ())}
             for row, values in enumerate(batch.values.tolist())
         ]
-        return replace(read_rows(self._lenient, rows, batch.context), entities=batch.entities)
+        fitted = read_rows(self._lenient, rows, batch.context)
+        return replace(fitted, entities=batch.entities, degraded=self._degraded(batch))
+
+    def _degraded(self, batch: Batch) -> Mapping[int, Sequence[int]]:
+        """What is degraded of the fields that the other schema has."""
+        shared, found = self._to, {}
+        for row, positions in batch.degraded.items():
+            if kept := sorted(shared[position] for position in positions if position in shared):
+                found[row] = tuple(kept)
+        return found
 
     def _defaulted(self, batch: Batch, values: Floats) -> Mapping[int, Sequence[int]]:
         """The defaults of each row in the other schema, put into its values."""
@@ -99,12 +121,13 @@ class _Fitting:
 
 
 def _used(field: Field) -> Field:
-    return replace(field, source="request", nullable=_may_miss(field))
+    return replace(field.unstored(), nullable=_may_miss(field))
 
 
 def _may_miss(field: Field) -> bool:
     default = field.default_value
-    return field.nullable or field.unseen == "missing" or (default is not None and math.isnan(default))
+    may_default = default is not None and math.isnan(default) and not field.indispensable
+    return field.nullable or field.unseen == "missing" or may_default
 
 
 def _meets(mine: Field, theirs: Field) -> bool:

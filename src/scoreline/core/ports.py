@@ -1,13 +1,14 @@
 """The plug points of the house, on one screen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.link import Floats
 from scoreline.core.refs import Version
+from scoreline.core.schema import Scalar
 
 
 class Score(Protocol):
@@ -44,6 +45,58 @@ class Registry(Protocol):
     def fetch(self, version: Version, folder: Path, /) -> Path:
         """The folder of its bundle, not yet verified; what is not here is brought to `folder`. Raises as `resolve`."""
         ...
+
+
+class FeatureRow(NamedTuple):
+    """What a view knows of an entity: values by name (None: known to be missing), and since when, in ns since 1970."""
+
+    entity: str
+    time_ns: int
+    values: Mapping[str, Scalar | None]
+
+
+Views = Mapping[str, Sequence[str]]  # names of features by view
+Looked = Sequence[Sequence[FeatureRow | None]]  # a row per entity, in it one per view, in the order asked
+
+
+class FeatureStore(Protocol):
+    """Where features of entities are kept: per view and entity the row with the latest event time.
+
+    A row has those of the wanted names that the store has, or more; None where it has none of that view and entity.
+    """
+
+    def get(self, views: Views, entities: Sequence[str], /) -> Looked:
+        """In bulk, with as much time as it takes; raises StoreDown."""
+        ...
+
+    async def aget(self, views: Views, entities: Sequence[str], /) -> Looked:
+        """The same in real time: it may be cancelled at any moment, and then be asked again. Raises StoreDown."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives up what it holds of connections; whoever asks again gets new ones."""
+        ...
+
+
+class FeatureSink(Protocol):
+    """A store that can be loaded."""
+
+    def put(self, view: str, rows: Sequence[FeatureRow], /) -> None:
+        """Keeps rows, each as a whole; what is looked up is never replaced by an older row. Raises StoreDown."""
+        ...
+
+    def views(self) -> Iterator["ViewStats"]:
+        """What it holds, by view; raises StoreDown."""
+        ...
+
+
+class ViewStats(NamedTuple):
+    """How many entities a view has, and the earliest and latest event time of what is looked up, in ns since 1970."""
+
+    view: str
+    entities: int
+    earliest_ns: int
+    latest_ns: int
 
 
 class Sink(Protocol):

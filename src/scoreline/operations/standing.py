@@ -1,16 +1,18 @@
 """How the versions of a model stand together: from what is assigned to one `Score`."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from scoreline.core.arms import CANARY, CHAMPION, LAPSED, PINNED, Arm, Arms, Guard, Leased, Pinned, Tell, fitted
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import BundleError, NotFound, ScorelineError
-from scoreline.core.fitting import Fit, fitting
+from scoreline.core.fitting import Fit, fitting, widened
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Engine, Score
+from scoreline.core.schema import Schema
 from scoreline.core.scorer import Scorer
 from scoreline.operations.state import Assignment, Canary, Pin
 
@@ -43,7 +45,8 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model, ready to score: `score` takes rows of `manifest`'s schema, which is the champion's.
+    """A model, ready to score: `score` takes rows of `schema`: the champion's, and behind its fields those that only
+    other versions take from the feature store.
 
     `assignment` is what it stands for, `opened` every bundle it uses, by digest, `authors` whom marks may name.
     """
@@ -54,6 +57,11 @@ class Model:
     opened: Mapping[str, Opened] = field(default_factory=dict)
     versions: tuple[Version, ...] = ()
     authors: tuple[Author, ...] = ()
+    wide: Schema | None = None
+
+    @property
+    def schema(self) -> Schema:
+        return self.wide or self.manifest.schema
 
 
 def stand(assignment: Assignment, opening: Opening, record: Recording, guard: Guard) -> Model:
@@ -63,30 +71,45 @@ def stand(assignment: Assignment, opening: Opening, record: Recording, guard: Gu
     the champion is logged, and it goes without.
     """
     mine = opening(assignment.digest)
-    champion = Scorer(mine.manifest, mine.engine, CHAMPION, assignment.epoch)
-    standing = _Standing(mine, champion, guard, record)
+    found: list[tuple[Canary | Pin, Opened]] = []
     for beside in (assignment.canary, *assignment.pins):
         if beside is None or beside.digest == assignment.digest:
             continue
-        try:
+        with _told(beside, mine.manifest):
             theirs = opening(beside.digest)
-            fit = _fit(mine.manifest, theirs.manifest)
+            _check_form(mine.manifest, theirs.manifest)
+            fitting(mine.manifest.schema, theirs.manifest.schema)
+            found.append((beside, theirs))
+    schema = widened(mine.manifest.schema, [theirs.manifest.schema for _, theirs in found])
+    standing = _Standing(mine, schema, assignment.epoch, guard, record)
+    for beside, theirs in found:
+        with _told(beside, mine.manifest):
+            fit = fitting(schema, theirs.manifest.schema)
             if isinstance(beside, Canary):
                 standing.add_canary(beside, theirs, fit)
             else:
                 standing.add_pinned(beside, theirs, fit)
-        except ScorelineError as error:
-            log.error("version %s of %s goes without: %s", beside.version, mine.manifest.name, error)
-        except Exception:
-            log.exception("version %s of %s goes without", beside.version, mine.manifest.name)
     return standing.model(assignment)
 
 
-class _Standing:
-    """A model as it is put together, from the champion on."""
+@contextmanager
+def _told(beside: Canary | Pin, manifest: Manifest) -> Iterator[None]:
+    """Logs why a version cannot stand beside the champion."""
+    try:
+        yield
+    except ScorelineError as error:
+        log.error("version %s of %s goes without: %s", beside.version, manifest.name, error)
+    except Exception:
+        log.exception("version %s of %s goes without", beside.version, manifest.name)
 
-    def __init__(self, mine: Opened, champion: Scorer, guard: Guard, record: Recording) -> None:
-        self._champion = champion
+
+class _Standing:
+    """A model as it is put together, from the champion on; rows are read by `schema`."""
+
+    def __init__(self, mine: Opened, schema: Schema, epoch: int, guard: Guard, record: Recording) -> None:
+        fit = fitting(schema, mine.manifest.schema)
+        self._schema = schema
+        self._champion = champion = Scorer(mine.manifest, mine.engine, CHAMPION, epoch, fit)
         self._guard = guard
         self._record = record
         self._score: Score = champion
@@ -107,9 +130,10 @@ class _Standing:
         self._pinned[canary.digest] = Leased(fitted(its, fit), lapsed, guard.lease)
         self._authors += arms.authors
         self._opened[canary.digest] = theirs
+        numbered = self._arm(self._champion.unfitted())
         by_number = self._record(Leased(its, _not_served, guard.lease))
         self._versions = [
-            Version(self._versions[0].manifest, CHAMPION, 1.0 - canary.share, self._record(ours)),
+            Version(self._versions[0].manifest, CHAMPION, 1.0 - canary.share, self._record(numbered)),
             Version(theirs.manifest, CANARY, canary.share, by_number),
         ]
 
@@ -130,6 +154,7 @@ class _Standing:
             self._opened,
             tuple(self._versions),
             tuple(dict.fromkeys(self._authors)),
+            self._schema,
         )
 
     def _arm(self, scorer: Scorer, *, may_end: bool = False) -> Arm:
@@ -153,15 +178,14 @@ def teller() -> Tell:
     return tell
 
 
-def _fit(mine: Manifest, theirs: Manifest) -> Fit | None:
-    """What makes the champion's batches into another version's; raises BundleError where answers would be others."""
+def _check_form(mine: Manifest, theirs: Manifest) -> None:
+    """Raises BundleError where a version's answers would have another form than the champion's."""
     if (mine.output, mine.classes, bool(mine.policy.outcomes)) != (
         theirs.output,
         theirs.classes,
         bool(theirs.policy.outcomes),
     ):
         raise BundleError("its answers have another form than the champion's: output, classes, or whether outcomes")
-    return fitting(mine.schema, theirs.schema)
 
 
 def _not_served(_: Batch) -> Decisions:

@@ -9,14 +9,14 @@ Integers are little-endian; columns are float64.
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from scoreline.core.batch import Context
+from scoreline.core.batch import NO_DEFAULTS, Context
 from scoreline.core.decision import Author, Decisions, author_from
 
 MAGIC: Final = b"SLSPOOL2"
@@ -159,6 +159,13 @@ def _append(frames: bytearray, payload: tuple[object, ...]) -> None:
         _HEAD.pack_into(frames, head, len(body), zlib.crc32(body))
 
 
+def of_each_row(degraded: Any, n_rows: int) -> Mapping[int, Sequence[int]]:
+    """The degraded fields of each row: a list, as frames had it before, is that of every row."""
+    if isinstance(degraded, dict):
+        return degraded
+    return dict.fromkeys(range(n_rows), degraded) if degraded else NO_DEFAULTS
+
+
 def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
     index, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
     outcomes, defaulted, degraded, model_ns, entities = rest
@@ -175,7 +182,7 @@ def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
         scores=column(scores),
         outcomes=outcomes,
         defaulted=defaulted,
-        degraded=degraded,
+        degraded=of_each_row(degraded, n_rows),
         model_ns=model_ns,
         entities=entities,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.decision import Author, author_from
-from scoreline.records.frames import AUTHOR, DECISIONS, FAILED, MISSED, UNSENT, read_parts, whole_frame
+from scoreline.records.frames import AUTHOR, DECISIONS, FAILED, MISSED, UNSENT, of_each_row, read_parts, whole_frame
 from scoreline.records.rows import Cells, is_plain, plain, positions
 from scoreline.records.segments import BEGIN, read_raw
 
@@ -54,10 +54,11 @@ def rows_of_parts(parts: list[Any]) -> list[Cells]:
     margins, scores, outcomes, defaulted, degraded, model_ns, entities = parts[9:]
     if not is_plain(caller + request_id + trace):
         caller, request_id, trace = plain(caller), plain(request_id), plain(trace)
-    lost = positions(degraded) if degraded else b""
+    degraded = of_each_row(degraded, n_rows)
     if n_rows == 1:
         entity, outcome = entities[0] if entities else b"", outcomes[0] if outcomes else -1
         took = positions(defaulted.get(0, ())) if defaulted else b""
+        lost = positions(degraded.get(0, ())) if degraded else b""
         whole = base, time_ns, entity, caller, request_id, trace, values, margins, scores, outcome, took, lost, model_ns
         return [whole]
     first, found = int.from_bytes(base, "big"), []
@@ -66,6 +67,7 @@ def rows_of_parts(parts: list[Any]) -> list[Cells]:
         id_, entity = (first | row).to_bytes(16, "big"), entities[row] if entities else b""
         cells = [column[row * width : (row + 1) * width] for column, width in columns]
         outcome, took = outcomes[row] if outcomes else -1, positions(defaulted.get(row, ()))
+        lost = positions(degraded.get(row, ()))
         found.append((id_, time_ns, entity, caller, request_id, trace, *cells, outcome, took, lost, model_ns))
     return found
 

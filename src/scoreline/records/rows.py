@@ -55,7 +55,7 @@ def rows_of(decisions: Decisions) -> Iterator[Row]:
     values, margins, scores = (cells_of(column) for column in columns)
     entities = decisions.entities or (b"",) * n_rows
     outcomes = decisions.outcomes or (-1,) * n_rows
-    degraded, model_ns, base = positions(decisions.degraded), decisions.model_ns, decisions.base
+    model_ns, base = decisions.model_ns, decisions.base
     for row in range(n_rows):
         yield Row(
             (base | row).to_bytes(16, "big"),
@@ -69,7 +69,7 @@ def rows_of(decisions: Decisions) -> Iterator[Row]:
             scores[row],
             outcomes[row],
             positions(decisions.defaulted.get(row, ())),
-            degraded,
+            positions(decisions.degraded.get(row, ())),
             model_ns,
         )
 
@@ -109,6 +109,7 @@ def request_of(rows: Sequence[Row], author: Author) -> Decisions:
     """Rows of one request, from its first on and without a gap, as its decisions."""
     first = rows[0]
     defaulted = {place: _unpack(row.defaulted) for place, row in enumerate(rows) if row.defaulted}
+    degraded = {place: _unpack(row.degraded) for place, row in enumerate(rows) if row.degraded}
     return Decisions(
         base=int.from_bytes(first.id, "big"),
         author=author,
@@ -118,7 +119,7 @@ def request_of(rows: Sequence[Row], author: Author) -> Decisions:
         scores=_column([row.scores for row in rows]),
         outcomes=tuple(row.outcome for row in rows) if first.outcome >= 0 else (),
         defaulted=defaulted,
-        degraded=_unpack(first.degraded),
+        degraded=degraded,
         model_ns=first.model_ns,
         entities=tuple(row.entity for row in rows) if any(row.entity for row in rows) else (),
     )

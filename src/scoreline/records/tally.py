@@ -15,6 +15,7 @@ class Tally:
     requests: int = 0
     decisions: int = 0
     defaulted: int = 0
+    degraded: int = 0
     unsent: int = 0
     score_sum: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -24,6 +25,7 @@ class Tally:
         self.requests += 1
         self.decisions += len(decisions)
         self.defaulted += len(decisions.defaulted)
+        self.degraded += len(decisions.degraded)
         sums = [sum(column) for column in zip(*decisions.scores.tolist(), strict=True)]
         self.score_sum = [a + b for a, b in zip(self.score_sum, sums, strict=True)] if self.score_sum else sums
         if author.outcomes:
@@ -36,6 +38,7 @@ class Tally:
             "requests": self.requests,
             "decisions": self.decisions,
             "defaulted": self.defaulted,
+            "degraded": self.degraded,
             "unsent": self.unsent,
             "mean_score": means,
             "outcomes": dict(self.outcomes),

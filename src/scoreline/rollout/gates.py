@@ -45,6 +45,11 @@ def refused_rows(champion: Schema, challenger: Schema) -> Iterator[str]:
     for after in challenger.fields:
         if after.name not in sent and after.default_value is None:
             yield f"field {after.name!r} is new and required; give it a default, or take it from the store"
+        if after.indispensable and not any(
+            field.indispensable for field in champion.fields if field.name == after.name
+        ):
+            yield f"field {after.name!r} becomes indispensable, so rows without it would be refused; give it a default"
+    yield from _looked_up_elsewhere(champion, challenger)
     if champion.entity and champion.entity != challenger.entity:
         yield f"rows say with {champion.entity!r} whom they are about, which it does not know"
 
@@ -91,6 +96,19 @@ def _outputs(champion: Manifest, challenger: Manifest) -> Iterator[str]:
     new = [outcome for outcome in told if outcome not in known]
     if known and new:
         yield f"outcomes {', '.join(map(repr, new))} are new to those who ask"
+
+
+def _looked_up_elsewhere(champion: Schema, challenger: Schema) -> Iterator[str]:
+    """Fields of one name with two meanings: both versions get one lookup, and it goes by names."""
+    stored = champion.fields if champion.entity else ()
+    before = {field.name: _place(field, champion) for field in stored if field.source == "store"}
+    for field in challenger.fields:
+        if field.source == "store" and before.get(field.name, _place(field, challenger)) != _place(field, challenger):
+            yield f"field {field.name!r} would be looked up elsewhere than before; give it another name"
+
+
+def _place(field: Field, schema: Schema) -> tuple[str, str]:
+    return field.view or schema.entity, field.feature or field.name
 
 
 def _narrower(before: Field, after: Field) -> Iterator[str]:

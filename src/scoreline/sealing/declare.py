@@ -85,7 +85,8 @@ def _field(name: str, position: int, model: TrainedModel, column: Column | None,
         settings = {"nullable": True, **settings}
     field = Field.from_settings(name, settings)
     default = field.default_value
-    if position in model.refuses_missing and (field.nullable or (default is not None and math.isnan(default))):
+    may_default = default is not None and math.isnan(default) and not field.indispensable
+    if position in model.refuses_missing and (field.nullable or may_default):
         raise SealRefused(
             f"the pipeline takes no missing value in {name!r}: leave such rows out of the reference and missing out of "
             "schema.toml, or impute the column in the pipeline"

@@ -107,6 +107,8 @@ def seal(
     rows = read_reference(reference)
     declared = read_declared(Path(schema)) if isinstance(schema, str | Path) else dict(schema or {})
     settled = replace(declare_schema(trained, rows, declared), entity=entity)
+    if settled.store_fields and not entity:
+        raise SealRefused("fields from the feature store are looked up by entity: say with --entity what rows call it")
     draft = Manifest(
         name=name,
         version=version or _version_of(target, name),
@@ -172,7 +174,7 @@ def _reference_values(schema: Schema, reference: Reference) -> Floats:
     """The reference rows as the model sees them, at most 100,000 of them, drawn evenly; raises SealRefused."""
     picked = _picked(reference)
     # What a store will provide is read from the reference like the rest: the profile shows how it lies there.
-    schema = Schema(tuple(replace(field, source="request") for field in schema.fields))
+    schema = Schema(tuple(field.unstored() for field in schema.fields))
     columns = {name: reference.columns[name].values for name in schema.names if name in reference.columns}
     rows = [{name: values[row] for name, values in columns.items()} for row in picked]
     try:

@@ -4,6 +4,7 @@
 """
 
 from scoreline.settings.access import Access
+from scoreline.settings.features import Features
 from scoreline.settings.limits import Limits
 from scoreline.settings.oauth import OAuth
 from scoreline.settings.records import Records
@@ -14,6 +15,7 @@ from scoreline.settings.whole import PREFIX, Settings, load_settings, options
 __all__ = [
     "PREFIX",
     "Access",
+    "Features",
     "Limits",
     "Notify",
     "OAuth",

@@ -10,6 +10,7 @@ from typing import Any, Final
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.given import typed
 from scoreline.settings.access import Access
+from scoreline.settings.features import Features
 from scoreline.settings.limits import Limits
 from scoreline.settings.oauth import OAuth
 from scoreline.settings.option import option
@@ -30,6 +31,7 @@ class Settings:
     trust: Trust = dataclasses.field(default_factory=Trust)
     registry: Registry = dataclasses.field(default_factory=Registry)
     access: Access = dataclasses.field(default_factory=Access)
+    features: Features = dataclasses.field(default_factory=Features)
     limits: Limits = dataclasses.field(default_factory=Limits)
     oauth: OAuth = dataclasses.field(default_factory=OAuth)
     records: Records = dataclasses.field(default_factory=Records)

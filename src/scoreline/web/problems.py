@@ -10,6 +10,8 @@ from scoreline.core.errors import (
     DatabaseDown,
     Denied,
     EngineFailed,
+    FeaturesMissing,
+    FeaturesRefused,
     IdempotencyBusy,
     IdempotencyDown,
     IdempotencyMismatch,
@@ -25,6 +27,7 @@ from scoreline.core.errors import (
     RolloutRefused,
     RowsRefused,
     ScorelineError,
+    StoreDown,
     TooLarge,
     Unauthenticated,
     WrongType,
@@ -53,6 +56,8 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (IdempotencyBusy, 409, "idempotency-busy", "A request with this idempotency key is being answered"),
     (IdempotencyDown, 503, "idempotency-down", "Idempotency keys cannot be kept now"),
     (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
+    (StoreDown, 503, "store-down", "The feature store cannot be asked now"),
+    (FeaturesRefused, 422, "features-refused", "The features are not taken"),
     (DatabaseDown, 503, "database-down", "The database cannot be asked now"),
     (RegistryDown, 503, "registry-down", "The registry cannot be asked now"),
     (EngineFailed, 500, "engine-failed", "The model failed"),
@@ -85,7 +90,7 @@ def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tu
         (status, kind, title) for known, status, kind, title in PROBLEMS if isinstance(error, known)
     )
     headers: list[tuple[bytes, bytes]] = []
-    if isinstance(error, RecordRefused | RateLimited | IdempotencyBusy | IdempotencyDown):
+    if isinstance(error, RecordRefused | RateLimited | IdempotencyBusy | IdempotencyDown | FeaturesMissing):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))

@@ -40,7 +40,7 @@ def decided(draw: st.DrawFn, most_rows: int = 6) -> Decisions:
         scores=np.array(flat).reshape(n_rows, n_outputs),
         outcomes=[draw(st.integers(0, len(outcomes) - 1)) for _ in range(n_rows)] if outcomes else (),
         defaulted={row: draw(positions) for row in range(n_rows) if draw(st.booleans())},
-        degraded=draw(st.sampled_from(((), (3,), (1, 3)))),
+        degraded={row: draw(st.sampled_from(((3,), (1, 3)))) for row in range(n_rows) if draw(st.booleans())},
         model_ns=1,
     )
 
@@ -62,7 +62,7 @@ def bits(answer: object) -> str:
 
 @given(decided(most_rows=1))
 def test_one_answer_is_its_decision(decisions: Decisions) -> None:
-    writer = AnswerWriter(decisions.author, decisions.degraded)
+    writer = AnswerWriter(decisions.author)
     answer = strict_json(writer.one(decisions))
     wanted = expected(decisions[0]) | {"model": "fraud", "version": "1.0-rc.2"}
     assert bits(answer) == bits(wanted)
@@ -70,7 +70,7 @@ def test_one_answer_is_its_decision(decisions: Decisions) -> None:
 
 @given(decided())
 def test_many_answers_are_their_decisions_in_order(decisions: Decisions) -> None:
-    writer = AnswerWriter(decisions.author, decisions.degraded)
+    writer = AnswerWriter(decisions.author)
     answer = strict_json(writer.many(decisions))
     wanted = {"model": "fraud", "version": "1.0-rc.2", "predictions": [expected(decision) for decision in decisions]}
     numbers = [_numbers(prediction) for prediction in answer["predictions"]]
@@ -84,19 +84,18 @@ def _numbers(prediction: dict[str, Any]) -> list[bytes]:
     return [np.float64(value).tobytes() for value in (score.values() if isinstance(score, dict) else [score])]
 
 
-def test_an_answer_has_no_degraded_where_no_field_comes_from_a_store() -> None:
-    decisions = Decisions(0, AUTHOR, Context(1), *(np.zeros((1, n)) for n in (4, 1, 1)), (), {}, (), 1)
-    assert b"degraded" not in AnswerWriter(AUTHOR, ()).one(decisions)
-    assert b"outcome" not in AnswerWriter(AUTHOR, ()).one(decisions)
+def test_an_answer_has_no_degraded_where_nothing_is() -> None:
+    decisions = Decisions(0, AUTHOR, Context(1), *(np.zeros((1, n)) for n in (4, 1, 1)), (), {}, {}, 1)
+    assert b"degraded" not in AnswerWriter(AUTHOR).one(decisions)
+    assert b"outcome" not in AnswerWriter(AUTHOR).one(decisions)
 
 
 def test_ids_of_many_rows_are_consecutive_and_sort_as_the_rows_came() -> None:
     n_rows = 300
     base = IdSource().new_base(1_700_000_000_000_000_000)
-    decisions = Decisions(base, AUTHOR, Context(1), *(np.zeros((n_rows, n)) for n in (4, 1, 1)), (), {}, (), 1)
+    decisions = Decisions(base, AUTHOR, Context(1), *(np.zeros((n_rows, n)) for n in (4, 1, 1)), (), {}, {}, 1)
     ids = [
-        prediction["prediction_id"]
-        for prediction in json.loads(AnswerWriter(AUTHOR, ()).many(decisions))["predictions"]
+        prediction["prediction_id"] for prediction in json.loads(AnswerWriter(AUTHOR).many(decisions))["predictions"]
     ]
     assert ids == sorted(set(ids))
     assert ids == [decision.id for decision in decisions]

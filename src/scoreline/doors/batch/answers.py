@@ -13,8 +13,9 @@ from scoreline.doors.batch.sources import Judged
 ROW: Final = "row"
 OUTCOME: Final = "outcome"
 DEFAULTED: Final = "defaulted"
+DEGRADED: Final = "degraded"
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
-_TYPES: Final = {ROW: pa.int64(), OUTCOME: _NAMES, DEFAULTED: _NAMES}
+_TYPES: Final = {ROW: pa.int64(), OUTCOME: _NAMES, DEFAULTED: _NAMES, DEGRADED: _NAMES}
 
 
 def answer_columns(manifest: Manifest) -> tuple[str, ...]:
@@ -22,7 +23,8 @@ def answer_columns(manifest: Manifest) -> tuple[str, ...]:
     scores = [f"{manifest.output}_{name}" for name in manifest.classes] or [manifest.output]
     outcome = [OUTCOME] if manifest.policy.outcomes else []
     defaulted = [DEFAULTED] if any(field.default is not None for field in manifest.schema.fields) else []
-    return (ROW, *scores, *outcome, *defaulted)
+    degraded = [DEGRADED] if manifest.schema.entity and manifest.schema.store_fields else []
+    return (ROW, *scores, *outcome, *defaulted, *degraded)
 
 
 def answer_schema(manifest: Manifest, kept: pa.Schema) -> pa.Schema:
@@ -38,16 +40,17 @@ def answer_batch(schema: pa.Schema, rows: Judged, decisions: Decisions) -> pa.Re
     if author.outcomes:
         codes = pa.array(np.fromiter(decisions.outcomes, np.int32, len(decisions)))
         columns.append(pa.DictionaryArray.from_arrays(codes, pa.array(author.outcomes)))
-    if schema.names[-1] == DEFAULTED:
-        columns.append(_defaulted(author.fields, decisions.defaulted, len(decisions)))
+    for name, told in ((DEFAULTED, decisions.defaulted), (DEGRADED, decisions.degraded)):
+        if name in schema.names[-2:]:
+            columns.append(_names(author.fields, told, len(decisions)))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _defaulted(fields: Sequence[str], defaulted: Mapping[int, Sequence[int]], n_rows: int) -> pa.Array:
-    """The names of the fields that took their default, comma between; mostly they are the same for all rows."""
-    kinds = set(map(tuple, defaulted.values()))
+def _names(fields: Sequence[str], told: Mapping[int, Sequence[int]], n_rows: int) -> pa.Array:
+    """The names of the fields told of each row, comma between; mostly they are the same for all rows."""
+    kinds = set(map(tuple, told.values()))
     texts = {kind: ",".join(fields[place] for place in kind) for kind in kinds | {()}}
-    if not kinds or (len(kinds) == 1 and len(defaulted) == n_rows):
+    if not kinds or (len(kinds) == 1 and len(told) == n_rows):
         zeros = pa.array(np.zeros(n_rows, dtype=np.int32))
         return pa.DictionaryArray.from_arrays(zeros, pa.array([texts[next(iter(kinds), ())]]))
-    return pa.array([texts[tuple(defaulted.get(row, ()))] for row in range(n_rows)]).dictionary_encode()
+    return pa.array([texts[tuple(told.get(row, ()))] for row in range(n_rows)]).dictionary_encode()

@@ -22,6 +22,7 @@ from scoreline.doors.batch.partial import Part, finished_parts, part_path
 from scoreline.doors.batch.record import recording
 from scoreline.doors.batch.report import Meter
 from scoreline.doors.batch.sources import Chunk, Judged, Source
+from scoreline.features.ladder import Lookup
 from scoreline.operations.files import commit
 
 CALLER: Final = "batch"
@@ -31,7 +32,7 @@ CALLER: Final = "batch"
 class Job:
     """What all inputs of a job share; `folder` is the partial one, the sizes are in rows.
 
-    `records`: whether the decisions are kept too.
+    `records`: whether the decisions are kept too; `lookup`: what fills rows with features that the file does not bring.
     """
 
     score: Score
@@ -41,6 +42,7 @@ class Job:
     rows_per_part: int
     meter: Meter
     records: bool = False
+    lookup: Lookup | None = None
 
 
 def score_parts(job: Job, number: int, file: InputFile, source: Source) -> list[Part]:
@@ -93,7 +95,8 @@ def _decide(job: Job, name: str, rows: Judged) -> tuple[Judged, Decisions | None
         return rows, None
     context = Context(time.time_ns(), name, CALLER)
     try:
-        decisions = job.score(Batch(rows.values, context, rows.defaulted))
+        batch = Batch(rows.values, context, rows.defaulted, rows.entities)
+        decisions = job.score(job.lookup.all(batch) if job.lookup else batch)
     except RowsRefused as refused:
         return _decide(job, name, rows.without(refused.problems))
     if decisions.author.digest != job.manifest.digest:

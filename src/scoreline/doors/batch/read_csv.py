@@ -38,7 +38,7 @@ def open_csv(file: InputFile, wanted: Wanted) -> Source:
         names = _open(pa.OSFile(str(file.path)), [], array("q")).schema.names
     fields, kept = settle_columns(file, names, wanted)
     keeps = pa.schema([(name, pa.string()) for name in kept])
-    return Source(None, keeps, partial(_chunks, file, wanted, list({*fields, *kept}), kept))
+    return Source(None, keeps, partial(_chunks, file, wanted, wanted.columns(names, fields, kept), kept))
 
 
 def _chunks(

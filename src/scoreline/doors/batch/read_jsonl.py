@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import pyarrow as pa
 
+from scoreline.core.entities import entity_of
 from scoreline.core.errors import Problem
 from scoreline.doors.batch.inputs import InputFile
 from scoreline.doors.batch.sources import KEPT_OBJECT, Chunk, Judged, Source, Wanted, check_clash, readable
@@ -67,10 +68,11 @@ def _judge(file: InputFile, wanted: Wanted, lines: list[bytes], first: int) -> J
     positions: list[int] = []
     values: list[list[float]] = []
     kept: list[str] = []
+    entities: list[str] = []
     defaulted: dict[int, tuple[int, ...]] = {}
     problems: list[Problem] = []
     for position, line in enumerate(lines, first):
-        given, extra, problem = _read(file, wanted, line)
+        given, extra, entity, problem = _read(file, wanted, line)
         if problem:
             problems.append(Problem(position, "", problem))
             continue
@@ -82,27 +84,29 @@ def _judge(file: InputFile, wanted: Wanted, lines: list[bytes], first: int) -> J
             positions.append(position)
             values.append(read)
             kept.append(extra)
+            entities.append(entity)
     return Judged(
         np.array(positions, dtype=np.int64),
         np.array(values, dtype=np.float64).reshape(len(values), len(wanted.schema.fields)),
         defaulted,
         [] if wanted.keep == () else [pa.array(kept, pa.string())],
         problems,
+        entities if wanted.entity else (),
     )
 
 
-def _read(file: InputFile, wanted: Wanted, line: bytes) -> tuple[object, str, str]:
-    """The fields of a line, the JSON of what is kept of it, and what is wrong with the line as such."""
+def _read(file: InputFile, wanted: Wanted, line: bytes) -> tuple[object, str, str, str]:
+    """The fields of a line, the JSON of what is kept of it, whom it is about, and what is wrong with it as such."""
     if len(line) > MAX_LINE_BYTES:
-        return None, "", _TOO_LONG
+        return None, "", "", _TOO_LONG
     try:
         found = _DECODER.decode(line.decode())
     except KeyError:
-        return None, "", _TWICE
+        return None, "", "", _TWICE
     except (ValueError, RecursionError):
-        return None, "", _NOT_JSON
+        return None, "", "", _NOT_JSON
     if not isinstance(found, dict):
-        return found, "", ""
+        return found, "", "", ""
     index = wanted.schema.index
     given = {name: value for name, value in found.items() if name in index}
     if wanted.keep is not None:
@@ -111,15 +115,15 @@ def _read(file: InputFile, wanted: Wanted, line: bytes) -> tuple[object, str, st
         extra = {name: value for name, value in found.items() if name not in index}
         check_clash(file, extra, wanted)
     else:
-        return given, "{}", ""
+        return given, "{}", "", ""
     try:
         text = _ENCODER.encode(extra)
         text.encode()
-        return given, text, ""
+        return given, text, entity_of(found.get(wanted.entity)) or "", ""
     except UnicodeEncodeError:
-        return None, "", _NOT_UNICODE
+        return None, "", "", _NOT_UNICODE
     except ValueError:
-        return None, "", _NOT_FINITE
+        return None, "", "", _NOT_FINITE
 
 
 def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def open_parquet(file: InputFile, wanted: Wanted) -> Source:
         if name not in kept and wanted.schema.fields[wanted.schema.index[name]].type == "category"
     ]
     keeps = pa.schema([types.field(name) for name in kept])
-    return Source(rows, keeps, partial(_chunks, file, wanted, list({*fields, *kept}), as_codes, kept, ends.tolist()))
+    columns = wanted.columns(types.names, fields, kept)
+    return Source(rows, keeps, partial(_chunks, file, wanted, columns, as_codes, kept, ends.tolist()))
 
 
 def _chunks(

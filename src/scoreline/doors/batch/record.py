@@ -94,7 +94,7 @@ def _columns(decisions: Decisions, rows: Positions) -> list[pa.Array]:
         **{name: _raw(getattr(decisions, name)) for name in ("values", "margins", "scores")},
         "outcome": np.fromiter(decisions.outcomes or (-1,) * n_rows, np.int16, n_rows),
         "defaulted": [positions(decisions.defaulted.get(row, ())) for row in range(n_rows)],
-        "degraded": [positions(decisions.degraded)] * n_rows,
+        "degraded": [positions(decisions.degraded.get(row, ())) for row in range(n_rows)],
         "model_ns": np.full(n_rows, decisions.model_ns),
         "author": np.full(n_rows, _AUTHOR, dtype=np.int32),
         "score": np.ascontiguousarray(decisions.scores[:, 0]),

@@ -45,6 +45,7 @@ from scoreline.doors.batch.read_parquet import open_parquet
 from scoreline.doors.batch.record import join_records
 from scoreline.doors.batch.report import BatchReport, Meter, Progress
 from scoreline.doors.batch.sources import Source, Wanted, without_source
+from scoreline.features.ladder import Lookup
 from scoreline.operations.files import whole
 
 # Of the files in the hidden folder: a run does not go on with those of another form.
@@ -89,29 +90,31 @@ def run_batch(
     rows_per_part: int = 1_048_576,
     keep: Sequence[str] | None = None,
     record: Path | None = None,
+    lookup: Lookup | None = None,
     progress: Callable[[Progress], None] = tell_nobody,
 ) -> BatchReport:
     """Scores a file, or every file of a folder, into `target`, which appears whole or not at all.
 
     A file's target is a .parquet, .csv or .jsonl file; a folder's is a folder with the same names and formats. Rows
     that break the schema go to `<stem of target>.rejects.jsonl`, with the reason and without their values. `keep` names
-    the input columns to copy; None copies all that are not fields of the model. `record` is where every decision goes
-    too: a .parquet file, or for a folder's a folder with one for each input. `rows_per_chunk` are in memory at a time,
-    at most 1,048,576; `rows_per_part` is how many an interruption can cost.
+    the input columns to copy; None copies all that are not fields. `record` is where every decision goes too: a
+    .parquet file, or for a folder's a folder with one for each input. `lookup` fills in the features that a file does
+    not bring. `rows_per_chunk` are in memory at a time, at most 1,048,576; `rows_per_part` is how many an interruption
+    can cost.
 
-    Raises NotFound, BatchRefused or EngineFailed. After these, as after any other interruption, what is finished is
-    kept and the same call resumes it.
+    Raises NotFound, BatchRefused, EngineFailed or StoreDown. After these, as after any other interruption, what is
+    finished is kept and the same call resumes it.
     """
     if not 1 <= rows_per_chunk <= ids.MAX_ROWS or rows_per_part < 1:
         raise BatchRefused(f"rows_per_chunk is 1 to {ids.MAX_ROWS:,}, and rows_per_part at least 1")
     source, target = source.absolute(), target.absolute()
     record = record.absolute() if record else None
-    works = _plan(manifest, source, target, keep)
+    works = _plan(manifest, source, target, keep, manifest.schema.entity if lookup else "")
     if record:
         _check_record(source, target, record, works)
     folder = partial_folder(target)
     meter = Meter(progress, _rows_total(works), sum(work.file.size for work in works))
-    job = Job(score, manifest, folder, rows_per_chunk, rows_per_part, meter, record is not None)
+    job = Job(score, manifest, folder, rows_per_chunk, rows_per_part, meter, record is not None, lookup)
     rejects = target.with_name(f"{target.name if source.is_dir() else target.stem}.rejects.jsonl")
     free = target, rejects, *([record] if record else [])
     made, decided = folder / OUTPUTS, folder / RECORDS
@@ -128,7 +131,7 @@ def run_batch(
     return BatchReport(rows, scored, rows - scored, target, placed, meter.rows_resumed, meter.elapsed_s, record)
 
 
-def _plan(manifest: Manifest, source: Path, target: Path, keep: Sequence[str] | None) -> list[Work]:
+def _plan(manifest: Manifest, source: Path, target: Path, keep: Sequence[str] | None, entity: str) -> list[Work]:
     """The inputs, each found fit for the job; raises NotFound or BatchRefused."""
     if os.path.lexists(target):
         raise BatchRefused(f"{target} exists; nothing is overwritten: move it or choose another target")
@@ -137,7 +140,8 @@ def _plan(manifest: Manifest, source: Path, target: Path, keep: Sequence[str] | 
     if twice := [name for name, count in Counter(keep or ()).items() if count > 1]:
         raise BatchRefused(f"column {twice[0]!r} is to be kept twice; name it once")
     files = find_inputs(source)
-    wanted = Wanted(without_source(manifest.schema), None if keep is None else tuple(keep), answer_columns(manifest))
+    kept, taken = None if keep is None else tuple(keep), answer_columns(manifest)
+    wanted = Wanted(without_source(manifest.schema), kept, taken, entity)
     works = []
     for number, file in enumerate(files):
         kind = file.format if source.is_dir() else format_of(target)

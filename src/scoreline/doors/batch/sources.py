@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from scoreline.core.batch import NO_DEFAULTS
+from scoreline.core.entities import entity_of
 from scoreline.core.errors import BatchRefused, Problem
 from scoreline.core.link import Floats
 from scoreline.core.schema import Schema
@@ -28,11 +30,16 @@ KEPT_OBJECT: Final = "\x00kept"
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a job wants of its inputs: the fields, the columns to keep (None: all that are not fields), and the names
-    its own output columns take."""
+    its own output columns take. `entity` is the column of whom features are looked up for; empty: for nobody."""
 
     schema: Schema
     keep: tuple[str, ...] | None
     taken: tuple[str, ...]
+    entity: str = ""
+
+    def columns(self, names: Collection[str], fields: Collection[str], kept: Collection[str]) -> list[str]:
+        """What is read of a file with columns of these names: fields, what is kept, and the entity's."""
+        return list({*fields, *kept, *({self.entity}.intersection(names))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,8 @@ class Judged:
     """Rows of an input file that can be scored, as far as is known, and the problems of those that cannot.
 
     `positions` int64 (n,) in the file, `values` float64 (n, n_fields), `defaulted` and the `kept` columns hold exactly
-    the rows that passed; the `row` of a problem is its position in the file.
+    the rows that passed; the `row` of a problem is its position in the file. `entities`: whom features are looked up
+    for, empty where a row does not say.
     """
 
     positions: Positions
@@ -48,6 +56,7 @@ class Judged:
     defaulted: Defaulted
     kept: Sequence[pa.Array]
     problems: Sequence[Problem]
+    entities: Sequence[str] = ()
 
     def without(self, problems: Sequence[Problem]) -> "Judged":
         """The rows but those with these problems, whose `row` is their place here."""
@@ -60,6 +69,7 @@ class Judged:
             {new: self.defaulted[old] for new, old in places if old in self.defaulted},
             [column.filter(pa.array(stays)) for column in self.kept],
             [*self.problems, *(replace(problem, row=int(self.positions[problem.row])) for problem in problems)],
+            list(compress(self.entities, stays)),
         )
 
 
@@ -120,7 +130,7 @@ def check_clash(file: InputFile, kept: Collection[str], wanted: Wanted) -> None:
 
 def without_source(schema: Schema) -> Schema:
     """The schema of a file, in which fields of the feature store are columns like any other; defaults stay."""
-    return Schema(tuple(replace(field, source="request") for field in schema.fields))
+    return Schema(tuple(field.unstored() for field in schema.fields))
 
 
 def judge_columns(
@@ -130,12 +140,19 @@ def judge_columns(
     columns = {name: table.column(name) for name in table.schema.names if name in wanted.schema.index}
     values, accepted, wrong = read_columns(wanted.schema, columns, len(positions), *reader)
     kept_rows = [table.column(name) for name in kept]
+    entities = entities_of(table.column(wanted.entity)) if wanted.entity in table.schema.names else []
     problems = [Problem(int(positions[problem.row]), problem.field, problem.problem) for problem in wrong]
     if accepted is not None:
         values, positions, mask = values[accepted], positions[accepted], pa.array(accepted)
         kept_rows = [column.filter(mask) for column in kept_rows]
+        entities = list(compress(entities, accepted))
     absent = tuple(place for place, name in enumerate(wanted.schema.names) if name not in columns)
-    return Judged(positions, values, _all_rows(len(positions), absent), kept_rows, problems)
+    return Judged(positions, values, _all_rows(len(positions), absent), kept_rows, problems, entities)
+
+
+def entities_of(column: pa.Array) -> list[str]:
+    """Whom each row is about; empty where it does not say, or not as one says it."""
+    return [entity_of(value) or "" for value in column.to_pylist()]
 
 
 @lru_cache(maxsize=2)

@@ -17,21 +17,18 @@ _SHARED: Final = b"\0"  # stands for what the ids of a request share until it is
 class AnswerWriter:
     """Writes the answers of one version of a model; what never changes is encoded once."""
 
-    def __init__(self, author: Author, store_fields: Sequence[int]) -> None:
+    def __init__(self, author: Author) -> None:
         self.author = author
         self._names = [json.dumps(name) for name in author.fields]
         self._outcomes = [b',"outcome":' + _json(outcome) for outcome in author.outcomes]
         self._key = b"{%s:" % _json(author.output)
         self._classes = [json.dumps(name) for name in author.classes]
         self._model = b'"model":%s,"version":%s' % (_json(author.model), _json(author.version))
-        degraded = ",".join(self._names[position] for position in store_fields)
-        self._degraded = f',"degraded":[{degraded}]'.encode() if store_fields else b""
-        self._store = frozenset(store_fields)
-        self._ends = partial(_ends, self._degraded, self._key)  # of a method it would be a cycle, which is never freed
+        self._ends = partial(_ends, self._key)  # of a method it would be a cycle, which is never freed
         self._plain_ends = lru_cache(maxsize=8)(self._ends)
 
     def one(self, decisions: Decisions) -> bytes:
-        """A flat object: the output by its name, outcome, prediction_id, model, version, defaulted."""
+        """A flat object: the output by its name, outcome, prediction_id, defaulted, degraded if so, model, version."""
         scores = decisions.scores
         score = self._classes_json(scores[0].tolist()) if self._classes else repr(scores.item()).encode()
         return b'%s%s%s,"prediction_id":"%s","defaulted":[%s]%s,%s}' % (
@@ -40,7 +37,7 @@ class AnswerWriter:
             self._outcomes[decisions.outcomes[0]] if self._outcomes else b"",
             ids.text(decisions.base).encode(),
             self._names_of(decisions.defaulted[0]) if decisions.defaulted else b"",
-            self._degraded,
+            b',"degraded":[%s]' % self._names_of(decisions.degraded[0]) if decisions.degraded else b"",
             self._model,
         )
 
@@ -48,7 +45,8 @@ class AnswerWriter:
         """Model and version once, then `predictions` in the order of the request's rows; composed column by column."""
         n_rows = len(decisions)
         shared, _ = ids.texts(decisions.base, n_rows)
-        ends = self._ends(n_rows, self._defaults(decisions)) if decisions.defaulted else self._plain_ends(n_rows)
+        plain = not (decisions.defaulted or decisions.degraded)
+        ends = self._plain_ends(n_rows) if plain else self._ends(n_rows, self._flags(decisions))
         width = 3 if self._outcomes else 2
         pieces = [b""] * (width * n_rows)
         pieces[::width] = self._scores(decisions)
@@ -68,19 +66,26 @@ class AnswerWriter:
         by_name = zip(self._classes, scores, strict=True)
         return f"{{{','.join([f'{name}:{score!r}' for name, score in by_name])}}}".encode()
 
-    def _defaults(self, decisions: Decisions) -> list[bytes]:
-        return [self._names_of(decisions.defaulted.get(row, ())) for row in range(len(decisions))]
+    def _flags(self, decisions: Decisions) -> list[bytes]:
+        """What stands in and behind the list of defaults of each row."""
+        defaulted, degraded, rows = decisions.defaulted, decisions.degraded, range(len(decisions))
+        names = [self._names_of(defaulted.get(row, ())) for row in rows]
+        if degraded:
+            lost = ((row, self._names_of(positions)) for row, positions in degraded.items())
+            for row, positions in lost:
+                names[row] += b'],"degraded":[' + positions
+        return names
 
     def _names_of(self, positions: Sequence[int]) -> bytes:
-        return ",".join([self._names[position] for position in positions if position not in self._store]).encode()
+        return ",".join([self._names[position] for position in positions]).encode()
 
 
-def _ends(degraded: bytes, key: bytes, n_rows: int, defaults: Sequence[bytes] = ()) -> list[bytes]:
+def _ends(key: bytes, n_rows: int, flags: Sequence[bytes] = ()) -> list[bytes]:
     """What follows score and outcome of each row, up to the score of the next one."""
     before, between = b',"prediction_id":"%s' % _SHARED, b'","defaulted":['
-    after = b"]%s},%s" % (degraded, key)
+    after = b"]},%s" % key
     _, endings = ids.texts(0, n_rows)
-    names = defaults or [b""] * n_rows
+    names = flags or [b""] * n_rows
     columns = zip(endings, names, strict=True)
     return [b"%s%s%s%s%s" % (before, ending.encode(), between, taken, after) for ending, taken in columns]
 

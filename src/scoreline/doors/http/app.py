@@ -133,8 +133,14 @@ class Door:
             return True
         return self.limiting is not None and self.limiting.elsewhere is not None
 
-    def refuse(self, endpoint: Endpoint, scope: Scope, error: ScorelineError) -> Answer:
-        """A refusal in the words of the dialect, under the request's id."""
+    def refuse(self, endpoint: Endpoint, scope: Scope, error: Exception) -> Answer:
+        """A refusal in the words of the dialect, under the request's id.
+
+        What is no error of ours is logged, and nothing of it told.
+        """
+        if not isinstance(error, ScorelineError):
+            log.error("a prediction failed", exc_info=error)
+            error = ScorelineError("Scoreline failed")
         return self.told(scope, named(endpoint.dialect.refuse(error), dict(scope["headers"])))
 
     def told(self, scope: Scope, answer: Answer) -> Answer:
@@ -142,20 +148,6 @@ class Door:
         if self.limiting is not None:
             answer[1].extend(self.limiting.told(scope))
         return answer
-
-    async def answer(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:
-        """The answer to one request, recorded; by its idempotency key, where it has one. It never raises."""
-        headers = dict(scope["headers"])
-        if self.keyed is None or KEY not in headers:
-            return self.predict(endpoint, scope, body, headers, now=True)
-        try:
-            caller = self.enter(endpoint, scope, headers)
-            return self.told(scope, await self.keyed.answer(endpoint, scope, body, caller))
-        except ScorelineError as error:
-            return self.refuse(endpoint, scope, error)
-        except Exception:
-            log.exception("a prediction failed")
-            return self.refuse(endpoint, scope, ScorelineError("Scoreline failed"))
 
     def predict(
         self,
@@ -170,14 +162,36 @@ class Door:
 
         `now`: its decisions are recorded on return. Else they wait, and a refusal may still replace the answer.
         """
-        headers = dict(scope["headers"]) if headers is None else headers
+        given = dict(scope["headers"]) if headers is None else headers
+        return self._answered(
+            endpoint,
+            scope,
+            lambda: endpoint.predict(given, body, self.enter(endpoint, scope, given)),
+            now=now,
+        )
+
+    async def answer(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:
+        """The same for what others have a say in: its features, or its idempotency key. It is recorded on return."""
+        headers = dict(scope["headers"])
+        keyed = self.keyed if KEY in headers else None
+        if keyed is None and endpoint.lookup is None:
+            return self.predict(endpoint, scope, body, headers, now=True)
         try:
-            answer, decisions = endpoint.predict(headers, body, self.enter(endpoint, scope, headers))
-        except ScorelineError as error:
+            caller = self.enter(endpoint, scope, headers)
+            if keyed is not None:
+                return self.told(scope, await keyed.answer(endpoint, scope, body, caller))
+            asked = await endpoint.ask(headers, body, caller)
+        except Exception as error:
             return self.refuse(endpoint, scope, error)
-        except Exception:
-            log.exception("a prediction failed")
-            return self.refuse(endpoint, scope, ScorelineError("Scoreline failed"))
+        return self._answered(endpoint, scope, lambda: endpoint.answer(headers, asked), now=True)
+
+    def _answered(
+        self, endpoint: Endpoint, scope: Scope, decide: Callable[[], tuple[Answer, Decisions]], *, now: bool
+    ) -> Answer:
+        try:
+            answer, decisions = decide()
+        except Exception as error:
+            return self.refuse(endpoint, scope, error)
         self.told(scope, answer)
         if now:
             refusals: list[RecordRefused] = []
@@ -219,7 +233,7 @@ class App:
     def at_once(self, scope: Scope, body: Body) -> Answer | None:
         """The answer to a request that is wholly here, without a task for it; None: it goes the way of ASGI."""
         endpoint = self._hot(scope)
-        if endpoint is None or len(body) > self._door.max_body_bytes:
+        if endpoint is None or endpoint.lookup is not None or len(body) > self._door.max_body_bytes:
             return None
         headers = dict(scope["headers"])
         if self._door.asks(headers):
@@ -263,3 +277,11 @@ class App:
         if self._door.draining:
             answer[1].append(CLOSE)
         return answer
+
+
+def _refused(endpoint: Endpoint, headers: Mapping[bytes, bytes], error: Exception) -> Answer:
+    """The refusal in the words of the dialect; what is no error of ours is logged, and nothing of it told."""
+    if not isinstance(error, ScorelineError):
+        log.error("a prediction failed", exc_info=error)
+        error = ScorelineError("Scoreline failed")
+    return named(endpoint.dialect.refuse(error), headers)

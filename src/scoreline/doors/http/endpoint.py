@@ -3,47 +3,92 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from scoreline.core import ids
-from scoreline.core.batch import Context
+from scoreline.core.batch import Batch, Context
 from scoreline.core.decision import Decisions
 from scoreline.core.ports import Score
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.dialect import Dialect
 from scoreline.doors.http.quoting import HEADER, Quoting
+from scoreline.features.ladder import Lookup
 from scoreline.web.asgi import Answer, given_id
 
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Endpoint:
-    """The model of a name behind the prediction routes of one dialect. `quoting` reads and makes its quotes."""
+@dataclass(slots=True)
+class Asked:
+    """A request that is read: its rows, and what its dialect needs to answer. `start_ns` is when reading began.
 
-    def __init__(self, model: str, dialect: Dialect, score: Score, quoting: Quoting | None = None) -> None:
-        self.dialect = dialect
+    `features_ns`: how long its features took, where some were looked up.
+    """
+
+    batch: Batch
+    asked: Any
+    start_ns: int
+    features_ns: int = -1
+
+
+class Endpoint:
+    """The model of a name behind the prediction routes of one dialect. `quoting` reads and makes its quotes.
+
+    With a `lookup` what is read waits for its features before it is scored, and `predict` is not for it.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        dialect: Dialect,
+        score: Score,
+        quoting: Quoting | None = None,
+        lookup: Lookup | None = None,
+    ) -> None:
         self.model = model
+        self.dialect = dialect
+        self.lookup = lookup
         self._score = score
         self._quoting = quoting
 
     def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> tuple[Answer, Decisions]:
         """Decode, score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
+        return self.answer(headers, self.read(headers, body, caller))
+
+    def read(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> Asked:
+        """The rows of a request; raises InputError."""
         start_ns = time.perf_counter_ns()
-        request_id = given_id(headers)
-        context = Context(time.time_ns(), request_id, caller, _trace(headers))
+        context = Context(time.time_ns(), given_id(headers), caller, _trace(headers))
         batch, asked = self.dialect.read(headers, body, context)
+        return Asked(batch, asked, start_ns)
+
+    async def ask(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> Asked:
+        """The rows of a request with their features; raises InputError, FeaturesMissing."""
+        found = self.read(headers, body, caller)
+        if self.lookup is not None:
+            start_ns = time.perf_counter_ns()
+            found.batch = await self.lookup.in_time(found.batch)
+            found.features_ns = time.perf_counter_ns() - start_ns
+        return found
+
+    def answer(self, headers: Mapping[bytes, bytes], found: Asked) -> tuple[Answer, Decisions]:
+        """Score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
+        batch, context = found.batch, found.batch.context
         quoting = self._quoting if HEADER in headers else None
         if quoting:
             batch = replace(batch, context=replace(context, pin=quoting.pin(headers, batch)))
         decisions = self._score(batch)
-        sent, answer = self.dialect.write(decisions, asked)
-        answer_id = request_id or ids.text(decisions.base)
-        total_ns = time.perf_counter_ns() - start_ns
+        sent, answer = self.dialect.write(decisions, found.asked)
+        answer_id = context.request_id or ids.text(decisions.base)
+        total_ns = time.perf_counter_ns() - found.start_ns
+        spent = b"model;dur=%.3f, total;dur=%.3f" % (decisions.model_ns / 1e6, total_ns / 1e6)
+        if found.features_ns >= 0:
+            spent = b"features;dur=%.3f, " % (found.features_ns / 1e6) + spent
         sent += [
             (b"content-length", b"%d" % len(answer)),
             (b"x-request-id", answer_id.encode()),
-            (b"server-timing", b"model;dur=%.3f, total;dur=%.3f" % (decisions.model_ns / 1e6, total_ns / 1e6)),
+            (b"server-timing", spent),
         ]
         if quoting:
             sent.append((HEADER, quoting.made(headers, decisions)))

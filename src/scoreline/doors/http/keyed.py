@@ -19,6 +19,7 @@ from scoreline.access.answers import Answers, Kept
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import IdempotencyDown, Malformed, RecordRefused
 from scoreline.core.strictjson import Body
+from scoreline.doors.http.endpoint import Asked
 from scoreline.records.frames import frame_author, frame_decisions, read_frames
 from scoreline.records.turn import Turn
 from scoreline.web.asgi import Answer, Scope, named
@@ -38,7 +39,9 @@ class Predict(Protocol):
 
     model: str
 
-    def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str, /) -> tuple[Answer, Decisions]: ...
+    async def ask(self, headers: Mapping[bytes, bytes], body: Body, caller: str, /) -> Asked: ...
+
+    def answer(self, headers: Mapping[bytes, bytes], found: Asked, /) -> tuple[Answer, Decisions]: ...
 
 
 class Keyed:
@@ -66,8 +69,9 @@ class Keyed:
         self, endpoint: Predict, headers: Mapping[bytes, bytes], body: Body, caller: str, key: bytes, request: bytes
     ) -> Answer:
         try:
+            asked = await endpoint.ask(headers, body, caller)
             with self._turn.aside() as made:
-                answer, _ = endpoint.predict(headers, body, caller)
+                answer, _ = endpoint.answer(headers, asked)
             await self._ask(self._answers.prepare, key, request, Kept(_written(answer), _frames(made)))
             self._record(made)
         except BaseException:

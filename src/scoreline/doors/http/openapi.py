@@ -9,6 +9,7 @@ from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field
 
 Json = dict[str, Any]
+DEGRADED = "degraded"
 DATATYPES = {"number": ["FP64", "FP32"], "integer": ["INT64"], "boolean": ["BOOL"]}
 JSON_TYPES = {"number": "number", "integer": "integer", "boolean": "boolean"}
 
@@ -121,13 +122,15 @@ def answer_schema(manifest: Manifest) -> Json:
     names = {"type": "array", "items": {"type": "string"}}
     properties |= {"prediction_id": {"type": "string", "format": "uuid"}, "defaulted": names}
     if manifest.schema.store_fields:
-        properties["degraded"] = names
+        properties[DEGRADED] = names
     properties |= {"model": {"type": "string"}, "version": {"type": "string"}}
     return _all_of(properties)
 
 
 def _all_of(properties: Json) -> Json:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    """An object with all of them; `degraded` stands there only where something is."""
+    required = [name for name in properties if name != DEGRADED]
+    return {"type": "object", "properties": properties, "required": required}
 
 
 def example_row(manifest: Manifest) -> Json:

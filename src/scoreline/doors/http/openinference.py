@@ -17,6 +17,7 @@ from scoreline.core.columns import Column, read_table
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import Malformed, ScorelineError, WrongType
 from scoreline.core.manifest import Manifest
+from scoreline.core.schema import Schema
 from scoreline.core.strictjson import Body, strict_json
 from scoreline.doors.http.dialect import JSON, check_json_type, mime_type, plain_refusal
 from scoreline.doors.http.instances import check_rows, check_values, max_columns, prediction_ids, request_fields
@@ -44,9 +45,9 @@ class Asked:
 class OpenInferenceDialect:
     """A `dialect.Dialect`; refusals are an object with `error`."""
 
-    def __init__(self, manifest: Manifest, max_rows: int) -> None:
-        self._schema = manifest.schema
-        self._fields = request_fields(manifest.schema)
+    def __init__(self, manifest: Manifest, max_rows: int, schema: Schema | None = None) -> None:
+        self._schema = schema or manifest.schema
+        self._fields = request_fields(self._schema)
         self._outputs = [output["name"] for output in outputs(manifest)]
         self._max_rows = max_rows
 

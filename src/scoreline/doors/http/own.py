@@ -43,5 +43,5 @@ class OwnDialect:
         author = decisions.author
         writer = self._writers.get(id(author))
         if writer is None:
-            writer = self._writers[id(author)] = AnswerWriter(author, decisions.degraded)
+            writer = self._writers[id(author)] = AnswerWriter(author)
         return writer

@@ -1,18 +1,26 @@
 """A model as it is served: every dialect's endpoint by its path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scoreline.core.arms import CHAMPION
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
+from scoreline.core.schema import Schema
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
 from scoreline.doors.http.openinference import OpenInferenceDialect
 from scoreline.doors.http.own import OwnDialect
 from scoreline.doors.http.quoting import Quoting
+from scoreline.features.ladder import Lookup
 from scoreline.operations.standing import Version
+
+Looking = Callable[[Schema], Lookup | None]
+
+
+def no_lookup(_: Schema) -> None:
+    """Where nothing is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +46,25 @@ def serve_model(
     csv_header: bool = True,
     versions: Sequence[Version] = (),
     quoting: Quoting | None = None,
+    schema: Schema | None = None,
+    looking: Looking = no_lookup,
 ) -> Served:
-    """All dialects over one score, and those that name a version over the score of that one, where it has its own."""
-    name, schema = manifest.name, manifest.schema
-    own = Endpoint(name, OwnDialect(schema, max_rows), score, quoting)
-    open_inference = Endpoint(name, OpenInferenceDialect(manifest, max_rows), score, quoting)
-    mlflow = Endpoint(name, MlflowDialect(schema, max_rows, csv_header=csv_header), score, quoting)
+    """All dialects over one score, and those that name a version over the score of that one, where it has its own.
+
+    `schema` is what `score` takes rows of, if not the manifest's; `looking` gives the lookup of a schema.
+    """
+    name, schema = manifest.name, schema or manifest.schema
+    lookup = looking(schema)
+    own = Endpoint(name, OwnDialect(schema, max_rows), score, quoting, lookup)
+    open_inference = Endpoint(name, OpenInferenceDialect(manifest, max_rows, schema), score, quoting, lookup)
+    mlflow = Endpoint(name, MlflowDialect(schema, max_rows, csv_header=csv_header), score, quoting, lookup)
     asked = {
         f"/v2/models/{name}/versions/{version.manifest.version}/infer": Endpoint(
-            name, OpenInferenceDialect(version.manifest, max_rows), version.score
+            name,
+            OpenInferenceDialect(version.manifest, max_rows),
+            version.score,
+            None,
+            looking(version.manifest.schema),
         )
         for version in versions
         if version.score is not None
@@ -55,7 +73,7 @@ def serve_model(
         manifest,
         {
             f"/models/{name}/predict": own,
-            f"/v1/models/{name}:predict": Endpoint(name, KServeDialect(schema, max_rows), score, quoting),
+            f"/v1/models/{name}:predict": Endpoint(name, KServeDialect(schema, max_rows), score, quoting, lookup),
             f"/v2/models/{name}/infer": open_inference,
             f"/v2/models/{name}/versions/{manifest.version}/infer": open_inference,
             **asked,

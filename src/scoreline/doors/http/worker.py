@@ -34,6 +34,7 @@ from scoreline.wiring import (
     answers_of,
     entity_key,
     guard_of,
+    ladder_of,
     limiter_elsewhere,
     open_state,
     quote_seed,
@@ -45,6 +46,7 @@ from scoreline.wiring import (
 
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
+TELL_S: Final = 60.0
 LIVE: Final = "/healthz/live"
 HEALTH: Final = (LIVE, "/healthz/ready", "/healthz/startup")
 PAGES: Final = "scoreline.doors.http.pages:make_pages"
@@ -93,9 +95,10 @@ class Worker:
         self._marks = marks or Marks()
         self._lease = Lease(self._state_dir)
         self._guard = guard_of(settings, self._turn, self._lease, self._marks, teller())
+        self._ladder = ladder_of(settings)
         self._models: dict[str, Model] = {}
         self._seen: Any = None
-        self._synced_s = 0.0
+        self._synced_s = self._told_s = 0.0
         self._access = watched(settings)
         server = settings.server
         proxies = networks(server.trusted_proxies)
@@ -129,6 +132,9 @@ class Worker:
             if self._access.look():
                 self.door.keyring = self._access.ring
             self._look_at_the_spool(loop)
+            if loop.time() - self._told_s >= TELL_S:
+                self._told_s = loop.time()
+                self._ladder.tell()
             stamp = self._stamp()
             if stamp == self._seen:
                 continue
@@ -168,6 +174,8 @@ class Worker:
                 model.manifest,
                 model.score,
                 server.max_rows,
+                schema=model.schema,
+                looking=self._ladder.looking,
                 csv_header=server.csv_header,
                 versions=model.versions,
                 quoting=self._quoting(name, model),
