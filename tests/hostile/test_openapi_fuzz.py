@@ -10,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -37,13 +38,16 @@ OTHERS = ("/ping", "/health", "/version")
 GETS = [path for method, path in DATA_PLANE if method == "GET"]
 CONTROL = sorted(f"{method} {path}" for method, path in CONTROL_PLANE if "/docs" not in path and "openapi" not in path)
 PAGES = [f"GET {path}" for path in GETS if path in OTHERS or path.startswith(("/v1", "/v2"))]
+KEY = {"x-api-key": "a-key-with-which-all-is-open"}  # it is the attack suite that guesses keys
+CONFIG = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})
 NEVER = ("Traceback", "/tmp", ".py", "site-packages")
 
 
 @pytest.fixture(scope="module")
 def service(sealed: SealedModel, churn: SealedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("fuzz")
-    with serving(sealed, churn, folder=folder, arguments=("--default", "fraud")) as running:
+    how = {"SCORELINE_ACCESS__ADMIN_KEY": KEY["x-api-key"]}
+    with serving(sealed, churn, folder=folder, arguments=("--default", "fraud"), **how) as running:
         workers = [worker.pid for worker in running.workers()]
         yield running
         assert [worker.pid for worker in running.workers()] == workers
@@ -51,7 +55,7 @@ def service(sealed: SealedModel, churn: SealedModel, tmp_path_factory: pytest.Te
 
 
 def operations(url: str) -> dict[str, Any]:
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=CONFIG, headers=KEY)
     return {found.ok().label: found.ok() for found in schema.get_all_operations()}
 
 
@@ -59,6 +63,7 @@ def fuzz(operation: Any, mode: GenerationMode, cases: int) -> Counter[int]:
     """So many cases of one operation, of a fixed seed; how many were answered with each status."""
     statuses: Counter[int] = Counter()
     session = requests.Session()
+    session.headers.update(KEY)
 
     @seed(20_261_124)
     @settings(
