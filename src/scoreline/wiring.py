@@ -13,7 +13,7 @@ from scoreline.access.scopes import SCOPES
 from scoreline.core.arms import Guard, Lease, Tell
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError
-from scoreline.core.marks import Marks
+from scoreline.core.marks import Marks, Patience
 from scoreline.core.names import load
 from scoreline.core.ports import Record, Registry, Sink, Verifier
 from scoreline.core.refs import is_path
@@ -161,6 +161,11 @@ def desk_of(settings: Settings, database: Any, at_once: int | None = None) -> An
 def policy(settings: Settings) -> Policy:
     """What rollouts ask of a version."""
     return policy_of(settings.rollout)
+
+
+def patience_of(settings: Settings) -> Patience:
+    """How long a canary may score: longer for many rows, each of which may take what the gate lets one take."""
+    return Patience(settings.rollout.hang_ms * 1_000_000, settings.rollout.model_ms * 1_000_000)
 
 
 def keyring(settings: Settings) -> Keyring:

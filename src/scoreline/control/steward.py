@@ -39,7 +39,18 @@ from scoreline.records.windows import Counting
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import database_of, desk_of, kept_of, keyring, policy, registries, signer, spool_folder, verifier
+from scoreline.wiring import (
+    database_of,
+    desk_of,
+    kept_of,
+    keyring,
+    patience_of,
+    policy,
+    registries,
+    signer,
+    spool_folder,
+    verifier,
+)
 
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
@@ -83,7 +94,7 @@ class Steward:
         self._tallies = Tallies()
         self.database: Database = database_of(settings)
         known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
-        counting = Counting(self.database, rules.model_ms * 1_000_000)
+        counting = Counting(self.database, rules.model_ms * 1_000_000, patience_of(settings))
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]

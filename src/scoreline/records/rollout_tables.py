@@ -42,7 +42,8 @@ NOTIFIED: Final = Table(
 # What a shipped piece of a segment says of a rollout, final with the transaction that ships it: units exposed (n) and
 # with their first event of a kind (k), of the canary (c) and the baseline (b). Sticky units stay in their arm
 # (entities), others are requests; `share` is what arms were drawn with. `late`: of k, those first seen in an earlier
-# window; `new_c` and `step_c`: the canary's units seen for the first time in the rollout, and in the step.
+# window; `new_c`, `new_b` and `step_c`: units seen for the first time in the rollout, and in the step; `sight_c`: of
+# those of the step, the ones with an event.
 WINDOWS: Final = Table(
     "windows",
     METADATA,
@@ -64,6 +65,8 @@ WINDOWS: Final = Table(
     Column("step_c", BigInteger, nullable=False),
     Column("deaths_c", BigInteger, nullable=False),
     Column("deaths_b", BigInteger, nullable=False),
+    Column("new_b", BigInteger),
+    Column("sight_c", BigInteger),
 )
 Index("windows_rollout", WINDOWS.c.model, WINDOWS.c.rollout, WINDOWS.c.id)
 # Entities that had their first event of a kind in a rollout, over all hosts. Of kind `seen` they were seen in it, of a

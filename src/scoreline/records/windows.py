@@ -5,10 +5,12 @@ A window is a piece of one segment: decisions that follow one another in one wor
 - An entity counts once in a rollout and kind of event, at its first event, over all hosts, steps and both arms. Its arm
   was drawn with the share of the step, whatever the entity does: that is what the evidence rests on.
 - A request that names no entity is a unit of its own: its arm is drawn anew.
+- Where an arm has no other beside it (a share of 1), units count when they are first seen instead: `sight_c`, `new_b`.
+- A champion's request that took so long that a canary's worker would have been ended for it counts as its death does.
 - Rows that took a default because a feature was missing, and roles other than champion and canary, never count.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +21,7 @@ from sqlalchemy import Connection, TextClause, delete, insert, select, text
 
 from scoreline.core.decision import Author
 from scoreline.core.ids import ROW_BITS
+from scoreline.core.marks import Patience
 from scoreline.records.database import Database
 from scoreline.records.ledger import entry_at, history
 from scoreline.records.pieces import Piece
@@ -29,7 +32,8 @@ ERRORS: Final = "errors"
 OVERRUNS: Final = "overruns"
 SLOW: Final = "slow"
 SCORES: Final = "scores"
-KINDS: Final = (ERRORS, OVERRUNS, SLOW, SCORES)
+DEATHS: Final = "deaths"
+KINDS: Final = (ERRORS, OVERRUNS, SLOW, SCORES, DEATHS)
 SEEN: Final = "seen"  # a kind of `units`, as is every epoch
 TAIL: Final = 2000  # windows that may still come with a lower id: transactions end in another order than they begin
 _CANARY: Final = "canary"
@@ -48,7 +52,6 @@ class Watched:
 
     rollout: int
     share: float
-    over_ns: int
     slow_ns: int
     high_score: float | None
 
@@ -57,8 +60,9 @@ class Window(NamedTuple):
     """Counts of one piece: units (n), and those with their first event of a kind (k), of canary (c) and baseline (b).
 
     Sticky units are entities, others requests; `share` is what arms were drawn with. `late` of k were first seen in an
-    earlier window; `new_c` are units that the canary saw first in the rollout, `step_c` those it answers for the first
-    time in this step.
+    earlier window; `new_c` and `new_b` are units that the canary and the baseline saw first in the rollout, `step_c`
+    those that the canary answers for the first time in this step, and `sight_c` those of them with an event, be it
+    their first or not (None: counted by a steward that did not tell). `deaths` are requests, however often of a unit.
     """
 
     id: int
@@ -77,6 +81,8 @@ class Window(NamedTuple):
     step_c: int
     deaths_c: int
     deaths_b: int
+    new_b: int | None
+    sight_c: int | None
 
 
 @dataclass(slots=True)
@@ -101,11 +107,15 @@ Step = tuple[str, int]  # a model and an epoch
 
 
 class Counting:
-    """Counts pieces for the rollouts of one database. `over_ns`: a model's share of the latency budget."""
+    """Counts pieces for the rollouts of one database.
 
-    def __init__(self, database: Database, over_ns: int) -> None:
+    `over_ns`: a model's share of the latency budget. `patience`: when a canary's worker is ended.
+    """
+
+    def __init__(self, database: Database, over_ns: int, patience: Patience) -> None:
         self._database = database
         self._over_ns = over_ns
+        self._patience = patience
         self.watched = lru_cache(maxsize=256)(self._look_up)
 
     def count(self, connection: Connection, piece: Piece, now_ns: int) -> None:
@@ -114,7 +124,7 @@ class Counting:
         if not steps:
             return
         found: dict[Step, dict[str, _Arm]] = defaultdict(lambda: {_CANARY: _Arm(), _CHAMPION: _Arm()})
-        _add_decisions(piece, steps, found)
+        self._add_decisions(piece, steps, found)
         _add_failures(piece, steps, found)
         for (model, epoch), arms in sorted(found.items()):
             watched = self.watched(model, epoch)
@@ -134,24 +144,33 @@ class Counting:
         stage = entry.stage if entry else {}
         if not stage.get("canary") or not stage["share"] > 0:
             return None
-        return Watched(stage["rollout"], stage["share"], self._over_ns, stage["slow_ns"], stage["high_score"])
+        return Watched(stage["rollout"], stage["share"], stage["slow_ns"], stage["high_score"])
 
+    def _add_decisions(
+        self, piece: Piece, steps: dict[int, tuple[Step, str, Watched]], found: dict[Step, dict[str, _Arm]]
+    ) -> None:
+        hung = self._hung(piece)
+        for place, row in zip(piece.by, piece.rows, strict=True):
+            if place not in steps or row[_DEGRADED_AT]:
+                continue
+            step, role, watched = steps[place]
+            arm, request, model_ns, events = found[step][role], _request(row[0]), row[_MODEL_NS_AT], []
+            if model_ns > self._over_ns:
+                events.append(OVERRUNS)
+            if watched.slow_ns and model_ns > watched.slow_ns:
+                events.append(SLOW)
+            if watched.high_score is not None and first_score(row[_SCORES_AT]) > watched.high_score:
+                events.append(SCORES)
+            if request in hung and role == _CHAMPION:
+                events += [ERRORS, DEATHS]
+            arm.add(row[_ENTITY_AT], request, events)
 
-def _add_decisions(
-    piece: Piece, steps: dict[int, tuple[Step, str, Watched]], found: dict[Step, dict[str, _Arm]]
-) -> None:
-    for place, row in zip(piece.by, piece.rows, strict=True):
-        if place not in steps or row[_DEGRADED_AT]:
-            continue
-        step, role, watched = steps[place]
-        model_ns, events = row[_MODEL_NS_AT], []
-        if model_ns > watched.over_ns:
-            events.append(OVERRUNS)
-        if watched.slow_ns and model_ns > watched.slow_ns:
-            events.append(SLOW)
-        if watched.high_score is not None and first_score(row[_SCORES_AT]) > watched.high_score:
-            events.append(SCORES)
-        found[step][role].add(row[_ENTITY_AT], _request(row[0]), events)
+    def _hung(self, piece: Piece) -> set[bytes]:
+        """Requests that took longer than a canary is given for so many rows."""
+        limit_ns, least_ns = self._patience.limit_ns, self._patience.limit_ns(1)
+        long = [(_request(row[0]), row[_MODEL_NS_AT]) for row in piece.rows if row[_MODEL_NS_AT] > least_ns]
+        n_rows = Counter(request for request, _ in long)
+        return {request for request, model_ns in long if model_ns > limit_ns(n_rows[request])}
 
 
 def _add_failures(
@@ -164,6 +183,8 @@ def _add_failures(
         arm, events = found[step][role], [ERRORS]
         if kind == _OVERRAN:
             events = [OVERRUNS, SLOW] if watched.slow_ns else [OVERRUNS]
+        elif kind == _DIED:
+            events.append(DEATHS)
         arm.deaths += kind == _DIED
         for entity in entities or [b""]:
             arm.add(entity, _request(base), events)
@@ -189,15 +210,15 @@ def _of_entities(
     if not everyone:
         return
     new = _first(connection, named, SEEN, everyone)
-    step_c = len(_first(connection, named, str(named["epoch"]), canary.entities))
+    met = _first(connection, named, str(named["epoch"]), canary.entities)
+    seen = {"new_c": len(new & canary.entities), "new_b": len(new - canary.entities), "step_c": len(met)}
     for kind in KINDS:
         theirs = canary.by_entity[kind]
         first = _first(connection, named, kind, theirs | champion.by_entity[kind])
-        if kind == ERRORS or first:
+        if kind == ERRORS or first or theirs & met:
             counts = _counts(len(canary.entities), len(champion.entities), first & theirs, first - theirs, new)
-            yield {**named, "kind": kind, "sticky": True, **counts} | (
-                {"new_c": len(new & canary.entities), "step_c": step_c} if kind == ERRORS else {}
-            )
+            counts["sight_c"] = len(theirs & met)
+            yield {**named, "kind": kind, "sticky": True, **counts} | (seen if kind == ERRORS else {})
 
 
 def _of_requests(named: dict[str, Any], canary: _Arm, champion: _Arm) -> Iterator[dict[str, Any]]:
@@ -208,16 +229,15 @@ def _of_requests(named: dict[str, Any], canary: _Arm, champion: _Arm) -> Iterato
     for kind in KINDS:
         theirs, others = canary.by_request[kind], champion.by_request[kind]
         if kind == ERRORS or theirs or others:
-            counts = _counts(n_c, n_b, theirs, others, theirs | others)
-            yield {**named, "kind": kind, "sticky": False, **counts} | (
-                {"new_c": n_c, "step_c": n_c} if kind == ERRORS else {}
-            )
+            counts = _counts(n_c, n_b, theirs, others, theirs | others) | {"sight_c": len(theirs)}
+            seen = {"new_c": n_c, "new_b": n_b, "step_c": n_c}
+            yield {**named, "kind": kind, "sticky": False, **counts} | (seen if kind == ERRORS else {})
 
 
 def _counts(n_c: int, n_b: int, first_c: set[bytes], first_b: set[bytes], new: set[bytes]) -> dict[str, int]:
     late_c, late_b = len(first_c - new), len(first_b - new)
     found = {"n_c": n_c, "n_b": n_b, "k_c": len(first_c), "k_b": len(first_b), "late_c": late_c, "late_b": late_b}
-    return found | {"new_c": 0, "step_c": 0, "deaths_c": 0, "deaths_b": 0}
+    return found | dict.fromkeys(("new_c", "new_b", "step_c", "sight_c", "deaths_c", "deaths_b"), 0)
 
 
 def _first(connection: Connection, named: dict[str, Any], kind: str, units: set[bytes]) -> set[bytes]:
