@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from models import edit, plain_manifest, sealed_bundle
+from scoreline.cli.told import told_status
 from scoreline.core.errors import NotFound, RolloutRefused
 from scoreline.core.policy import ThresholdPolicy
-from scoreline.operations import admission
+from scoreline.operations import admission, outlook
 from scoreline.operations.admission import HIGH, frozen
 from scoreline.operations.desk import Desk
 from scoreline.operations.measured import Measured
@@ -154,8 +155,13 @@ def test_the_end_of_a_shadow_keeps_what_was_shown(database_url: str, folder: Pat
 def test_thresholds_are_frozen_when_a_canary_begins(database_url: str, folder: Path, tmp_path: Path) -> None:
     with desk(database_url, folder, policy=Policy(shadow_gate="none")) as found:
         ship(found.database, tmp_path, decisions(folder, 199))
-        found.canary("m", "folder:/m/2", ADA)
+        entry = found.canary("m", "folder:/m/2", ADA)
         assert (stage(found).slow_ns, stage(found).high_score) == (0, None)
+        said = "slow and scores are not watched: the database has 199 of the 200 decisions of version 1 as champion"
+        assert entry.evidence["unwatched"].startswith(said)
+        assert entry.why == f"to see; {entry.evidence['unwatched']}"
+        status = outlook.status(found, "m")
+        assert any(line.strip().startswith(said) for line in told_status(status))
         found.roll_back("m", ADA)
         ship(found.database, tmp_path, decisions(folder, 101))
         seen = found.recent("m", stage(found).champion)
@@ -163,6 +169,7 @@ def test_thresholds_are_frozen_when_a_canary_begins(database_url: str, folder: P
         entry = found.canary("m", "folder:/m/2", ADA)
         slow_ns = int(np.quantile(seen.model_ns, 0.99, method="higher"))
         assert (stage(found).slow_ns, entry.evidence["slow_ns"]) == (slow_ns, slow_ns) and slow_ns > MODEL_NS
+        assert (entry.evidence["unwatched"], entry.why) == ("", "to see")
         high = stage(found).high_score
         assert high is not None and (seen.scores > high).mean() == pytest.approx(1 - HIGH, abs=0.1)
 

@@ -14,6 +14,7 @@ from shipping import NOON_NS, decided, opened, ship_all
 from somedecisions import author_of
 
 from scoreline.core.decision import Author, Decisions
+from scoreline.core.marks import Patience
 from scoreline.records import segments
 from scoreline.records.database import Database, open_database
 from scoreline.records.frames import frame_failed
@@ -23,9 +24,15 @@ from scoreline.records.windows import KINDS, Counting, Window, windows_since
 from scoreline.records.writer import SpoolWriter
 
 OVER_NS, SLOW_NS, HIGH = 140_000_000, 3_000_000, 0.8
+PATIENCE = Patience(1_000_000_000, OVER_NS)
 ROLLOUT, STEPS = 2, {2: 0.1, 3: 0.5}
 ROLES = ("champion", "canary", "canary_failed", "mixed", "pinned")
-KINDS_OF = {"raised": {"errors"}, "not_finite": {"errors"}, "died": {"errors"}, "overran": {"overruns", "slow"}}
+KINDS_OF = {
+    "raised": {"errors"},
+    "not_finite": {"errors"},
+    "died": {"errors", "deaths"},
+    "overran": {"overruns", "slow"},
+}
 Item = tuple[Author, bytes, dict[str, Any]]  # of a request: by whom, about whom, and what came of it
 
 
@@ -87,7 +94,7 @@ def counted(items: list[Item]) -> dict[str, Any]:
         if author.role not in ("champion", "canary") or author.epoch not in STEPS or facts.get("degraded"):
             continue
         arm = author.role[1:2]  # h, a
-        found[f"deaths {arm}"] += facts.get("failed") == "died"
+        found[f"died {arm}"] += facts.get("failed") == "died"
         if not entity:
             found[f"requests {arm}"] += 1
             for kind in events_of(facts):
@@ -104,8 +111,8 @@ def counted(items: list[Item]) -> dict[str, Any]:
 def summed(windows: list[Window]) -> dict[str, Any]:
     found: dict[str, Any] = defaultdict(int)
     for window in windows:
-        found["deaths a"] += window.deaths_c
-        found["deaths h"] += window.deaths_b
+        found["died a"] += window.deaths_c
+        found["died h"] += window.deaths_b
         assert window.share == STEPS[window.epoch]
         if not window.sticky:
             found[f"{window.kind} a of requests"] += window.k_c
@@ -116,6 +123,8 @@ def summed(windows: list[Window]) -> dict[str, Any]:
         else:
             found[f"{window.kind} of entities"] += window.k_c + window.k_b
             found["in step"] += window.step_c
+            assert window.sight_c is not None and window.new_b is not None
+            assert window.k_c - window.late_c <= window.sight_c <= window.n_c and window.new_b <= window.n_b
             assert window.late_c <= window.k_c <= window.n_c and window.new_c <= window.n_c
             assert window.late_b <= window.k_b <= window.n_b
     return {name: value for name, value in found.items() if value}
@@ -132,7 +141,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         begun(database)
         spools = [Path(name) / str(host) for host in range(3)]
         writers = [Writer(spool, rng.choice((4096, 1 << 20))) for spool in spools]
-        shippers = [Shipper(spool, database, "h", counting=Counting(database, OVER_NS)) for spool in spools]
+        shippers = [Shipper(spool, database, "h", counting=Counting(database, OVER_NS, PATIENCE)) for spool in spools]
         for item in items:
             write(rng.choice(writers), item)
             if rng.random() < 0.02:
@@ -140,7 +149,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         for writer in writers:
             writer.close()
         with closing(open_database(database_url, Path(name))) as other:  # another that ships the same
-            ship_all(Shipper(spools[0], other, "again", counting=Counting(other, OVER_NS)))
+            ship_all(Shipper(spools[0], other, "again", counting=Counting(other, OVER_NS, PATIENCE)))
         for shipper in shippers:
             ship_all(shipper)
         found = list(windows_since(database, "fraud", ROLLOUT))
@@ -152,7 +161,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
 def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_path: Path) -> None:
     with opened(database_url) as database:
         begun(database)
-        writer, counting = Writer(tmp_path, 1 << 20), Counting(database, OVER_NS)
+        writer, counting = Writer(tmp_path, 1 << 20), Counting(database, OVER_NS, PATIENCE)
         write(writer, (author_of(role="canary", epoch=2), b"e" * 16, {"failed": "raised"}))
         writer.close()
 
@@ -162,8 +171,53 @@ def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_pat
                 raise RuntimeError("the steward dies here")
 
         with pytest.raises(RuntimeError):
-            Shipper(tmp_path, database, "h", counting=Failing(database, OVER_NS)).ship()
+            Shipper(tmp_path, database, "h", counting=Failing(database, OVER_NS, PATIENCE)).ship()
         assert windows_since(database, "fraud", ROLLOUT) == []
         ship_all(Shipper(tmp_path, database, "h", counting=counting))
         (window,) = windows_since(database, "fraud", ROLLOUT)
         assert (window.kind, window.k_c, window.late_c, window.new_c, window.step_c) == ("errors", 1, 0, 1, 1)
+        assert (window.new_b, window.sight_c) == (0, 1)
+
+
+def shipped(database: Database, folder: Path, items: list[Item]) -> None:
+    """One window of these."""
+    writer = Writer(folder, 1 << 20)
+    for item in items:
+        write(writer, item)
+    writer.close()
+    ship_all(Shipper(folder, database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+
+
+def test_in_a_new_step_an_entity_counts_once_more_when_it_is_first_seen_there(
+    database_url: str, tmp_path: Path
+) -> None:
+    canary = {epoch: author_of(role="canary", epoch=epoch) for epoch in STEPS}
+    bad, good = (b"b" * 16, {"failed": "raised"}), (b"g" * 16, {"score": 0.1, "model_ns": 1, "degraded": ()})
+    champion = author_of(epoch=2)
+    with opened(database_url) as database:
+        begun(database)
+        for number, (epoch, facts) in enumerate(((2, bad), (2, bad), (3, bad), (3, bad), (3, good))):
+            shipped(database, tmp_path / str(number), [(canary[epoch], *facts)])
+        shipped(database, tmp_path / "b", [(champion, b"c" * 16, good[1]), (champion, b"d" * 16, bad[1])])
+        found = [one for one in windows_since(database, "fraud", ROLLOUT) if one.kind == "errors"]
+    assert [one.k_c for one in found] == [1, 0, 0, 0, 0, 0], "of the whole rollout"
+    assert [(one.step_c, one.sight_c) for one in found] == [(1, 1), (0, 0), (1, 1), (0, 0), (1, 0), (0, 0)]
+    assert [(one.new_b, one.k_b - one.late_b) for one in found] == [(0, 0)] * 5 + [(2, 1)]
+
+
+def test_a_champion_that_takes_as_long_as_a_canary_is_ended_for_counts_as_dead(
+    database_url: str, tmp_path: Path
+) -> None:
+    """By the rows of the request: so identical arms on a slow host have the same deaths."""
+    champion = author_of(epoch=2)
+    with opened(database_url) as database:
+        begun(database)
+        writer = Writer(tmp_path, 1 << 20)
+        for n_rows in (1, 3):
+            for more_ns in (0, 1):
+                took = decided(n_rows, NOON_NS, champion)
+                writer.write(replace(took, model_ns=PATIENCE.limit_ns(n_rows) + more_ns))
+        writer.close()
+        ship_all(Shipper(tmp_path, database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+        found = {one.kind: one for one in windows_since(database, "fraud", ROLLOUT)}
+    assert (found["deaths"].k_b, found["errors"].k_b, found["errors"].n_b) == (2, 2, 4)
