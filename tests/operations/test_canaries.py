@@ -87,7 +87,7 @@ def test_deaths_roll_back_where_they_are_too_many_for_chance_and_before_that_ask
 
     assert [died(0.5, k).word for k in (2, 9, 10)] == [HOLD, HOLD, ROLL_BACK]
     assert "2 workers died in the canary and none in the champion" in died(0.5, 2).why
-    assert [died(0.1, k).numbers["leading"] for k in (2, 3)] == ["errors", "deaths"]
+    assert [died(0.1, k).word for k in (2, 3)] == [HOLD, ROLL_BACK]
     assert died(0.1, 3).why.endswith("3 workers died in the canary and none in the champion")
     assert died(0.5, 10, 10).word == HOLD
     assert "died" not in died(0.5, 10, 10).why

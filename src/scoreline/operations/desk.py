@@ -80,7 +80,7 @@ class Desk:
         found, champion = self.recent(model, stage.champion), self.host.manifest(stage.champion)
         thresholds = frozen(found, champion)
         evidence = {**figures, **asdict(thresholds), "unwatched": unwatched(found, champion, thresholds)}
-        by, against = _noted(_forced(by, force), evidence["unwatched"]), stage.champion.digest
+        by, against = _noted(_forced(by, force), evidence["unwatched"].partition(":")[0]), stage.champion.digest
         return rollouts.canary(self.database, model, arm, self.policy, thresholds, by, evidence, against)
 
     def advance(self, model: str, by: By) -> Entry:
