@@ -16,6 +16,7 @@ import registry
 import shipping
 from report import write
 
+import access
 import engines
 import replay
 import rollout
@@ -23,6 +24,7 @@ import rollout
 PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "engines": lambda _: engines.measure(),
     "realtime": realtime.measure,
+    "access": lambda folder: access.measure(folder / "access"),
     "recording": lambda folder: recording.measure(folder / "recording"),
     "canary": lambda folder: canary.measure(folder / "canary"),
     "rollout": lambda folder: rollout.measure(folder / "rollout"),

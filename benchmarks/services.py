@@ -42,17 +42,18 @@ def ceiling(told: list[int] | None = None) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A service that answers: its ports, and the pids of its worker and its steward."""
+    """A service that answers: its ports, the pids of its worker and its steward, and the key that opens it."""
 
     port: int
     admin_port: int
     worker: int
     steward: int
+    key: str = ""
 
     def shipping(self) -> dict[str, Any]:
         """How far the steward has shipped, by its own word."""
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=30)
-        connection.request("GET", "/status")
+        connection.request("GET", "/status", headers={"X-API-Key": self.key} if self.key else {})
         found: dict[str, Any] = json.loads(connection.getresponse().read())["database"]
         connection.close()
         return found
@@ -72,28 +73,38 @@ class Running:
 
 
 @contextlib.contextmanager
-def service(model: BenchModel, state_dir: Path, program: Path = SCORELINE) -> Iterator[Running]:
-    """The whole `scoreline serve`: the worker on core 0, supervisor and steward on core 1."""
+def service(
+    model: BenchModel, state_dir: Path, program: Path = SCORELINE, *, key: str = "", **settings: str
+) -> Iterator[Running]:
+    """The whole `scoreline serve`: the worker on core 0, supervisor and steward on core 1. `key` opens it."""
     port, admin_port = free_port(), free_port()
-    process = launch_service(model, state_dir, port, admin_port, program)
+    process = launch_service(model, state_dir, port, admin_port, program, **settings)
     try:
-        answer_when_up(port, model.one)
-        yield Running(port, admin_port, *pin(process.pid))
+        answer_when_up(port, model.one, key)
+        yield Running(port, admin_port, *pin(process.pid), key)
     finally:
         process.terminate()
         process.wait(LAST_S)
 
 
 def launch_service(
-    model: BenchModel, state_dir: Path, port: int, admin_port: int, program: Path = SCORELINE, *, workers: int = 1
+    model: BenchModel,
+    state_dir: Path,
+    port: int,
+    admin_port: int,
+    program: Path = SCORELINE,
+    *,
+    workers: int = 1,
+    **settings: str,
 ) -> "subprocess.Popen[bytes]":
+    """`settings` are variables of the environment."""
     script = [program] if program == SCORELINE else [sys.executable, program]
     command = [*script, "serve", model.bundle, "--trust", model.trust, "--port", port, "--admin-port", admin_port]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["SCORELINE_RECORDS__MAX_BYTES"] = "0"  # minutes of bulk requests are more than can be shipped meanwhile
     return subprocess.Popen(
         [*map(str, command), "--state-dir", str(state_dir), "--workers", str(workers)],
-        env=environment,
+        env=environment | settings,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -115,11 +126,12 @@ def busy_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def answer_when_up(port: int, body: bytes) -> None:
+def answer_when_up(port: int, body: bytes, key: str = "") -> None:
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     for _ in range(5000):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+            connection.request("POST", "/predict", body, headers)
             response = connection.getresponse()
             response.read()
         except OSError:

@@ -59,6 +59,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+
+
+@pytest.fixture
+def redis() -> Iterator[Any]:
+    """A real Redis server, empty: `redis_server.RedisServer`."""
+    from redis_server import redis_server
+
+    if WITHOUT_REDIS:
+        pytest.skip("SCORELINE_WITHOUT says that there is no Redis")
+    with redis_server() as server:
+        yield server
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
     return failed_where_skipped((yield))

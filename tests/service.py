@@ -172,7 +172,7 @@ class Service:
         wait_until(
             lambda: "control plane" in self.said or self.process.poll() is not None, "the service starts", patience_s
         )
-        found = re.search(r"at (http://\S+) \(control plane at (http://[^\s)]+)\)", self.said)
+        found = re.search(r"at (https?://\S+) \(control plane at (https?://[^\s)]+)\)", self.said)
         assert found, f"the service did not start:\n{self.log}"
         self.url, self.admin_url = (url.replace("0.0.0.0", "127.0.0.1") for url in found.groups())
         wait_until(self.steward, "the steward runs", patience_s)

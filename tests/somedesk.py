@@ -16,9 +16,9 @@ from scoreline.operations.admission import Host
 from scoreline.operations.desk import Desk, Shown
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import By, seed
+from scoreline.records.counting import Counting
 from scoreline.records.database import Database, open_database
 from scoreline.records.ship import Shipper
-from scoreline.records.windows import Counting
 from scoreline.records.writer import SpoolWriter
 from scoreline.registries.folder import FolderRegistry
 from scoreline.rollout.gates import ShadowEvidence

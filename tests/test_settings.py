@@ -141,6 +141,21 @@ def test_bytes_that_are_no_text_and_a_folder_are_errors(tmp_path: Path) -> None:
         ("access.anonymous", '["all"]'),
         ("access.admin_key", '"short"'),
         ("access.admin_key", '"a-key-of-24-characters-ä"'),
+        ("server.tls_cert", '"a.crt"'),  # without a key
+        ("server.tls_key", '"a.key"'),
+        ("server.hosts", '["http://scores.example"]'),
+        ("server.trusted_proxies", '["10.0.0.1/8"]'),
+        ("server.trusted_proxies", '["proxy.example"]'),
+        ("server.forwarded_header", '"x-real-ip"'),
+        ("oauth.issuer", '"https://issuer.example/"'),  # without the others
+        ("oauth.jwks_url", '"https://issuer.example/jwks"'),
+        ("oauth.algorithms", '["HS256"]'),
+        ("oauth.algorithms", '["none"]'),
+        ("oauth.algorithms", "[]"),
+        ("oauth.leeway_s", "301"),
+        ("oauth.refresh_s", "1"),
+        ("oauth.max_age_s", "300"),
+        ("oauth.scope_claim", '""'),
         ("server.max_rows", "1048577"),
         ("server.workers", "0"),
         ("server.max_rows", "0"),
@@ -243,6 +258,11 @@ def test_the_admin_key_is_read_and_never_shown() -> None:
         ('[access]\nanonymous = ["root"]\n', "unknown scope 'root'"),
         ('[access]\nadmin_key = "short"\n', "at least 24 characters"),
         ("[records]\nsegment_bytes = 1\n", "between 4 KiB and 4 GiB"),
+        ('[limits]\nper_caller = "100"\n', r"limits\.per_caller: as 100/second"),
+        ('[limits]\nredis = "localhost:6379"\n', r"limits\.redis: a URL as redis://"),
+        ('[limits]\nredis = "redis://"\n', r"limits\.redis: a URL as redis://"),
+        ("[limits]\nredis_ms = 0\n", r"limits\.redis_ms: between 1 and 1000"),
+        ("[limits]\nkeys_max_bytes = 1\n", r"limits\.keys_max_bytes: at least 1 MiB"),
         ("[server\n", "is not TOML"),
     ],
 )
@@ -266,6 +286,13 @@ def test_a_callers_defaults_go_before_the_settings_own_and_behind_everything_giv
     assert (server.host, server.port, server.csv_header) == ("127.0.0.1", 9000, False)
 
 
+@pytest.mark.parametrize("url", ("redis://:secret@redis.example:6379/0", "rediss://h", "unix:///run/redis.sock"))
+def test_a_redis_is_named_by_its_url_which_is_shown_nowhere(tmp_path: Path, url: str) -> None:
+    found = load_settings(written(tmp_path, ""), {"SCORELINE_LIMITS__REDIS": url})
+    assert found.limits.redis == url
+    assert url not in repr(found)
+
+
 @pytest.mark.parametrize(
     "url", ("https://hooks.example/x?y=1", "http://127.0.0.1:9/x", "http://[::1]/", "http://localhost")
 )
@@ -276,3 +303,24 @@ def test_a_webhook_is_told_over_https_or_on_this_machine(tmp_path: Path, url: st
     assert url not in repr(found) and "a-secret" not in repr(found)
     with pytest.raises(SettingError, match=r"notify\.secret: at least 24"):
         load_settings(written(tmp_path, ""), {**given, "SCORELINE_NOTIFY__SECRET": "short"})
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    (
+        ("https://issuer.example/jwks", True),
+        ("http://127.0.0.1:8080/jwks", True),
+        ("http://issuer.example/jwks", False),
+        ("http://127.0.0.1.evil.example/jwks", False),
+        ("http://localhost@evil.example/jwks", False),
+        ("file:///etc/passwd", False),
+        ("ftp://127.0.0.1/jwks", False),
+    ),
+)
+def test_keys_of_an_issuer_come_over_https_or_from_this_machine(tmp_path: Path, url: str, safe: bool) -> None:
+    given = {"SCORELINE_OAUTH__ISSUER": "i", "SCORELINE_OAUTH__AUDIENCE": "a", "SCORELINE_OAUTH__JWKS_URL": url}
+    if safe:
+        assert load_settings(written(tmp_path, ""), given).oauth.jwks_url == url
+    else:
+        with pytest.raises(SettingError, match=r"oauth\.jwks_url: an https URL"):
+            load_settings(written(tmp_path, ""), given)

@@ -8,17 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from scoreline.access.keyring import Keyring
-from scoreline.access.scopes import SCOPES
+from scoreline.access.answers import Answers
+from scoreline.access.answers_sqlite import SqliteAnswers
+from scoreline.access.hosts import is_loopback, names
+from scoreline.access.keyring import Keyring, static_keys
+from scoreline.access.limits import Limit, limit_of
+from scoreline.access.windows import Windows
 from scoreline.core.arms import Guard, Lease, Tell
 from scoreline.core.bundle import read_bundle
-from scoreline.core.errors import BundleError
+from scoreline.core.errors import BundleError, SettingError
 from scoreline.core.marks import Marks, Patience
 from scoreline.core.names import load
 from scoreline.core.ports import Record, Registry, Sink, Verifier
 from scoreline.core.refs import is_path
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import load_engine
+from scoreline.operations.credentials import Credentials, Watched, asking
 from scoreline.operations.install import install_tried
 from scoreline.operations.keys import kept_key, kept_signer
 from scoreline.operations.standing import Model, Opened, Recording, stand
@@ -168,13 +173,80 @@ def patience_of(settings: Settings) -> Patience:
     return Patience(settings.rollout.hang_ms * 1_000_000, settings.rollout.model_ms * 1_000_000)
 
 
-def keyring(settings: Settings) -> Keyring:
-    return Keyring.of(settings.access.admin_key, settings.access.anonymous, SCOPES)
+def keyring_of(settings: Settings, known: Credentials | None, used: set[int] | None = None) -> Keyring:
+    """Who may do what, by the settings and by what is known of keys; None: nothing is, and then nothing is open.
+
+    PyJWT is loaded only where tokens are accepted.
+    """
+    access, server = settings.access, settings.server
+    keys = dict(known.keys) if known else {}
+    return Keyring(
+        keys | static_keys(access.admin_key),
+        frozenset(access.anonymous),
+        known is None or known.guarded or not is_loopback(server.host),
+        _tokens_of(settings, known) if settings.oauth.issuer else None,
+        names(server.hosts),
+        set() if used is None else used,
+    )
 
 
-def keyring_of(state: State) -> Keyring:
-    keys = {digest: (caller, frozenset(scopes)) for digest, (caller, scopes) in state.keys.items()}
-    return Keyring(keys, frozenset(state.anonymous))
+def _tokens_of(settings: Settings, known: Credentials | None) -> Any:
+    oauth = settings.oauth
+    rules = load("scoreline.access.tokens:Rules")(
+        oauth.issuer,
+        oauth.audience,
+        oauth.algorithms,
+        oauth.leeway_s,
+        oauth.scope_claim,
+        oauth.scope_prefix,
+        oauth.models_claim,
+    )
+    jwks, fetched_ns = (known.jwks, known.fetched_ns) if known else ((), 0)
+    until_s = fetched_ns / 1e9 + oauth.max_age_s if fetched_ns else 0.0
+    return load("scoreline.access.tokens:Tokens")(rules, jwks, until_s, asking(Path(settings.state_dir)))
+
+
+def watched(settings: Settings) -> Watched:
+    """The keyring of this process, as what is known of keys changes."""
+    return Watched(Path(settings.state_dir), partial(keyring_of, settings))
+
+
+def limits_of(settings: Settings) -> list[Limit]:
+    """The limits that are set, in the order in which they are looked at."""
+    found = settings.limits
+    given = (("address", found.per_address), ("caller", found.per_caller), ("model", found.per_model))
+    return [limit for kind, text in given if (limit := limit_of(kind, text)) is not None]
+
+
+def windows_of(settings: Settings) -> list[Windows]:
+    """Where the workers of this host count; made before they are forked."""
+    return [Windows(limit, settings.server.workers) for limit in limits_of(settings)]
+
+
+def limiter_elsewhere(settings: Settings) -> Any:
+    """Where hosts count together, a `limits_redis.RedisLimiter`; None where each counts for itself."""
+    found = settings.limits
+    if not found.redis or not limits_of(settings):
+        return None
+    return _of_redis("scoreline.access.limits_redis:RedisLimiter")(limits_of(settings), found.redis, found.redis_ms)
+
+
+def answers_of(settings: Settings) -> tuple[Answers, bytes]:
+    """Where answers are kept under idempotency keys, and the secret of their digests, which all who share them have."""
+    found = settings.limits
+    if not found.redis:
+        return SqliteAnswers(Path(settings.state_dir), found.keys_max_bytes), entity_key(settings)[:32]
+    kept: Answers = _of_redis("scoreline.access.answers_redis:RedisAnswers")(found.redis, found.redis_ms)
+    return kept, hashlib.sha256(settings.records.entity_key.encode()).digest()
+
+
+def _of_redis(target: str) -> Any:
+    """What needs the client of Redis; raises SettingError without it."""
+    try:
+        load("redis:Redis")
+        return load(target)
+    except ImportError:
+        raise SettingError("limits.redis: its client is not installed: pip install 'scoreline[redis]'") from None
 
 
 def entity_key(settings: Settings) -> bytes:

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from scoreline.audit.export import Filter, export
 from scoreline.audit.verify import verify
 from scoreline.core.errors import DatabaseRefused
+from scoreline.records.actions import By
 from scoreline.records.archive import Archive
 from scoreline.records.asked import change_key
 from scoreline.records.chain import sign_pending
@@ -252,7 +253,7 @@ def test_another_key_is_taken_only_on_purpose(log: Log) -> None:
     log.end()
     with pytest.raises(DatabaseRefused, match="scoreline audit rekey"):
         sign_pending(log.database, signer("another"), NOON_NS)
-    change_key(log.database, signer("another"), NOON_NS)
+    change_key(log.database, signer("another"), NOON_NS, By("auditor"))
     sign_pending(log.database, signer("another"), NOON_NS)
     both = TrustStore([signer().public_pem, signer("another").public_pem])
     assert verify(log.database, both).verdict == "intact"

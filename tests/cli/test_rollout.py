@@ -65,18 +65,19 @@ def test_the_whole_way_of_a_version_and_back(database_url: str, folder: Path, tm
     said = scoreline("plan", "m")
     assert "by the last 300 decisions in" in said and "at 1 %: " in said and "rolled back where 1 % have errors" in said
     said = scoreline("shadow", "m", "folder:/m/2", "--why", "new trees", trusted=True)
-    assert said == "m: shadow (entry 2); version 1 answers, in shadow: 2\n"
+    first, note = said.splitlines()
+    assert first == "m: shadow (entry 2); version 1 answers, in shadow: 2" and "--maturity-days" in note
     said = scoreline("canary", "m", "2", code=1)
     assert said.startswith("error: version 2 is not proven SAFE within 0.005: e-value 1 of 100")
     said = scoreline("canary", "m", "2", "--force", "a test")
-    assert said == "m: canary (entry 3); version 1 answers, version 2 1 % of it (running), in shadow: 2\n"
+    assert said == "m: canary (entry 3); version 1 answers, version 2 has 1 % of it (running), in shadow: 2\n"
     said = scoreline("status", "m")
     assert "canary: version 2 answers 1 % (step 1 of 4, running) since " in said and "verdict: HOLD: " in said
-    for verb, words in (("pause", "(paused)"), ("resume", "(running)"), ("advance", "version 2 10 % of it")):
+    for verb, words in (("pause", "(paused)"), ("resume", "(running)"), ("advance", "version 2 has 10 % of it")):
         assert words in scoreline(verb, "m", "--why", "a test")
     assert "began this rollout" in scoreline("approve", "m", code=1)
     assert "version 2 answers\n" in scoreline("promote", "m")
-    assert "version 1 answers\n" in scoreline("rollback", "m", "--why", "a hunch")
+    assert "version 1 answers\n" in scoreline("rollback", "m", "--champion", "2", "--why", "a hunch")
     lines = scoreline("history", "m").splitlines()
     acted = [line.split("Z  ")[1].partition(" by ")[0] for line in lines if "Z  " in line]
     assert acted == ["roll back", "promote", "advance", "resume", "pause", "canary", "shadow", "seed"]
@@ -122,7 +123,7 @@ def test_a_version_in_shadow_can_be_ended_or_promoted(scoreline: Command) -> Non
     scoreline("shadow", "m", "folder:/m/3", trusted=True)
     assert "error: version 3 is not proven SAFE" in scoreline("promote", "m", "3", code=1)
     assert scoreline("end-shadow", "m", "2") == "m: end shadow (entry 4); version 1 answers, in shadow: 3\n"
-    assert "version 2 is not in shadow; there is 3" in scoreline("end-shadow", "m", "2", code=1)
+    assert "version 2 is not in shadow; in shadow is 3" in scoreline("end-shadow", "m", "2", code=1)
     assert scoreline("promote", "m", "3", "--force", "a test") == "m: promote (entry 5); version 3 answers\n"
 
 
@@ -132,7 +133,7 @@ def test_what_cannot_be_is_said_in_a_line(scoreline: Command) -> None:
         (("shadow", "m", "folder:/m/2"), "error: "),  # nobody is trusted
         (("canary", "m", "folder:/m/1", "--trust", str(keys(scoreline.folder)[1])), "error: version 1 is the champion"),
         (("advance", "m"), "error: there is no canary; `scoreline rollout canary` starts one"),
-        (("rollback", "m"), "error: there is no earlier champion to return to"),
+        (("rollback", "m"), "error: there is no canary to roll back"),
     ):
         told = scoreline(*arguments, code=1)
         assert told.startswith(said) and len(told.splitlines()) == 1

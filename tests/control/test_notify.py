@@ -117,7 +117,7 @@ def test_what_is_news_is_told_in_its_order_with_words_and_facts(database: Databa
     assert (third["why"], third["champion"], third["canary"]) == ("<!channel> & all", "2", None)
     assert {headers["Content-Type"] for headers in hook.headers} == {"application/json"}
     told.look()
-    rollouts.roll_back(database, "m", By("ada"))
+    rollouts.take_back(database, "m", By("ada"), "2")
     told.look()
     assert hook.told == [*TOLD_OF_M, ("m", 7, "roll_back")]
     assert told.status() == {"on": True, "told": 4, "error": None}
@@ -201,7 +201,7 @@ def test_what_happened_before_is_no_news_and_a_new_model_is_told_from_its_beginn
     told.look()
     assert [one for one in hook.told if one[0] == "m"] == []
     assert [one[1:] for one in hook.told] == [one[1:] for one in TOLD_OF_M]
-    rollouts.roll_back(database, "m", By("ada"))
+    rollouts.take_back(database, "m", By("ada"), "2")
     told.look()
     assert hook.told[-1] == ("m", 7, "roll_back")
 
@@ -245,7 +245,7 @@ def test_it_goes_on_by_itself_and_tells_the_last_before_it_ends(
         wait_until(lambda: len(hook.bodies) >= 5, "all are told")
         wait_until(lambda: told.status()["error"] is None, "nothing is wrong any more")
         monkeypatch.setattr(notify, "LOOK_S", 1e6)
-        rollouts.roll_back(database, "m", By("ada"))
+        rollouts.take_back(database, "m", By("ada"), "2")
     assert hook.told == [TOLD_OF_M[0], TOLD_OF_M[0], *TOLD_OF_M, ("m", 7, "roll_back")]
     assert [record.message for record in caplog.records] == [
         "notifying is put off: the webhook answered 500 to entry 3 of m"
@@ -276,7 +276,7 @@ def test_pauses_grow_and_an_address_that_nobody_answers_at_is_said(
 def test_every_action_that_is_told_is_one_of_the_ledgers(database: Database) -> None:
     begin(database)
     roll_out(database)
-    rollouts.roll_back(database, "m", By("ada"))
+    rollouts.take_back(database, "m", By("ada"), "2")
     assert {entry.action for entry in history(database, "m", 99)} >= set(TOLD)
     assert all(json.loads(notice(entry))["seq"] == entry.seq for entry in history(database, "m", 99))
 

@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 
 from recorded import decided, kept, program_that_dies, spooled
-from scoreline.access.keyring import Keyring, hash_key
+from scoreline.access.caller import Caller
 from scoreline.access.scopes import SCOPES
-from scoreline.control import steward as steward_module
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core import ids
 from scoreline.core.decision import Decisions
 from scoreline.settings import Settings
 from service import FRAUD_ROW, SealedModel, serving, wait_until
+from somekeys import caller, ring
 
 FRAUD = Path(__file__).parents[1] / "formats" / "bundle-1" / "fraud-1"
 KINDS = ("", "/replay", "/explanation")
 
 
-def get(state_dir: Path, *paths: str, key: str = "") -> list[httpx.Response]:
+def get(state_dir: Path, *paths: str, key: str = "", keys: dict[str, Caller] | None = None) -> list[httpx.Response]:
     async def go() -> list[httpx.Response]:
-        app = make_control_app(Steward(Settings(state_dir=str(state_dir))))
+        steward = Steward(Settings(state_dir=str(state_dir)))
+        steward.access.ring = ring(keys or {})
+        app = make_control_app(steward)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         headers = {"x-api-key": key} if key else {}
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
@@ -79,26 +81,39 @@ def test_an_id_nobody_answered_with_is_not_found_and_not_repeated(tmp_path: Path
         assert "4711" not in answer.text
 
 
-def with_callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {"shop-key": ("shop", "read"), "bank-key": ("bank", "read"), "only-predicts": ("shop", "predict")}
-    known = {hash_key(key): (caller, frozenset((scope,))) for key, (caller, scope) in keys.items()}
-    known[hash_key("admin-key")] = ("admin", frozenset(SCOPES))
-    monkeypatch.setattr(steward_module, "keyring", lambda settings: Keyring(known))
+KEYS = {
+    "shop-key": caller("shop", "read"),
+    "bank-key": caller("bank", "read"),
+    "only-predicts": caller("shop", "predict"),
+    "admin-key": caller("admin", *SCOPES),
+    "shops-fraud-key": caller("shop", "read", models=["fraud"]),
+    "shops-churn-key": caller("shop", "read", models=["churn"]),
+    "churn-admin-key": caller("admin", *SCOPES, models=["churn"]),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("key", "status"),
-    [("shop-key", 200), ("admin-key", 200), ("bank-key", 404), ("only-predicts", 403), ("unknown", 401), ("", 401)],
+    [
+        ("shop-key", 200),
+        ("admin-key", 200),
+        ("shops-fraud-key", 200),
+        ("bank-key", 404),
+        ("shops-churn-key", 404),
+        ("churn-admin-key", 404),
+        ("only-predicts", 403),
+        ("unknown", 401),
+        ("", 401),
+    ],
 )
 def test_callers_see_their_own_decisions_and_an_admin_all(
-    tmp_path: Path, made: Decisions, monkeypatch: pytest.MonkeyPatch, kind: str, key: str, status: int
+    tmp_path: Path, made: Decisions, kind: str, key: str, status: int
 ) -> None:
-    with_callers(monkeypatch)
-    (answer,) = get(tmp_path, f"/predictions/{made[0].id}{kind}", key=key)
+    (answer,) = get(tmp_path, f"/predictions/{made[0].id}{kind}", key=key, keys=KEYS)
     assert answer.status_code == status
     if status == 404:
-        (unknown,) = get(tmp_path, f"/predictions/{ids.text(1)}{kind}", key=key)
+        (unknown,) = get(tmp_path, f"/predictions/{ids.text(1)}{kind}", key=key, keys=KEYS)
         assert answer.json() == unknown.json()
 
 

@@ -10,16 +10,15 @@ import pytest
 
 from models import keys
 from recorded import kept
-from scoreline.access.keyring import Keyring, hash_key
 from scoreline.access.scopes import CONTROL_PLANE, SCOPES
 from scoreline.control import rollouts as routes_module
-from scoreline.control import steward as steward_module
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.operations import admission
 from scoreline.operations.measured import Measured
 from scoreline.operations.rollouts import By, seed
 from scoreline.settings import Registry, Rollout, Settings, Trust
 from somedesk import arm, bundles
+from somekeys import caller, ring
 
 Ask = tuple[str, str, Any]  # method, path behind /rollouts/m, body
 
@@ -32,9 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def app(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The app of a steward whose model `m` has version 1 as champion. Keys are `admin` and `read`."""
-    known = {hash_key(scope): (f"the {scope}", frozenset((scope,))) for scope in SCOPES}
-    known[hash_key("admin")] = ("the admin", frozenset(("admin", "read")))
-    monkeypatch.setattr(steward_module, "keyring", lambda settings: Keyring(known))
     monkeypatch.setattr(admission, "measure", lambda *_: Measured(3000, 0.5, 1.0))
     settings = Settings(
         state_dir=str(tmp_path),
@@ -43,6 +39,8 @@ def app(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         rollout=Rollout(shadow_gate="none"),
     )
     steward = Steward(settings)
+    known = {scope: caller(f"the {scope}", scope) for scope in SCOPES}
+    steward.access.ring = ring(known | {"admin": caller("the admin", "admin", "read")})
     steward.database.prepare()
     kept(folder / "m-1", tmp_path)
     seed(steward.database, "m", arm(folder, "1"), By("serve"))
@@ -80,7 +78,7 @@ def test_a_whole_rollout_by_who_the_key_names(app: Any) -> None:
         ("resume", {}),
         ("advance", None),
         ("promote", {}),
-        ("rollback", None),
+        ("rollback", {"champion": "2"}),
         ("canary", {"ref": "folder:/m/3", "why": "another"}),
     )
     assert [answer.status_code for answer in answers] == [200] * 4 + [409] + [200] * 6, [a.text for a in answers]
@@ -140,7 +138,7 @@ def test_refusals_have_their_statuses(app: Any, folder: Path) -> None:
     (folder / "unsigned").mkdir(exist_ok=True)
     expected = [
         (("POST", "m/canary", {"version": "2"}), 409, "rollout-refused", "version 2 is not in shadow"),
-        (("POST", "m/rollback", {}), 409, "rollout-refused", "no earlier champion"),
+        (("POST", "m/rollback", {}), 409, "rollout-refused", "no canary to roll back"),
         (("POST", "m/shadow", {"ref": "folder:/m/9"}), 404, "not-found", "no version '9'"),
         (("POST", "m/shadow", {"ref": str(folder / "unsigned")}), 422, "bundle-refused", "unsigned has no model.sig"),
         (("POST", "m/shadow", {"ref": "x" * 999 + "/"}), 404, "not-found", "no bundle folder"),
@@ -171,7 +169,7 @@ def test_a_registry_that_is_down_is_not_the_callers_fault(app: Any, monkeypatch:
 
 def test_each_route_asks_for_its_scope(app: Any) -> None:
     found = {route: scope for route, scope in CONTROL_PLANE.items() if route[1].startswith("/rollouts/")}
-    assert len(found) == 14
+    assert len(found) == 15
     for (method, path), scope in found.items():
         place = path.replace("{name}", "m").removeprefix("/rollouts/")
         for key, status in (("", 401), ("feedback", 403), ("read", 200 if scope == "read" else 403)):
@@ -185,4 +183,4 @@ def test_a_body_has_an_end(app: Any) -> None:
     most = 8 * 1024 * 1024
     (answer,) = posts(app, ("pause", b" " * (most + 1)))
     assert answer.status_code == 413
-    assert set(routes_module._WORDS) == {"ref", "version", "force", "why"}
+    assert set(routes_module._WORDS) == {"ref", "version", "champion", "force", "why"}

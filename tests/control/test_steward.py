@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from scoreline.access.keyring import Keyring
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.decision import Decisions
 from scoreline.operations.state import Assignment, State, write_state
@@ -19,6 +20,9 @@ from service import CHURN_ROW, FRAUD_ROW, SealedModel, serving, wait_until
 
 
 def get(steward: Steward, path: str) -> httpx.Response:
+    """As where nobody ever made a key."""
+    steward.access.ring = Keyring()
+
     async def go() -> httpx.Response:
         transport = httpx.ASGITransport(app=make_control_app(steward), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

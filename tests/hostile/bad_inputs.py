@@ -185,14 +185,16 @@ class Target:
         """The place of the bad row."""
         return self.rows // 2
 
-    def send(self, url: str, row: Row) -> httpx.Response:
+    def send(self, url: str, row: Row, **more: str) -> httpx.Response:
         """The good row everywhere but in the bad one's place."""
         rows: list[Row] = [members()] * self.rows
         rows[self.bad] = row
-        return self.post(url, self.body(rows))
+        return self.post(url, self.body(rows), **more)
 
-    def post(self, url: str, body: bytes) -> httpx.Response:
-        headers = {"content-type": self.content_type, **self.headers(body)}
+    def post(self, url: str, body: bytes, **more: str) -> httpx.Response:
+        """`x_api_key=...` is a header."""
+        named = {name.replace("_", "-"): text for name, text in more.items()}
+        headers = {"content-type": self.content_type, **self.headers(body), **named}
         return httpx.post(url + self.path, content=body, headers=headers, timeout=30)
 
 

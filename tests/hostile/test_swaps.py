@@ -15,6 +15,7 @@ SWAPS = """
     from pathlib import Path
     from scoreline.cli.serve import seed_state
     from scoreline.doors.http.worker import LatePages, Worker
+    from scoreline.operations.credentials import Credentials, write_credentials
     from scoreline.operations.install import install
     from scoreline.operations.state import Assignment, read_state, write_state
     from scoreline.settings import load_settings
@@ -23,6 +24,7 @@ SWAPS = """
     one, two, key, folder, row = sys.argv[1:]
     settings = load_settings(None, {}, {"trust.keys": [key], "state_dir": folder})
     seed_state([one], settings, "")
+    write_credentials(Path(folder), Credentials())
     manifests = [install(ref, {}, verifier(settings), Path(folder)).manifest for ref in (one, two)]
     worker = Worker(settings)
     worker.load()
@@ -68,7 +70,7 @@ CANARIES = (
     )
     .replace(
         f"        state = replace(read_state(Path(folder)), {ASSIGNED})\n",
-        """        renew(Path(folder))
+        """        renew(Path(folder), time.time_ns())
         worker._lease.look()
         other = manifests[(number + 1) % 2]
         canary = Canary(other.version, other.digest, (number % 4) / 4, "ab") if number % 5 else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from scoreline.control.shadow import NICE
 from service import FRAUD_ROW, SealedModel, serving, wait_until
 
-HEAVY = {"mlflow", "pandas", "sklearn", "sqlalchemy", "pyarrow", "xgboost", "onnx", "model_signing", "scipy"}
+HEAVY = {"mlflow", "pandas", "sklearn", "sqlalchemy", "pyarrow", "xgboost", "onnx", "model_signing", "scipy", "jwt"}
 FOR_PAGES = {"fastapi", "pydantic", "starlette"}
 
 # In every Python process it starts: SIGUSR1 writes the names of what is loaded to a file named after the process.
@@ -30,11 +30,14 @@ signal.signal(signal.SIGUSR1, tell)
 IN_PROCESS = """
     import json, sys
     from scoreline.cli.serve import seed_state
+    from pathlib import Path
     from scoreline.doors.http.worker import LatePages, Worker
+    from scoreline.operations.credentials import Credentials, write_credentials
     from scoreline.settings import load_settings
     model, key, state_dir, row = sys.argv[1:]
     settings = load_settings(None, {}, {"trust.keys": [key], "state_dir": state_dir})
     seed_state([model], settings, "")
+    write_credentials(Path(state_dir), Credentials())
     worker = Worker(settings)
     worker.load()
     pages = LatePages(worker.door)

@@ -58,7 +58,9 @@ def test_a_version_goes_through_shadow_and_canary_to_champion_and_back(database_
         found.resume("m", ADA)
         found.promote("m", ADA)
         assert stage(found).champion == arm(folder, "2")
-        found.roll_back("m", ADA)
+        with pytest.raises(RolloutRefused, match="there is no canary to roll back"):
+            found.roll_back("m", ADA)
+        found.take_back("m", "2", ADA)
         assert stage(found).champion == arm(folder, "1")
         actions = [each.action for each in reversed(history(found.database, "m", 99))]
         assert actions == [
@@ -135,7 +137,7 @@ def test_a_challenger_is_promoted_only_through_the_gates_of_a_canary(database_ur
             found.promote("m", ADA, "2")
         with pytest.raises(RolloutRefused, match="field 'c' goes down to"):
             found.promote("m", ADA, "4", "whatever")
-        with pytest.raises(RolloutRefused, match="version 7 is not in shadow; there is 2, 3, 4"):
+        with pytest.raises(RolloutRefused, match="version 7 is not in shadow; in shadow are 2, 3, 4"):
             found.promote("m", ADA, "7")
         with pytest.raises(RolloutRefused, match="there is no canary"):
             found.promote("m", ADA)
@@ -148,7 +150,7 @@ def test_the_end_of_a_shadow_keeps_what_was_shown(database_url: str, folder: Pat
         found.shadow("m", "folder:/m/2", ADA)
         assert found.end_shadow("m", "2", By("ada", "enough")).evidence == {"shadow": {"rows": 1}}
         assert stage(found).challengers == ()
-        with pytest.raises(RolloutRefused, match="version 2 is not in shadow; there is none"):
+        with pytest.raises(RolloutRefused, match="version 2 is not in shadow; none is in shadow"):
             found.end_shadow("m", "2", ADA)
 
 

@@ -9,7 +9,7 @@ from scoreline.operations.leased import FILE, LEASE_NS, Lease, renew
 
 def aged(folder: Path, seconds: float) -> Lease:
     """The lease as it is seen so long after it was renewed."""
-    renew(folder)
+    renew(folder, time.time_ns())
     renewed_ns = time.time_ns() - int(seconds * 1e9)
     os.utime(folder / FILE, ns=(renewed_ns, renewed_ns))
     lease = Lease(folder)
@@ -19,7 +19,7 @@ def aged(folder: Path, seconds: float) -> Lease:
 
 def test_a_lease_lasts_ten_seconds_from_when_it_was_renewed(tmp_path: Path) -> None:
     before_ns = time.time_ns()
-    renew(tmp_path)
+    renew(tmp_path, time.time_ns())
     lease = Lease(tmp_path)
     assert lease.until_ns == 0, "not looked at yet"
     lease.look()
@@ -32,7 +32,7 @@ def test_a_lease_lasts_ten_seconds_from_when_it_was_renewed(tmp_path: Path) -> N
 def test_renewed_again_it_lasts_longer(tmp_path: Path) -> None:
     lease = aged(tmp_path, 9.5)
     before_ns = lease.until_ns
-    renew(tmp_path)
+    renew(tmp_path, time.time_ns())
     lease.look()
     assert lease.until_ns > before_ns + 9_000_000_000
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600

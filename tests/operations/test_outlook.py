@@ -11,7 +11,7 @@ from scoreline.core.errors import NotFound
 from scoreline.operations import admission, outlook
 from scoreline.operations.desk import Desk
 from scoreline.operations.measured import Measured
-from scoreline.operations.rollouts import By, promote, roll_back
+from scoreline.operations.rollouts import By, promote, roll_back, take_back
 from scoreline.rollout.policy import Policy
 from somedesk import ADA, SAFE, bundles, decisions, desk, ship
 
@@ -122,7 +122,7 @@ def test_the_verdict_on_a_version_outlasts_its_rollout(database_url: str, folder
         promote(found.database, "m", ADA)
         assert verdict("2")[0] == "ADVANCE"
         assert verdict("1") == ("HOLD", "version 1 left with entry 6, promote by ada: to see")
-        roll_back(found.database, "m", ADA)
+        take_back(found.database, "m", ADA, "2")
         assert verdict("2")[0] == "ROLL_BACK" and verdict("1")[0] == "ADVANCE"
 
 

@@ -27,12 +27,7 @@ assignments = st.dictionaries(texts, assigned, max_size=3)
 @st.composite
 def states(draw: st.DrawFn) -> State:
     models = draw(assignments)
-    return State(
-        models=models,
-        default=draw(st.sampled_from(["", *models])),
-        keys=draw(st.dictionaries(digests, st.tuples(texts, st.lists(texts, max_size=3).map(tuple)), max_size=3)),
-        anonymous=tuple(draw(st.lists(texts, max_size=3))),
-    )
+    return State(models, draw(st.sampled_from(["", *models])))
 
 
 @given(states())
@@ -42,10 +37,10 @@ def test_state_read_is_the_state_written(tmp_path_factory: pytest.TempPathFactor
     assert read_state(folder) == state
 
 
-def test_only_the_owner_reads_the_hashes_of_keys(tmp_path: Path) -> None:
+def test_only_the_owner_reads_the_state(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        write_state(tmp_path / "new", State({}, keys={"ab" * 32: ("alice", ("predict",))}))
+        write_state(tmp_path / "new", State({}))
     finally:
         os.umask(old)
     assert (tmp_path / "new" / "state.json").stat().st_mode & 0o777 == 0o600
@@ -95,7 +90,7 @@ def test_state_that_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 def _with_canary(canary: str) -> str:
     assigned = f'{{"version": "1", "digest": "a", "canary": {canary}}}'
-    return f'{{"format": 1, "models": {{"m": {assigned}}}, "default": "", "keys": {{}}, "anonymous": []}}'
+    return f'{{"format": 1, "models": {{"m": {assigned}}}, "default": ""}}'
 
 
 @pytest.mark.parametrize(
@@ -109,12 +104,11 @@ def _with_canary(canary: str) -> str:
         "{}",
         '{"format": 2}',
         '{"format": 1}',
-        '{"format": 1, "models": [], "default": "", "keys": {}, "anonymous": []}',
-        '{"format": 1, "models": {}, "default": "m", "keys": {}, "anonymous": []}',
-        '{"format": 1, "models": {"m": 5}, "default": "", "keys": {}, "anonymous": []}',
-        '{"format": 1, "models": {"m": {"digest": "a"}}, "default": "", "keys": {}, "anonymous": []}',
-        '{"format": 1, "models": {"m": {"version": "1", "digest": "a", "x": 1}}, "default": "", "keys": {}, '
-        '"anonymous": []}',
+        '{"format": 1, "models": [], "default": ""}',
+        '{"format": 1, "models": {}, "default": "m"}',
+        '{"format": 1, "models": {"m": 5}, "default": ""}',
+        '{"format": 1, "models": {"m": {"digest": "a"}}, "default": ""}',
+        '{"format": 1, "models": {"m": {"version": "1", "digest": "a", "x": 1}}, "default": ""}',
         _with_canary('{"version": "2", "digest": "b", "share": 0.1}'),
         _with_canary('{"version": "2", "digest": "b", "share": 1.1, "salt": ""}'),
         _with_canary('{"version": "2", "digest": "b", "share": "1", "salt": ""}'),
@@ -126,8 +120,6 @@ def _with_canary(canary: str) -> str:
         _with_canary('null, "pins": 7'),
         _with_canary('null, "challengers": [{"version": "2"}]'),
         _with_canary('null, "challengers": 7'),
-        '{"format": 1, "models": {}, "default": "", "keys": {"a": 5}, "anonymous": []}',
-        '{"format": 1, "models": {}, "default": "", "keys": {}, "anonymous": 5}',
     ],
 )
 def test_damaged_state_is_told_rather_than_guessed(tmp_path: Path, text: str) -> None:
@@ -137,11 +129,9 @@ def test_damaged_state_is_told_rather_than_guessed(tmp_path: Path, text: str) ->
 
 
 def test_state_is_json_that_people_can_read(tmp_path: Path) -> None:
-    write_state(tmp_path, State({"m": Assignment("1", "a" * 64, 3)}, default="m", anonymous=("predict",)))
+    write_state(tmp_path, State({"m": Assignment("1", "a" * 64, 3)}, default="m"))
     assert json.loads((tmp_path / "state.json").read_text()) == {
         "format": 1,
         "models": {"m": {"version": "1", "digest": "a" * 64, "epoch": 3, **NOBODY_BESIDE}},
         "default": "m",
-        "keys": {},
-        "anonymous": ["predict"],
     }

@@ -8,15 +8,16 @@ from somedecisions import author_of
 from sqlalchemy import func, select
 
 from scoreline.core.marks import Patience
+from scoreline.records.counted import KEPT_NS
+from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
 from scoreline.records.ledger import Entry, append
-from scoreline.records.rollout_tables import SHADOW_SCORES, UNITS, WINDOWS
+from scoreline.records.rollout_tables import COUNTS, SHADOW_SCORES, UNITS
 from scoreline.records.segments import BEGIN, Segment
 from scoreline.records.shadowed import Scored, add_scores
 from scoreline.records.ship import Shipper
 from scoreline.records.upkeep import Upkeep
-from scoreline.records.windows import KEPT_NS, Counting
 from scoreline.records.writer import SpoolWriter
 
 MARIE, PAUL = b"m" * 16, b"p" * 16
@@ -25,7 +26,7 @@ CANARY, CHALLENGER = author_of(role="canary", epoch=2), author_of(role="challeng
 
 def begun(database: Database, spool: Path, days_ago: int = 0) -> None:
     """A rollout that has counted two entities, and a challenger that has scored their decisions."""
-    stage = {"rollout": 2, "share": 0.5, "slow_ns": 0, "high_score": None, "canary": {"version": "2"}}
+    stage = {"rollout": 2, "stepped": 2, "share": 0.5, "slow_ns": 0, "high_score": None, "canary": {"version": "2"}}
     for seq in (1, 2):
         append(database, Entry("fraud", seq, 1, "step", "ada", "", {**stage, "rollout": 2 * (seq == 2)}, {}))
     writer = SpoolWriter(spool, 1 << 20)
@@ -80,4 +81,4 @@ def test_whom_a_rollout_counted_is_forgotten_a_month_after_its_end(database_url:
         upkeep.expire(database, now_ns + KEPT_NS)
         assert counts(database)[0] == 0
         with database.reading() as connection:
-            assert connection.scalar(select(func.count()).select_from(WINDOWS)), "windows name nobody"
+            assert connection.scalar(select(func.count()).select_from(COUNTS)), "counts name nobody"

@@ -53,6 +53,19 @@ def test_a_turn_that_cannot_be_written_leaves_nothing_and_tells_all_who_asked_on
     assert (bases(tmp_path), len(told)) == ([30], 30)
 
 
+def test_what_is_written_aside_waits_apart_until_it_is_written_again(tmp_path: Path) -> None:
+    turn, author = Turn(SpoolWriter(tmp_path, SEGMENT)), author_of()
+    turn.write(decisions_of(author, 1))
+    with turn.aside() as made:
+        turn.write(decisions_of(author, 2))
+    turn.commit()
+    assert bases(tmp_path) == [1]
+    for decisions in made:
+        turn.write(decisions)
+    turn.commit()
+    assert bases(tmp_path) == [1, 2]
+
+
 def test_an_answer_that_never_left_is_marked_behind_its_own_decisions(tmp_path: Path) -> None:
     turn, author = Turn(SpoolWriter(tmp_path, SEGMENT)), author_of()
     turn.write(decisions_of(author, 1))

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scoreline.operations.canaries import Fold
-from scoreline.records.windows import Window
+from scoreline.operations.canaries import Seen
+from scoreline.records.counting import Counts
 from scoreline.rollout.controller import decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import SILENCE, Stage, start_canary
@@ -31,14 +31,10 @@ class Simulated:
         self.rates_alone = rates_alone or rates
         share = POLICY.first_share
         self.stage: Stage = start_canary(STEADY, TWO, 4, 0, salt="5a" * 16, share=share, slow_ns=1)
-        self.fold = Fold(self.stage.rollout)
-        self.now_s = self.windows = 0
+        self.counts: dict[tuple[int, str], Counts] = {}
+        self.now_s = self.units = 0
         self.done: list[str] = []
         self.why = ""
-
-    @property
-    def units(self) -> int:
-        return self.fold.units
 
     def tick(self, per_s: int = PER_S) -> None:
         self.now_s += self.tick_s
@@ -47,15 +43,18 @@ class Simulated:
         n_b = per_s * self.tick_s - n_c
         for name, (before, after) in (self.rates_alone if share == 1.0 else self.rates).items():
             k_c, k_b = int(self.rng.binomial(n_c, after)), int(self.rng.binomial(n_b, before))
-            self.windows += 1
-            counts = dict.fromkeys(Window._fields, 0) | {"n_c": n_c, "n_b": n_b, "k_c": k_c, "k_b": k_b, "sight_c": k_c}
-            counts |= {"new_c": n_c, "new_b": n_b, "step_c": n_c} if name == "errors" else {}
-            counts |= {"id": self.windows, "epoch": self.stage.epoch, "at_ns": self.now_s * SECOND}
-            self.fold.add([Window(**counts | {"kind": name, "share": share, "sticky": False})])
+            new = {"k_c": k_c, "k_b": k_b, "sight_c": k_c}
+            new |= {"new_c": n_c, "new_b": n_b, "step_c": n_c} if name == "errors" else {}
+            key = self.stage.stepped, name
+            had = self.counts.get(key, Counts(key[0], name, share, *[0] * (len(Counts._fields) - 3)))
+            added = {field: getattr(had, field) + number for field, number in new.items()}
+            last_ns = self.now_s * SECOND if n_c else had.canary_ns
+            self.counts[key] = had._replace(**added, canary_ns=last_ns)
+        self.units += n_c
         self.look()
 
     def look(self) -> None:
-        evidence = self.fold.evidence(self.stage, POLICY)
+        evidence = Seen.of(list(self.counts.values()), self.stage.stepped).evidence(self.stage, POLICY)
         self.stage, actions = decide(self.stage, evidence, POLICY, self.now_s * SECOND, 5 + len(self.done))
         for action in actions:
             self.done.append(action.kind)

@@ -32,6 +32,7 @@ from scoreline.rollout.stages import (
     start_canary,
     start_shadow,
     step_up,
+    take_back,
 )
 from somestages import FIVE, FOUR, ONE, SALT, SECOND, STEADY, THREE, TWO, in_canary, in_shadow
 
@@ -72,9 +73,15 @@ def canary(stage: Stage, arm: Arm) -> Stage:
         (lambda: promote(FULL, 9, 1, FIVE.digest), "not in shadow"),
         (lambda: promote(replace(HERE, challengers=FULL.challengers), 9, 1, THREE.digest), "version 2 is the canary"),
         (lambda: serve(STEADY, ONE, 9, 1), "version 1 is the champion"),
+        (lambda: start_shadow(STEADY, Arm("1", "9" * 64), 9, 1), "another bundle is version 1 here already"),
+        (lambda: start_shadow(HERE, Arm("2", "9" * 64), 9, 1), "another bundle is version 2 here already"),
+        (lambda: canary(in_shadow(THREE), Arm("3", "9" * 64)), "another bundle is version 3 here already"),
         (lambda: serve(HERE, THREE, 9, 1), "version 2 is the canary"),
-        (lambda: roll_back(STEADY, 9, 1), "no earlier champion to return to; promote"),
-        (lambda: roll_back(roll_back(CROWNED, 10, 3), 11, 4), "no earlier champion to return to"),
+        (lambda: roll_back(STEADY, 9, 1), "there is no canary"),
+        (lambda: take_back(STEADY, "1", 9, 1), "no earlier champion to return to; promote"),
+        (lambda: take_back(CROWNED, "1", 9, 1), "version 1 is not the champion, but version 2"),
+        (lambda: take_back(take_back(CROWNED, "2", 10, 3), "2", 11, 4), "version 2 is not the champion"),
+        (lambda: take_back(HERE, "1", 9, 1), "version 2 is the canary"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_what_can(step: Callable[[], Stage], words: str) -> None:
@@ -89,7 +96,7 @@ def test_a_version_goes_from_shadow_to_champion() -> None:
     assert (first.epoch, first.rollout, first.began_ns, first.stepped_ns, first.state) == (5, 5, 20, 20, RUNNING)
     assert first.challengers == shadow.challengers, "its outcomes go on counting"
     second = step_up(first, 1, 0.1, 6, 30)
-    assert second == replace(first, epoch=6, step=1, share=0.1, stepped_ns=30)
+    assert second == replace(first, epoch=6, step=1, stepped=6, share=0.1, stepped_ns=30)
     assert promote(second, 7, 40) == Stage(TWO, 7, previous=ONE)
 
 
@@ -97,13 +104,13 @@ def test_who_stays_in_shadow_is_compared_with_the_new_champion_from_the_beginnin
     crowned = promote(in_shadow(TWO, THREE), 9, 50, TWO.digest)
     assert crowned == Stage(TWO, 9, previous=ONE, challengers=(Challenger(THREE, 9, 50),))
     assert serve(in_shadow(TWO, THREE), FOUR, 9, 50).challengers == (Challenger(TWO, 9, 50), Challenger(THREE, 9, 50))
-    assert roll_back(crowned, 10, 60).challengers == (Challenger(THREE, 10, 60),)
+    assert take_back(crowned, "2", 10, 60).challengers == (Challenger(THREE, 10, 60),)
 
 
-def test_a_rollback_ends_the_canary_and_otherwise_returns_to_the_champion_before() -> None:
+def test_a_rollback_ends_the_canary_and_a_champion_taken_back_is_followed_by_the_one_before() -> None:
     within = replace(HERE, challengers=in_shadow(TWO, THREE).challengers, previous=FIVE)
     assert roll_back(within, 9, 1) == Stage(ONE, 9, previous=FIVE, challengers=in_shadow(THREE).challengers)
-    assert roll_back(CROWNED, 10, 3) == Stage(ONE, 10)
+    assert take_back(CROWNED, "2", 10, 3) == Stage(ONE, 10)
     assert roll_back(pause(HERE, "lunch"), 9, 1) == Stage(ONE, 9)
 
 
@@ -221,6 +228,10 @@ class AnyWalk(RuleBasedStateMachine):
     @rule()
     def rollback(self) -> None:
         self.take(lambda seq: roll_back(self.stage, seq, seq))
+
+    @rule()
+    def take_back(self) -> None:
+        self.take(lambda seq: take_back(self.stage, self.stage.champion.version, seq, seq))
 
     @invariant()
     def laws(self) -> None:

@@ -1,86 +1,105 @@
 """Keys and what they open. Only SHA-256 of keys is kept."""
 
 import hashlib
-import hmac
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import Protocol
 
-from scoreline.access.scopes import PUBLIC
-from scoreline.core.errors import Denied, Unauthenticated
+from scoreline.access.caller import ANONYMOUS, Caller
+from scoreline.access.scopes import PUBLIC, SCOPES
+from scoreline.core.errors import Denied, Malformed, Unauthenticated
 
-ANONYMOUS = "anonymous"
-_LOOPBACK_NAMES = frozenset((b"localhost", b"127.0.0.1", b"[::1]"))
+
+class Tokens(Protocol):
+    """Who reads tokens of an issuer: an `access.tokens.Tokens`."""
+
+    def caller(self, token: bytes, digest: bytes, /) -> Caller:
+        """The caller a token names; `digest` is the token's SHA-256. Raises Unauthenticated."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Hashes of keys by the caller they name, each with its scopes, and what anyone may do without a key.
+    """Callers by the SHA-256 of their keys, who reads tokens, and the scopes of who has no key.
 
-    Without any key and without `anonymous` scopes it is for loopback only, and open there: `open_on_loopback`.
+    Without any of these it is for loopback only, and open there, unless it is `guarded`: then it is shut.
+    Numbers of keys that were used are added to `used`.
     """
 
-    keys: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    keys: Mapping[bytes, Caller] = field(default_factory=dict, repr=False)
     anonymous: frozenset[str] = frozenset()
+    guarded: bool = False
+    tokens: Tokens | None = field(default=None, repr=False)
+    hosts: frozenset[bytes] = frozenset()
+    used: set[int] = field(default_factory=set, repr=False)
+    is_open: bool = field(init=False)
+    nobody: Caller = field(init=False)
+
+    def __post_init__(self) -> None:
+        is_open = not (self.keys or self.anonymous or self.guarded or self.tokens)
+        object.__setattr__(self, "is_open", is_open)
+        object.__setattr__(self, "nobody", Caller(ANONYMOUS, frozenset(SCOPES) if is_open else self.anonymous))
 
     @classmethod
-    def of(cls, admin_key: str, anonymous: Iterable[str], scopes: Iterable[str]) -> "Keyring":
-        """A keyring of one static key with all `scopes`, or none where `admin_key` is empty."""
-        keys = {hash_key(admin_key): ("admin", frozenset(scopes))} if admin_key else {}
-        return cls(keys, frozenset(anonymous))
+    def of(cls, admin_key: str, anonymous: Iterable[str] = ()) -> "Keyring":
+        """A keyring of one static key with all scopes, or none where `admin_key` is empty."""
+        return cls(static_keys(admin_key), frozenset(anonymous))
 
-    @property
-    def open_on_loopback(self) -> bool:
-        return not self.keys and not self.anonymous
-
-    def admit(self, scope: str, key: str) -> str:
-        """The caller a key names, `anonymous` where none is needed; raises Unauthenticated or Denied."""
-        if scope == PUBLIC or (not key and (scope in self.anonymous or self.open_on_loopback)):
-            return ANONYMOUS
-        if not key:
+    def admit(self, scope: str, key: bytes, model: str = "") -> Caller:
+        """The caller a key names, `nobody` where none is needed; raises Unauthenticated or Denied."""
+        nobody = self.nobody
+        if not key or self.is_open or scope == PUBLIC:
+            if scope in nobody.scopes or scope == PUBLIC:
+                return nobody
             raise Unauthenticated("this route needs a key: send it as `X-API-Key` or `Authorization: Bearer`")
-        if self.open_on_loopback:
-            return ANONYMOUS
-        offered = hash_key(key)
-        for known, (caller, scopes) in self.keys.items():
-            if hmac.compare_digest(offered, known):
-                if scope not in scopes:
-                    raise Denied(f"this key does not have the scope {scope!r}")
-                return caller
-        raise Unauthenticated("this key is not known here; it may have been revoked")
+        # Found by its hash: how long that takes tells of the hash, from which nobody comes to a key.
+        digest = hash_key(key)
+        caller = self.keys.get(digest)
+        if caller is None:
+            if self.tokens is None or key.count(b".") != 2:
+                raise _unknown()
+            caller = self.tokens.caller(key, digest)
+        elif caller.expires_ns and time.time_ns() >= caller.expires_ns:
+            raise _unknown()
+        if scope not in caller.scopes:
+            raise Denied(f"this key does not have the scope {scope!r}")
+        if model:
+            check_model(caller, model)
+        if caller.number:
+            self.used.add(caller.number)
+        return caller
 
-    def has(self, scope: str, key: str) -> bool:
-        """Whether `admit` would."""
-        try:
-            self.admit(scope, key)
-        except Denied:
-            return False
-        return True
+
+def check_model(caller: Caller, model: str) -> None:
+    """Raises Denied, in the same words whether there is such a model or not."""
+    if not caller.may_use(model):
+        raise Denied("this key is not for this model")
 
 
-def check_host(keyring: Keyring, headers: Mapping[bytes, bytes]) -> None:
-    """While everything is open on loopback, only loopback's own names are answered; raises Denied.
+def static_keys(admin_key: str) -> dict[bytes, Caller]:
+    """The key of the settings, which may do everything, where there is one."""
+    return {hash_key(admin_key.encode()): Caller("admin", frozenset(SCOPES))} if admin_key else {}
 
-    Otherwise a web page could reach the service under a name of its own that leads here (DNS rebinding).
+
+def hash_key(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def offered_key(headers: Mapping[bytes, bytes]) -> bytes:
+    """The key a request carries in `X-API-Key` or `Authorization: Bearer`, empty where it carries none.
+
+    Raises Malformed where it carries both: which of them counts is not for us to guess.
     """
-    if keyring.open_on_loopback and not _is_loopback_name(headers.get(b"host", b"localhost")):
-        raise Denied("without credentials only localhost, 127.0.0.1 and [::1] are answered here")
-
-
-@lru_cache(maxsize=64)
-def _is_loopback_name(host: bytes) -> bool:
-    name, _, port = host.rpartition(b":")
-    return (name if name and port.isdigit() else host) in _LOOPBACK_NAMES
-
-
-def hash_key(key: str) -> str:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def offered_key(headers: Mapping[bytes, bytes]) -> str:
-    """The key a request carries in `X-API-Key` or `Authorization: Bearer`, empty where it carries none."""
-    key = headers.get(b"x-api-key")
+    key, authorization = headers.get(b"x-api-key"), headers.get(b"authorization")
+    if authorization is None:
+        return key or b""
     if key is not None:
-        return key.decode("latin-1")
-    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-    return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+        raise Malformed("send one credential: X-API-Key or Authorization, not both")
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _unknown() -> Unauthenticated:
+    """The same words for a key that never was, that was revoked, and that has expired."""
+    return Unauthenticated("this key is not known here; it may have been revoked or have expired")

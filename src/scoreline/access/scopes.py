@@ -40,6 +40,11 @@ CONTROL_PLANE: Final = {
     ("GET", "/predictions/{id}"): "read",
     ("GET", "/predictions/{id}/replay"): "read",
     ("GET", "/predictions/{id}/explanation"): "read",
+    ("GET", "/keys"): "admin",
+    ("POST", "/keys"): "admin",
+    ("POST", "/keys/{number}/revoke"): "admin",
+    ("POST", "/keys/{number}/rotate"): "admin",
+    ("GET", "/actions"): "admin",
     ("GET", "/rollouts/{name}"): "admin",
     ("GET", "/rollouts/{name}/plan"): "admin",
     ("GET", "/rollouts/{name}/history"): "admin",
@@ -62,3 +67,22 @@ CONTROL_PLANE: Final = {
     ("GET", "/docs"): "admin",
     ("GET", "/docs/assets/{file}"): "admin",
 }
+
+# A caller that is for some models only may use routes whose path names one of them, and these, which look themselves at
+# whose model it is, or tell of none. Every other one is closed to it.
+OF_OWN_MODELS: Final = frozenset(
+    (
+        "/predict",
+        "/invocations",
+        "/models",
+        "/v1/models",
+        "/v2",
+        "/openapi.json",
+        "/docs",
+        "/docs/assets/{file}",
+        "/outcomes",
+        "/predictions/{id}",
+        "/predictions/{id}/replay",
+        "/predictions/{id}/explanation",
+    )
+)

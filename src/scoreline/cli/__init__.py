@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "explain": "scoreline.cli.explain:explain",
     "audit": "scoreline.cli.audit:audit",
     "holds": "scoreline.cli.holds:holds",
+    "keys": "scoreline.cli.keys:keys",
     "rollout": "scoreline.cli.rollout:rollout",
 }
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")

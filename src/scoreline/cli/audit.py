@@ -21,6 +21,8 @@ from scoreline.cli.options import entity as about
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.cli.who import user
 from scoreline.core.errors import NotFound, SettingError
+from scoreline.operations.acted import acted
+from scoreline.records.actions import By
 from scoreline.records.archive import Archive
 from scoreline.records.asked import change_key
 from scoreline.records.asked import erasures as all_erasures
@@ -123,13 +125,29 @@ def erasures(state_dir: State = None, config: Config = None) -> None:
                 say(f"{one.number}\t{_utc(one.at_ns)}\t{one.who}\t{one.reason}\t{counts}\t{state}")
 
 
+@audit.command("actions")
+def actions(
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one a line.")] = False,
+    state_dir: State = None,
+    config: Config = None,
+) -> None:
+    """Lists what admins did, the newest first: time, who, from where, what, and about what."""
+    with errors_as_exit():
+        settings = load_settings(config, os.environ, {"state_dir": state_dir})
+        with kept_database(settings) as database:
+            for one in acted(database, limit):
+                columns = one["at"], one["who"], one["address"] or "-", one["action"], json.dumps(one["facts"])
+                say(json.dumps(one) if as_json else "\t".join(columns))
+
+
 @audit.command("rekey")
 def rekey(state_dir: State = None, config: Config = None) -> None:
     """Goes on with this service's own key, where another one has signed so far; auditors need both from here on."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
         with kept_database(settings) as database:
-            link = change_key(database, signer(settings), time.time_ns())
+            link = change_key(database, signer(settings), time.time_ns(), By(user()))
     say(f"checkpoint {link.seq} is signed by {link.key}, and so are those that follow")
 
 

@@ -1,7 +1,7 @@
 """`scoreline rollout`: acting on versions, on the service's own database and state folder."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,7 @@ from scoreline.operations.desk import Desk
 from scoreline.operations.movers import movers as movers_of
 from scoreline.operations.paired import EVER_NS, Scoring, backtested, rivals
 from scoreline.operations.rollouts import By
+from scoreline.operations.shadowreport import UNDECLARED
 from scoreline.records.joined import Joined
 from scoreline.records.ledger import Entry
 from scoreline.settings import Settings, load_settings
@@ -55,6 +56,8 @@ def shadow(
         _tell(entry, as_json=as_json)
         if entry.evidence["barred"]:
             tell(f"it cannot become a canary as it is: {entry.evidence['barred']}")
+        if not desk.host.manifest(desk.stage(model).champion).maturity_s:
+            tell(f"note: {UNDECLARED}")
 
 
 @rollout.command("end-shadow")
@@ -110,7 +113,7 @@ def movers(
     """Lists the decisions that a version in shadow moves furthest, and the fields that move them."""
     with _opened(config, state_dir) as (desk, settings):
         record = kept_of(settings, desk.database)
-        _show(movers_of(desk, record, model, version, Path(settings.state_dir)), told_movers, as_json=as_json)
+        _show(movers_of(desk, record, Path(settings.state_dir), model, version), told_movers, as_json=as_json)
 
 
 @rollout.command("plan")
@@ -175,11 +178,20 @@ def promote(
 
 @rollout.command("rollback")
 def rollback(
-    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+    model: ModelName,
+    champion: Annotated[
+        str,
+        typer.Option("--champion", metavar="VERSION", help="Take this champion back, to the one before."),
+    ] = "",
+    why: Why = "",
+    as_json: AsJson = False,
+    state_dir: State = None,
+    config: Config = None,
 ) -> None:
-    """Ends the canary; without one, has the champion before answer again."""
+    """Ends the canary; or, by its version, the champion."""
     with _opened(config, state_dir) as (desk, _):
-        _tell(desk.roll_back(model, By(user(), why)), as_json=as_json)
+        by = By(user(), why)
+        _tell(desk.take_back(model, champion, by) if champion else desk.roll_back(model, by), as_json=as_json)
 
 
 @rollout.command("history")
@@ -239,11 +251,11 @@ def _tell(entry: Entry, *, as_json: bool) -> None:
     _show(outlook.told_entry(entry) | {"model": entry.model}, told_acted, as_json=as_json)
 
 
-def _show(found: dict[str, Any], words: Any, *, as_json: bool) -> None:
+def _show(found: Mapping[str, Any], words: Any, *, as_json: bool) -> None:
     lines: Iterable[str] = [_json(found)] if as_json else words(found)
     for line in lines:
         say(line)
 
 
-def _json(found: dict[str, Any]) -> str:
+def _json(found: Mapping[str, Any]) -> str:
     return canonical_json(found).decode()

@@ -1,7 +1,6 @@
 """`scoreline serve`."""
 
 import fcntl
-import ipaddress
 import logging
 import multiprocessing
 import os
@@ -14,6 +13,8 @@ from typing import Annotated, Final
 
 import typer
 
+from scoreline.access.limits import Window
+from scoreline.cli.exposure import OPEN, certificate, check_exposure, known_credentials, warn_of_plain_text
 from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
 from scoreline.core.errors import NotFound, ScorelineError, SettingError
@@ -21,16 +22,19 @@ from scoreline.core.manifest import MANIFEST
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.core.refs import Ref, is_path
+from scoreline.operations.credentials import write_credentials
 from scoreline.operations.follow import install_or_keep, kept_champion
 from scoreline.operations.memory import share_one_arena
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
-from scoreline.wiring import database_of, keyring, patience_of, registries, verifier
+from scoreline.web.tls import Certificate
+from scoreline.wiring import database_of, patience_of, registries, verifier, watched, windows_of
 
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
 
+STEWARD: Final = "scoreline.control.steward:run_steward"
 STEWARD_S: Final = 7.0  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign
 SHADOW_S: Final = 2.0  # it ends in no time; an engine that does not let go is killed
 log = logging.getLogger("scoreline.serve")
@@ -69,13 +73,17 @@ def serve(
         }
         settings = load_settings(config, os.environ, flags, None if refs else SAGEMAKER)
         refs = refs or sagemaker_refs(Path(settings.registry.sagemaker_folder))
-        check_exposure(settings)
+        tls = certificate(settings)
+        known = known_credentials(settings)
+        check_exposure(settings, known)
         with held(Path(settings.state_dir)):
-            code = run(refs, settings, default)
+            warn_of_plain_text(settings)
+            write_credentials(Path(settings.state_dir), known)
+            code = run(refs, settings, default, tls)
     raise typer.Exit(code)
 
 
-def run(refs: list[str], settings: Settings, default: str) -> int:
+def run(refs: list[str], settings: Settings, default: str, tls: Certificate | None) -> int:
     """Listens, installs, keeps the processes until they have drained; raises SettingError, NotFound, BundleError."""
     server = settings.server
     data = _listen(server.host, server.port, "--port")
@@ -84,14 +92,20 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
     names = ", ".join(f"{name} {assignment.version}" for name, assignment in state.models.items())
 
     def on_ready() -> None:
-        say(f"scoreline serves {names} at http://{_address(data)} (control plane at http://{_address(control)})")
-        if keyring(settings).open_on_loopback:
-            say("no credentials are set: this machine only; access.admin_key or access.anonymous opens it to others")
+        scheme = "https" if tls else "http"
+        places = f"{scheme}://{_address(data)} (control plane at {scheme}://{_address(control)})"
+        say(f"scoreline serves {names} at {places}")
+        if watched(settings).ring.is_open:
+            say(OPEN)
 
+    windows = windows_of(settings)
     return supervise(
-        [_worker(settings, data) for _ in range(server.workers)],
         [
-            Child("steward", "scoreline.control.steward:run_steward", (settings, refs, control), patience_s=STEWARD_S),
+            _worker(settings, data, tls, [each.of_worker(number) for each in windows])
+            for number in range(server.workers)
+        ],
+        [
+            Child("steward", STEWARD, (settings, refs, control, tls, windows), patience_s=STEWARD_S),
             Child("shadow", "scoreline.control.shadow:run_shadow", (settings,), patience_s=SHADOW_S),
         ],
         drain_delay_s=server.drain_delay_ms / 1e3,
@@ -102,10 +116,10 @@ def run(refs: list[str], settings: Settings, default: str) -> int:
     )
 
 
-def _worker(settings: Settings, data: socket.socket) -> Child:
-    """With marks that outlive it."""
+def _worker(settings: Settings, data: socket.socket, tls: Certificate | None, windows: list[Window]) -> Child:
+    """With marks and counts that outlive it."""
     marks = Marks()
-    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks), marks)
+    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks, tls, windows), marks)
 
 
 @contextmanager
@@ -129,15 +143,6 @@ def sagemaker_refs(folder: Path) -> list[str]:
     return found
 
 
-def check_exposure(settings: Settings) -> None:
-    """Refuses to answer other machines without credentials or an explicit choice; raises SettingError."""
-    if keyring(settings).open_on_loopback and not _is_loopback(settings.server.host):
-        raise SettingError(
-            f"{settings.server.host} is open to other machines and nobody needs a key: set access.admin_key "
-            '(SCORELINE_ACCESS__ADMIN_KEY), or choose access.anonymous = ["predict"] explicitly'
-        )
-
-
 def seed_state(refs: list[str], settings: Settings, default: str) -> State:
     """Installs every REF, tried out, and writes the state that assigns them; raises what installing raises."""
     trust, known, state_dir = verifier(settings), registries(settings), Path(settings.state_dir)
@@ -155,13 +160,7 @@ def seed_state(refs: list[str], settings: Settings, default: str) -> State:
         models[manifest.name] = kept or Assignment(manifest.version, manifest.digest)
     if default and default not in models:
         raise SettingError(f"--default {default}: not among the models served: {', '.join(models)}")
-    ring = keyring(settings)
-    state = State(
-        models=models,
-        default=default or (next(iter(models)) if len(models) == 1 else ""),
-        keys={digest: (caller, tuple(sorted(scopes))) for digest, (caller, scopes) in ring.keys.items()},
-        anonymous=tuple(sorted(ring.anonymous)),
-    )
+    state = State(models, default or (next(iter(models)) if len(models) == 1 else ""))
     write_state(state_dir, state)
     return state
 
@@ -198,10 +197,3 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

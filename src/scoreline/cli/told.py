@@ -127,7 +127,7 @@ def _stands(entry: Json) -> str:
     """Where an entry left the model."""
     words = [f"version {entry['champion']} answers"]
     if entry["canary"]:
-        words.append(f"version {entry['canary']} {_share(entry['share'])} of it ({entry['state']})")
+        words.append(f"version {entry['canary']} has {_share(entry['share'])} of it ({entry['state']})")
     if entry["challengers"]:
         words.append(f"in shadow: {', '.join(entry['challengers'])}")
     return ", ".join(words)

@@ -7,12 +7,12 @@ It goes by the same gates as people do; what these refuse is said once and tried
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from scoreline.core.errors import BundleError, NotFound, RolloutRefused
 from scoreline.operations.desk import Desk, Shown
-from scoreline.operations.rollouts import By, end_canary, end_shadow, stage_of
+from scoreline.operations.rollouts import By, end_shadow, roll_back, stage_of
 from scoreline.records.ledger import Entry
 from scoreline.rollout.gates import check_shadow
 from scoreline.rollout.policy import Policy
@@ -34,22 +34,26 @@ class Next(NamedTuple):
     why: str
 
 
-def what_next(stage: Stage, shown: Sequence[tuple[Challenger, Shown]], policy: Policy) -> Next | None:
+def what_next(
+    stage: Stage, shown: Sequence[tuple[Challenger, Shown]], policy: Policy, refused: Collection[str] = ()
+) -> Next | None:
     """The next thing to do, one at a time: whoever fails or is WORSE goes; the first that passes becomes the canary.
 
-    A canary that is WORSE is rolled back.
+    A canary that is WORSE is rolled back. `refused`: digests that the gates have refused of late; they begin nothing.
     """
     limit = 1 / policy.alpha_shadow
     for challenger, found in shown:
-        if found.report.get("given_up"):
-            return Next(END, challenger, found, "its engine failed again and again in shadow")
         if found.seen.e_worse >= limit:
             why = f"WORSE on {found.seen.pairs} outcomes: e-value {found.seen.e_worse:.4g} reaches {limit:g}"
             is_canary = stage.canary is not None and stage.canary.digest == challenger.arm.digest
             return Next(BACK if is_canary else END, challenger, found, why)
+        if found.report.get("given_up"):
+            return Next(END, challenger, found, "its engine failed again and again in shadow")
     if stage.canary is not None or policy.shadow_gate == "none":
         return None
     for challenger, found in shown:
+        if challenger.arm.digest in refused:
+            continue
         try:
             check_shadow(challenger.arm.version, found.seen, policy)
         except RolloutRefused:
@@ -70,11 +74,11 @@ class Challenges:
     def look(self, entry: Entry) -> None:
         """Takes the next step of a model's challengers, where there is one; raises as the desk does."""
         stage, now_s = stage_of(entry), time.monotonic()
-        waiting = [each for each in stage.challengers if self._refused.get(_key(entry.model, each), 0.0) <= now_s]
-        if not waiting:
-            return
-        shown = [(each, self._desk.report(entry.model, stage, each)) for each in waiting]
-        found = what_next(stage, shown, self._desk.policy)
+        shown = [(each, self._desk.report(entry.model, stage, each)) for each in stage.challengers]
+        refused = [
+            each.arm.digest for each in stage.challengers if self._refused.get(_key(entry.model, each), 0.0) > now_s
+        ]
+        found = what_next(stage, shown, self._desk.policy, refused)
         if found is None:
             return
         by, arm = By(self._who, found.why), found.challenger.arm
@@ -83,7 +87,7 @@ class Challenges:
             if found.what == END:
                 end_shadow(self._desk.database, entry.model, arm.digest, by, evidence)
             elif found.what == BACK:
-                end_canary(self._desk.database, entry.model, arm.digest, by, evidence)
+                roll_back(self._desk.database, entry.model, by, evidence, stage)
             else:
                 self._desk.canary(entry.model, arm.version, by)
             log.info("%s: version %s: %s", entry.model, arm.version, found.why)

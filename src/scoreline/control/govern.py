@@ -17,12 +17,12 @@ from scoreline.control.challenge import Challenges
 from scoreline.core.errors import DatabaseDown, LedgerMoved, ScorelineError
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
-from scoreline.operations.canaries import Canaries
-from scoreline.operations.governed import arm_of, assignment, fetch, missing, promised
+from scoreline.operations.canaries import seen_of
+from scoreline.operations.governed import alone, arm_of, assignment, fetch, missing, promised
 from scoreline.operations.leased import renew
 from scoreline.operations.memory import give_back_freed_memory
 from scoreline.operations.rollouts import By, seed, stage_of
-from scoreline.operations.state import State, read_state, write_state
+from scoreline.operations.state import Assignment, State, read_state, write_state
 from scoreline.records.database import Database
 from scoreline.records.lease import Lease
 from scoreline.records.ledger import Entry, append, heads, history, last
@@ -62,7 +62,6 @@ class Governing:
         self._trust = trust
         self._refs = {Ref.parse(ref).name: ref for ref in refs}
         self._challenges = challenges
-        self._canaries = Canaries(database)
         self._lease = Lease(database, CONTROLLER)
         self.leads = False
         self._held_s = 0.0
@@ -104,22 +103,29 @@ class Governing:
     def look(self) -> None:
         """Applies what is new in the ledger to this host, and renews its lease."""
         self._database.prepare_once()
-        state = read_state(self._state_dir)
+        state, read_ns = read_state(self._state_dir), time.time_ns()
         found = heads(self._database)
         for model in state.models:
-            if model not in found:
-                found[model] = self._seed(state, model)
-            if found[model] != self._applied.get(model):
-                self._apply(model)
-        renew(self._state_dir)
+            if not self._attempt(f"ledger of {model}", partial(self._follow, state, model, found)):
+                self._applied.pop(model, None)
+                self._assign(model, alone(state.models[model]))  # it cannot be known whether its canary may go on
+        renew(self._state_dir, read_ns)
+
+    def _follow(self, state: State, model: str, found: dict[str, int]) -> None:
+        if model not in found:
+            found[model] = self._seed(state, model)
+        if found[model] != self._applied.get(model):
+            self._apply(model)
 
     def bring(self) -> None:
         """Brings the bundles that the ledger names and that are not here."""
         for model, arms in list(self._lacking.items()):
             for arm in arms:
-                fetch(arm, self._registries, self._trust(), self._state_dir)
-            if arms:
-                self._applied.pop(model, None)  # applied once more, with them
+                self._attempt(f"version {arm.version} of {model}", partial(self._fetch, model, arm))
+
+    def _fetch(self, model: str, arm: Arm) -> None:
+        fetch(arm, self._registries, self._trust(), self._state_dir)
+        self._applied.pop(model, None)  # applied once more, with it
 
     def decide(self) -> None:
         """Takes or renews the lease; where it is held, looks at the evidence of each canary."""
@@ -145,7 +151,7 @@ class Governing:
         stage = stage_of(entry)
         if stage.canary is None:
             return
-        evidence = self._canaries.fold(entry.model, stage).evidence(stage, self._policy)
+        evidence = seen_of(self._database, entry.model, stage).evidence(stage, self._policy)
         now_ns, seq = time.time_ns(), entry.seq + 1
         after, actions = decide(stage, evidence, self._policy, now_ns, seq)
         for action in actions:
@@ -173,14 +179,20 @@ class Governing:
         entry, stage = entries[0], stage_of(entries[0])
         lacking = missing(stage, self._trust(), self._state_dir)
         self._lacking[model] = lacking
-        state = read_state(self._state_dir)
         pins = promised(entries, self._policy, time.time_ns())
-        wanted = assignment(stage, pins, lacking)
-        if wanted is not None and wanted != state.models.get(model):
-            write_state(self._state_dir, replace(state, models={**state.models, model: wanted}))
+        before = read_state(self._state_dir).models[model]
+        if self._assign(model, assignment(stage, pins, lacking) or alone(before)):
             log.info("%s: %s", model, told(stage))
             give_back_freed_memory()
         self._applied[model] = entry.seq
+
+    def _assign(self, model: str, wanted: Assignment) -> bool:
+        """Puts a model's assignment into the state; False where it is there already."""
+        state = read_state(self._state_dir)
+        if wanted == state.models[model]:
+            return False
+        write_state(self._state_dir, replace(state, models={**state.models, model: wanted}))
+        return True
 
     def _run(self, act: Callable[[], None], pause_s: float) -> None:
         name = threading.current_thread().name
@@ -188,8 +200,8 @@ class Governing:
             self._attempt(name, act)
             self._ending.wait(pause_s)
 
-    def _attempt(self, name: str, act: Callable[[], None]) -> None:
-        """Never raises: what goes wrong is said once, until it goes right again."""
+    def _attempt(self, name: str, act: Callable[[], None]) -> bool:
+        """Whether it went right; never raises: what goes wrong is said once, until it goes right again."""
         said = ""
         try:
             act()
@@ -206,6 +218,7 @@ class Governing:
         if said and name == CONTROLLER:
             self.leads = False
         self._said[name] = said
+        return not said
 
 
 def told(stage: Stage) -> str:

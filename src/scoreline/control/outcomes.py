@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from scoreline.access.caller import Caller
 from scoreline.core.entities import MAX_INTEGER, MAX_LENGTH, PATTERN
 from scoreline.core.errors import Malformed, TooLarge
 from scoreline.core.strictjson import strict_json
@@ -35,9 +36,9 @@ def add_outcomes_route(routes: Routes, settings: Settings, database: Database) -
     """`POST /outcomes`: one object or an array, all kept or none."""
     key, server = entity_key(settings), settings.server
 
-    def keep(rows: list[Any], caller: str) -> Reported:
+    def keep(rows: list[Any], caller: Caller) -> Reported:
         database.prepare_once()
-        return report_outcomes(database, rows, key, caller, time.time_ns())
+        return report_outcomes(database, rows, key, caller.name, time.time_ns(), caller.models)
 
     async def outcomes(request: Request) -> Reported:
         """Actual outcomes of predictions: by prediction id, or by model, entity and event time."""

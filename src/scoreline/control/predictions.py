@@ -1,6 +1,7 @@
 """The control plane's routes on one decision: what was recorded, computed again, explained.
 
-Callers see their own decisions, an admin all of them. What loads a bundle runs in a process apart, few at a time.
+Callers see their own decisions, an admin all of them, both of their models only. What loads a bundle
+runs in a process apart, few at a time.
 """
 
 import threading
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final
 from fastapi import Path as InPath
 from fastapi import Query, Request
 
+from scoreline.access.caller import Caller
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import DatabaseDown
 from scoreline.core.ports import Record
@@ -36,7 +38,8 @@ def add_predictions(routes: Routes, record: Record, known_of: KnownOf, state_dir
     room = threading.BoundedSemaphore(APART_AT_ONCE)
 
     def own(request: Request, decision_id: str) -> Decisions:
-        return find(record, decision_id, None if request.state.is_admin else request.state.caller)
+        caller: Caller = request.state.caller
+        return find(record, decision_id, None if caller.is_admin else caller.name, caller.may_use)
 
     def show(request: Request, decision_id: Id) -> Prediction:
         """A recorded decision: features as used, scores, outcome, who answered, and what is known to have happened."""

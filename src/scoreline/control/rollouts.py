@@ -30,6 +30,7 @@ MOST: Final = 1000
 _WORDS: Final = {
     "ref": "models:/NAME/VERSION, folder:/NAME/VERSION, or a path on this host.",
     "version": "A version in shadow.",
+    "champion": "The champion to take back; the one before answers again.",
     "force": "Why it may pass over the gate of shadow.",
     "why": "Why, for the record.",
 }
@@ -37,6 +38,10 @@ Given = Mapping[str, str]
 Act = Callable[[str, Given, By], Entry]
 MoversOf = Callable[[str, str], Mapping[str, Any]]
 Name = Annotated[str, InPath(alias="name", description="Name of the model.")]
+SeenAt = Annotated[
+    int,
+    Query(description="The entry that was seen: refused if anything was done since. 0: whichever is last.", ge=0),
+]
 Limit = Annotated[int, Query(description="The newest so many entries.", ge=1, le=MOST)]
 InShadow = Annotated[str, Query(alias="version", description="The version in shadow, if there are several.")]
 Of = Annotated[str, Query(alias="version", description="On this version; else on the canary.")]
@@ -122,6 +127,10 @@ def acts(desk: Desk) -> Mapping[str, tuple[Act, Sequence[str], Sequence[str], st
     def promote(name: str, given: Given, by: By) -> Entry:
         return desk.promote(name, by, given.get("version", ""), given.get("force", ""))
 
+    def rollback(name: str, given: Given, by: By) -> Entry:
+        champion = given.get("champion", "")
+        return desk.take_back(name, champion, by) if champion else desk.roll_back(name, by)
+
     def plainly(act: Callable[[str, By], Entry]) -> Act:
         return lambda name, _, by: act(name, by)
 
@@ -136,7 +145,7 @@ def acts(desk: Desk) -> Mapping[str, tuple[Act, Sequence[str], Sequence[str], st
         "canary": (canary, (), ("version", "ref", "force"), "Lets a version that passes the gates answer a share."),
         "promote": (promote, (), ("version", "force"), "Makes the canary, or a version in shadow, the champion."),
         "advance": (plainly(desk.advance), (), (), "Takes the canary a step further, whatever the evidence."),
-        "rollback": (plainly(desk.roll_back), (), (), "Ends the canary; without one, the champion before answers."),
+        "rollback": (rollback, (), ("champion",), "Ends the canary; or, by its version, the champion."),
         "pause": (plainly(desk.pause), (), (), "Keeps the canary at its share; harm still rolls it back."),
         "resume": (plainly(desk.resume), (), (), "Lets a canary go on that is paused or held."),
         "approve": (plainly(desk.approve), (), (), "Approves the rollout; not for who sealed the version."),
@@ -146,12 +155,12 @@ def acts(desk: Desk) -> Mapping[str, tuple[Act, Sequence[str], Sequence[str], st
 def _acting(
     act: Act, desk: Desk, required: Sequence[str], optional: Sequence[str], max_body_bytes: int
 ) -> Callable[..., Any]:
-    async def acting(request: Request, name: Name) -> Any:
+    async def acting(request: Request, name: Name, seq: SeenAt = 0) -> Any:
         given = await _given(request, max_body_bytes, (*required, *optional, "why"))
         missing = [word for word in required if word not in given]
         if missing:
             raise Malformed(f"the body lacks {', '.join(missing)}")
-        by = By(request.state.caller, given.get("why", ""))
+        by = By(request.state.caller.name, given.get("why", ""), seq)
         entry = await run_in_threadpool(lambda: act(_prepared(desk, name), given, by))
         return {"model": name, **outlook.told_entry(entry)}
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.errors import DatabaseDown, ScorelineError
+from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.segments import Segment
 from scoreline.records.ship import Shipper
-from scoreline.records.windows import Counting
 
 PACE_S: Final = 0.5
 LAST_PACE_S: Final = 0.05

@@ -14,11 +14,14 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
+from scoreline.access.windows import Windows
+from scoreline.control.admitting import Admitting
 from scoreline.control.challenge import Challenges
 from scoreline.control.challengers import is_needed, status_of_shadow
 from scoreline.control.following import Following
 from scoreline.control.govern import CONTROLLER, Governing
 from scoreline.control.keep import Keeping
+from scoreline.control.keys import add_keys
 from scoreline.control.notify import Notifying
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
@@ -30,26 +33,27 @@ from scoreline.operations.follow import moving
 from scoreline.operations.movers import movers
 from scoreline.operations.paired import PAGES_AT_ONCE
 from scoreline.operations.state import read_state
+from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.segments import ITEMS_BYTES, Segment, segments
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
-from scoreline.records.windows import Counting
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, run
+from scoreline.web.tls import Certificate
 from scoreline.wiring import (
     database_of,
     desk_of,
     kept_of,
-    keyring,
     patience_of,
     policy,
     registries,
     signer,
     spool_folder,
     verifier,
+    watched,
 )
 
 TAIL_S: Final = 0.1
@@ -58,20 +62,36 @@ LAST_SIGN_S: Final = 1.0
 log = logging.getLogger("scoreline.steward")
 
 
-def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket, on_ready: Callable[[], None]) -> None:
+def run_steward(
+    settings: Settings,
+    refs: Sequence[str],
+    listener: socket.socket,
+    tls: Certificate | None,
+    windows: Sequence[Windows],
+    on_ready: Callable[[], None],
+) -> None:
     """Runs the steward until it is told to end; the spool is read and shipped to its end before it does."""
-    steward = Steward(settings, refs)
+    steward = Steward(settings, refs, windows)
     server = DrainingServer(
         make_control_app(steward),
         keep_alive_s=settings.server.keep_alive_s,
         delay_s=0.0,
         drain_s=1.0,
         on_drain=steward.drain,
+        tls=tls,
     )
-    parts = steward.following, steward.shipping, steward.keeping, steward.governing, steward.notifying
+    parts = (
+        steward.admitting,
+        steward.following,
+        steward.shipping,
+        steward.keeping,
+        steward.governing,
+        steward.notifying,
+    )
     for part in parts:
         part.start()
     run(server, listener, steward.run, on_ready)
+    steward.admitting.finish()
     steward.following.finish()
     steward.notifying.finish(LAST_SIGN_S)
     steward.governing.finish()
@@ -85,14 +105,17 @@ def run_steward(settings: Settings, refs: Sequence[str], listener: socket.socket
 class Steward:
     """What the control plane knows: the tallies of this host's spool, and the state it serves."""
 
-    def __init__(self, settings: Settings, refs: Sequence[str] = ()) -> None:
+    def __init__(self, settings: Settings, refs: Sequence[str] = (), windows: Sequence[Windows] = ()) -> None:
         self.settings = settings
+        self._windows = windows
         self.ready = True
         state_dir = Path(settings.state_dir)
         self._folder = spool_folder(settings)
         self._reader = SpoolReader(self._folder)
         self._tallies = Tallies()
         self.database: Database = database_of(settings)
+        self.access = watched(settings)
+        self.admitting = Admitting(self.database, state_dir, settings.oauth.jwks_url, settings.oauth.refresh_s)
         known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
         counting = Counting(self.database, rules.model_ms * 1_000_000, patience_of(settings))
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
@@ -132,6 +155,7 @@ class Steward:
         """Tails for ever, without a pause while it is behind; what fails is logged and tried again."""
         while True:
             behind = False
+            self.access.look()
             try:
                 behind = self.tail() > 0 and self._reader.lag_bytes > ITEMS_BYTES
             except (OSError, ScorelineError) as error:
@@ -142,7 +166,7 @@ class Steward:
         """Models as assigned, the spool, the database, and decisions as counted since this steward began.
 
         It began with the segments that were there then; what was shipped and deleted before is in the database only.
-        `missed` are decisions without a record.
+        `missed` are decisions without a record, `rate_limited` requests this host refused, by limit, since it began.
         """
         state = read_state(Path(self.settings.state_dir))
         return {
@@ -150,11 +174,13 @@ class Steward:
             "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
             "database": self.shipping.status(),
             "audit": self.keeping.status(),
+            "access": self.admitting.status(),
             "rollouts": self.governing.status(),
             "notify": self.notifying.status(),
             "shadow": status_of_shadow(state, Path(self.settings.state_dir), self._folder),
             "decisions": self._tallies.to_json(),
             "missed": self._tallies.missed,
+            "rate_limited": {found.limit.kind: found.refused for found in self._windows},
         }
 
 
@@ -166,8 +192,7 @@ def upkeep_of(settings: Settings) -> Upkeep:
 def make_control_app(steward: Steward) -> FastAPI:
     """The app of the control plane."""
     app = new_app("Scoreline control plane", "What the workers of this host have decided.", scoreline.__version__)
-    ring = keyring(steward.settings)
-    routes = Routes(app, CONTROL_PLANE, lambda: ring)
+    routes = Routes(app, CONTROL_PLANE, lambda: steward.access.ring)
     add_health(routes, lambda: steward.ready)
     add_docs(routes, app)
 
@@ -176,6 +201,7 @@ def make_control_app(steward: Steward) -> FastAPI:
         return steward.status()
 
     routes.add("GET", "/status", status, tags=["control"])
+    add_keys(routes, steward.database, steward.settings)
     add_outcomes_route(routes, steward.settings, steward.database)
     kept, state_dir = kept_of(steward.settings, steward.database), Path(steward.settings.state_dir)
     movers_of = partial(movers, steward.desk, kept, state_dir)

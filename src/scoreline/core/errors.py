@@ -15,8 +15,12 @@ ScorelineError
         TooLarge            it has more bytes or rows than allowed
         RowsRefused         rows that break the schema, or have no score; carries every problem
         QuoteRefused        a quote token is not what it says it is, or not for this
+        IdempotencyMismatch an idempotency key came again with another request
     Denied                  the caller may not do this
         Unauthenticated     ... because it did not say who it is
+    RateLimited             the caller asks more often than it may
+    IdempotencyBusy         a request with this idempotency key is being answered
+    IdempotencyDown         nobody can say now whether an idempotency key was used
     EngineFailed            an engine raised
     RecordRefused           the decision could not be recorded, so it is not answered
     DatabaseDown            the database of decisions cannot be asked now
@@ -27,6 +31,7 @@ ScorelineError
     RolloutRefused          a rollout cannot do this now, or not with this version
     LedgerMoved             someone else wrote the next entry of the ledger
     NotTold                 a webhook did not take a notification
+    IssuerDown              an issuer of tokens cannot be asked for its keys now
 
 Messages say what to do next and never carry a row's values. Doors own exit codes and status codes.
 """
@@ -117,12 +122,37 @@ class QuoteRefused(InputError):
     """A quote token is not valid, no longer, or not for this; the message gives the reason and nothing of the token."""
 
 
+class IdempotencyMismatch(InputError):
+    """An idempotency key came again with another request than the one it was kept for."""
+
+
 class Denied(ScorelineError):
     """The caller is known, or anonymous by choice, and may not do this."""
 
 
 class Unauthenticated(Denied):
     """The route needs a key and none, or an unknown one, was given."""
+
+
+class RateLimited(ScorelineError):
+    """The caller asks more often than it may: try again after `retry_after_s` seconds. `kind` is the limit's."""
+
+    def __init__(self, message: str, retry_after_s: int, kind: str) -> None:
+        self.retry_after_s = retry_after_s
+        self.kind = kind
+        super().__init__(message)
+
+
+class IdempotencyBusy(ScorelineError):
+    """A request with this idempotency key is being answered: try again after `retry_after_s` seconds."""
+
+    retry_after_s = 1
+
+
+class IdempotencyDown(ScorelineError):
+    """Nobody can say now whether an idempotency key was used: try again after `retry_after_s` seconds."""
+
+    retry_after_s = 1
 
 
 class EngineFailed(ScorelineError):
@@ -167,3 +197,7 @@ class LedgerMoved(ScorelineError):
 
 class NotTold(ScorelineError):
     """A webhook did not take a notification, which is sent again; the message names neither it nor its secret."""
+
+
+class IssuerDown(ScorelineError):
+    """An issuer of tokens cannot be asked for its keys now; those known before count until they are too old."""

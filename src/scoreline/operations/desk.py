@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from scoreline.core.errors import BundleError, NotFound, RegistryDown, RolloutRefused
 from scoreline.operations import rollouts
 from scoreline.operations.admission import Host, admitted, compatible, frozen, named, unwatched
-from scoreline.operations.canaries import Canaries, Fold
+from scoreline.operations.canaries import Seen, seen_of
 from scoreline.operations.rollouts import By, current, stage_of
 from scoreline.records.database import Database
 from scoreline.records.ledger import Entry, entry_at
@@ -22,6 +22,8 @@ from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Challenger, Stage
 from scoreline.rollout.verdict import Verdict, judge, unapproved
+
+NAMELESS: Final = ("anonymous", "admin")  # who asks without a key, and with the one of the settings
 
 
 class Shown(NamedTuple):
@@ -85,7 +87,8 @@ class Desk:
 
     def advance(self, model: str, by: By) -> Entry:
         """The canary's next step, whatever the evidence."""
-        return rollouts.advance(self.database, model, self.policy, by, self.numbers(model))
+        stage = self.stage(model)
+        return rollouts.advance(self.database, model, self.policy, by, self.numbers(model, stage), stage)
 
     def promote(self, model: str, by: By, version: str = "", force: str = "") -> Entry:
         """The canary becomes the champion; or a challenger, which then has to pass the gates of a canary.
@@ -98,7 +101,7 @@ class Desk:
             waits = unapproved(stage, self.policy, 1.0)
             if waits:
                 raise RolloutRefused(f"{waits}; `scoreline rollout approve`")
-            return rollouts.promote(self.database, model, by, digest, self.numbers(model))
+            return rollouts.promote(self.database, model, by, digest, self.numbers(model, stage))
         challenger = challenger_by(stage, version)
         stages.promote(stage, 0, 0, challenger.arm.digest)
         if self.policy.asks_first or self.policy.needs_approval != "none":
@@ -108,16 +111,29 @@ class Desk:
         return rollouts.promote(self.database, model, _forced(by, force), challenger.arm.digest, figures, against)
 
     def roll_back(self, model: str, by: By) -> Entry:
-        """The canary is gone; without one the champion before answers again."""
-        return rollouts.roll_back(self.database, model, by, self.numbers(model))
+        """The canary is gone."""
+        stage = self.stage(model)
+        if stage.canary is None:
+            champion = stage.champion.version
+            raise RolloutRefused(
+                "there is no canary to roll back; to have the champion before answer again, name the one that goes: "
+                f"`scoreline rollout rollback {model} --champion {champion}`"
+            )
+        return rollouts.roll_back(self.database, model, by, self.numbers(model, stage), stage)
+
+    def take_back(self, model: str, version: str, by: By) -> Entry:
+        """The champion with this version goes, and the one before answers again."""
+        return rollouts.take_back(self.database, model, by, version)
 
     def pause(self, model: str, by: By) -> Entry:
         """The canary goes no further; harm still rolls it back."""
-        return rollouts.pause(self.database, model, by, self.numbers(model))
+        stage = self.stage(model)
+        return rollouts.pause(self.database, model, by, self.numbers(model, stage), stage)
 
     def resume(self, model: str, by: By) -> Entry:
         """A canary that is paused or held goes on."""
-        return rollouts.resume(self.database, model, by, self.numbers(model))
+        stage = self.stage(model)
+        return rollouts.resume(self.database, model, by, self.numbers(model, stage), stage)
 
     def approve(self, model: str, by: By) -> Entry:
         """Somebody approves the rollout who has not sealed the version.
@@ -126,6 +142,8 @@ class Desk:
         """
         stage = self.stage(model)
         canary, sealer = stages.canary_of(stage), ""
+        if by.who in NAMELESS:
+            raise RolloutRefused(f"{by.who} is nobody's name: whoever approves needs a key, or a user, of their own")
         with suppress(NotFound, BundleError):  # it is not on this host
             sealer = str(self.host.manifest(canary).lineage.get("sealed_by", ""))
         if not sealer:
@@ -135,7 +153,7 @@ class Desk:
                     f"{by.who} began this rollout, and nothing here says who sealed version {canary.version}: "
                     "somebody else must approve it"
                 )
-        return rollouts.approve(self.database, model, sealer, by)
+        return rollouts.approve(self.database, model, sealer, by, stage)
 
     def stage(self, model: str) -> Stage:
         """What the ledger says of a model now."""
@@ -151,15 +169,15 @@ class Desk:
         """What the champion decided last."""
         return recent(self.database, model, champion.digest)
 
-    def judged(self, model: str, stage: Stage) -> tuple[Verdict, Fold]:
+    def judged(self, model: str, stage: Stage) -> tuple[Verdict, Seen]:
         """The verdict of this moment, and what has been seen of the canary."""
-        fold = Canaries(self.database).fold(model, stage) if stage.canary else Fold(0)
-        evidence = fold.evidence(stage, self.policy) if stage.canary else None
-        return judge(stage, evidence, self.policy, time.time_ns()), fold
+        seen = seen_of(self.database, model, stage)
+        evidence = seen.evidence(stage, self.policy) if stage.canary else None
+        return judge(stage, evidence, self.policy, time.time_ns()), seen
 
-    def numbers(self, model: str) -> Mapping[str, Any]:
+    def numbers(self, model: str, stage: Stage) -> Mapping[str, Any]:
         """What the evidence is when a person acts, for the record."""
-        return self.judged(model, self.stage(model))[0].numbers
+        return self.judged(model, stage)[0].numbers
 
     def shown(self, model: str, stage: Stage) -> Sequence[tuple[Challenger, Shown]]:
         """Every challenger with what shadow shows of it."""

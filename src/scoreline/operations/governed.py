@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,7 @@ def fetch(arm: Arm, registries: Mapping[str, Registry], verifier: Verifier, stat
 
 
 def assignment(stage: Stage, promised: Sequence[Pin], lacking: Sequence[Arm]) -> Assignment | None:
-    """What workers are to do in a stage; None where they go on as before, because the champion is not here yet.
+    """What workers are to do in a stage; None where the champion is not here yet.
 
     A canary that is not here answers nothing here. `promised` are versions that quotes may pin.
     """
@@ -66,6 +67,11 @@ def assignment(stage: Stage, promised: Sequence[Pin], lacking: Sequence[Arm]) ->
             if each.arm not in lacking
         ),
     )
+
+
+def alone(before: Assignment) -> Assignment:
+    """What workers do until the champion is here: the one before answers, and nobody beside it."""
+    return replace(before, canary=None, challengers=())
 
 
 def promised(entries: Sequence[Entry], policy: Policy, now_ns: int) -> list[Pin]:

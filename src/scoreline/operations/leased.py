@@ -14,11 +14,11 @@ LEASE_NS: Final = 10_000_000_000
 AHEAD_NS: Final = 1_000_000_000  # of this clock, which may be set back: such a lease would last as long as that
 
 
-def renew(state_dir: Path) -> None:
-    """Canaries may answer for another 10 s; the folder is there."""
+def renew(state_dir: Path, read_ns: int) -> None:
+    """Canaries may answer until 10 s after the ledger was asked, at `read_ns` since 1970; the folder is there."""
     fd = os.open(state_dir / FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.utime(fd)
+        os.utime(fd, ns=(read_ns, read_ns))
     finally:
         os.close(fd)
 

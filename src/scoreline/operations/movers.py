@@ -32,7 +32,7 @@ OTHERS: Final = "it was decided by a version that is not the champion now"
 Json = Mapping[str, Any]
 
 
-def movers(desk: Desk, record: Record, model: str, version: str, state_dir: Path) -> Json:
+def movers(desk: Desk, record: Record, state_dir: Path, model: str, version: str) -> Json:
     """The movers of a challenger, the furthest first, each with what moved it or why that cannot be said.
 
     `version` may be empty where only one is in shadow. Raises as the desk does, and BundleError where the process apart

@@ -2,21 +2,22 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.entities import entity_hash
-from scoreline.core.errors import NotFound, Problem, RowsRefused, SettingError
+from scoreline.core.errors import MAX_PROBLEMS, NotFound, Problem, RowsRefused, SettingError
 from scoreline.core.names import load
-from scoreline.core.outcome import read_outcomes
+from scoreline.core.outcome import Outcome, read_outcomes
 from scoreline.core.strictjson import strict_json
 from scoreline.records.database import Database
-from scoreline.records.outcomes import add_outcomes, match
+from scoreline.records.outcomes import add_outcomes, match, models_of
 
 CHUNK: Final = 5000
+_NOT_THEIRS: Final = "is of no model of this key, or not known yet: a decision is shipped within seconds"
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _BOOLEANS: Final = {"true": True, "false": False}
 
@@ -43,15 +44,37 @@ class Reported:
 
 
 def report_outcomes(
-    database: Database, rows: Sequence[object], entity_key: bytes, caller: str, now_ns: int
+    database: Database,
+    rows: Sequence[object],
+    entity_key: bytes,
+    caller: str,
+    now_ns: int,
+    models: Collection[str] | None = None,
 ) -> Reported:
-    """Keeps outcomes as decoded from JSON, all or none; raises RowsRefused, DatabaseDown or DatabaseRefused."""
+    """Keeps outcomes as decoded from JSON, all or none; raises RowsRefused, DatabaseDown or DatabaseRefused.
+
+    `models` are those that the caller may report of, None: any. An id that is not known yet could be of any model.
+    """
     outcomes = [(found, entity_hash(found.entity, entity_key)) for found in read_outcomes(rows)]
+    if models is not None:
+        _check_models(database, [found for found, _ in outcomes], models)
     kept, new = add_outcomes(database, outcomes, caller, now_ns)
     with database.reading() as connection:
         matches = list(match(connection, kept))
     matched = sum(1 for found in matches if found.prediction)
     return Reported(len(kept), new, matched, len(kept) - matched, sum(found.others for found in matches))
+
+
+def _check_models(database: Database, outcomes: Sequence[Outcome], models: Collection[str]) -> None:
+    with database.reading() as connection:
+        known = models_of(connection, sorted({found.prediction for found in outcomes} - {b""}))
+    problems = [
+        Problem(row, "model" if found.model else "prediction_id", _NOT_THEIRS)
+        for row, found in enumerate(outcomes)
+        if (found.model or known.get(found.prediction)) not in models
+    ]
+    if problems:
+        raise RowsRefused(problems[:MAX_PROBLEMS], "what an outcome is")
 
 
 def import_outcomes(

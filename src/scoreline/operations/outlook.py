@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from scoreline.core.errors import BundleError, NotFound
 from scoreline.operations.admission import Host, frozen
-from scoreline.operations.canaries import Fold
+from scoreline.operations.canaries import Seen
 from scoreline.operations.desk import Desk
 from scoreline.operations.maturity import utc
 from scoreline.operations.rollouts import Frozen, current, stage_of
@@ -27,7 +27,7 @@ def status(desk: Desk, model: str) -> Json:
     """Who answers, who is compared, and what the evidence says; raises NotFound, DatabaseDown, DatabaseRefused."""
     entry = current(desk.database, model)
     stage = stage_of(entry)
-    verdict, fold = desk.judged(model, stage)
+    verdict, seen = desk.judged(model, stage)
     return {
         "model": model,
         "seq": entry.seq,
@@ -35,7 +35,7 @@ def status(desk: Desk, model: str) -> Json:
         "state": stage.state,
         "champion": asdict(stage.champion),
         "previous": asdict(stage.previous) if stage.previous else None,
-        "canary": _canary(stage.canary, stage, fold, desk, model) if stage.canary else None,
+        "canary": _canary(stage.canary, stage, seen, desk, model) if stage.canary else None,
         "challengers": [
             {**asdict(each.arm), "since": utc(each.since_ns), "report": dict(shown.report)}
             for each, shown in desk.shown(model, stage)
@@ -128,7 +128,7 @@ def _verdict(verdict: Verdict) -> Json:
     return {"verdict": verdict.word, "why": verdict.why, **verdict.numbers}
 
 
-def _canary(arm: Arm, stage: Stage, fold: Fold, desk: Desk, model: str) -> Json:
+def _canary(arm: Arm, stage: Stage, seen: Seen, desk: Desk, model: str) -> Json:
     began = entry_at(desk.database, model, stage.rollout)
     return {
         **asdict(arm),
@@ -144,8 +144,8 @@ def _canary(arm: Arm, stage: Stage, fold: Fold, desk: Desk, model: str) -> Json:
         "slow_ms": stage.slow_ns / _NS if stage.slow_ns else None,
         "high_score": stage.high_score,
         "unwatched": began.evidence.get("unwatched", "") if began else "",
-        "units": {"canary": fold.units, "champion": fold.units_b},
-        "events": fold.counts(),
+        "units": {"canary": seen.units, "champion": seen.units_b},
+        "events": seen.counts(),
     }
 
 

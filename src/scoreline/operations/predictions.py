@@ -1,7 +1,7 @@
 """One recorded decision as people see it: features by name and value, what is sensitive masked."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +53,12 @@ class Prediction:
     actual: LatestActual | None
 
 
-def find(record: Record, decision_id: str, caller: str | None = None) -> Decisions:
-    """The decision with this id, and of this caller (None: of any); raises NotFound, whichever it is not."""
+def find(
+    record: Record, decision_id: str, caller: str | None = None, may_use: Callable[[str], bool] = lambda _: True
+) -> Decisions:
+    """The decision with this id, of this caller (None: of any) and a model it may use; else raises NotFound."""
     found = record.get(ids.parse(decision_id))
-    if found is None or (caller is not None and found.context.caller != caller):
+    if found is None or (caller is not None and found.context.caller != caller) or not may_use(found.author.model):
         raise NotFound("there is no such decision: its id is the prediction_id of an answer")
     return found
 

@@ -27,10 +27,11 @@ Step = Callable[[Stage, int, int], Stage]  # from a stage, the number of the ent
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who acts, and why, as every database keeps it."""
+    """Who acts, and why, as every database keeps it; `seen` is the entry that this was decided on, 0: the last one."""
 
     who: str
     why: str = ""
+    seen: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "who", plain(self.who))
@@ -51,9 +52,14 @@ def seed(database: Database, model: str, arm: Arm, by: By) -> Entry:
 
 
 def act(database: Database, model: str, action: str, by: By, step: Step, evidence: Evidence | None = None) -> Entry:
-    """Takes a step and appends it; raises RolloutRefused, NotFound, LedgerMoved, DatabaseDown or DatabaseRefused."""
+    """Takes a step and appends it; raises RolloutRefused, NotFound, LedgerMoved, DatabaseDown or DatabaseRefused.
+
+    The step is taken from what is there by then: what it is about (which canary, which step) it has to know itself.
+    """
     for tries in range(TRIES):
         seen = current(database, model)
+        if by.seen and seen.seq != by.seen:
+            raise LedgerMoved(f"{model} is at entry {seen.seq}, not at {by.seen} any more; look, and decide again")
         now_ns, seq = time.time_ns(), seen.seq + 1
         stage = step(stage_of(seen), seq, now_ns)
         entry = Entry(model, seq, now_ns, action, by.who, by.why, stage.to_json(), evidence or {})
@@ -128,14 +134,24 @@ def canary(
     return act(database, model, "canary", by, begin, evidence)
 
 
-def advance(database: Database, model: str, policy: Policy, by: By, evidence: Evidence | None = None) -> Entry:
+def advance(
+    database: Database,
+    model: str,
+    policy: Policy,
+    by: By,
+    evidence: Evidence | None = None,
+    of: Stage | None = None,
+) -> Entry:
     """A person's step further, whatever the evidence, but not without an approval that the policy asks for.
 
-    To the next share, or at the last one to champion.
+    To the next share, or at the last one to champion; from where the canary was in `of`, and only from there.
     """
+    seen = of or stage_of(current(database, model))
 
     def up(stage: Stage, seq: int, now_ns: int) -> Stage:
-        stages.canary_of(stage)
+        if _same(stage, seen).step != seen.step:
+            raise RolloutRefused(f"the canary has gone a step further meanwhile, to {stage.share:.6g}; look again")
+        stages.not_paused(stage)
         following = next_step(stage, policy)
         if following is None:
             return stages.promote(stage, seq, now_ns)
@@ -170,33 +186,46 @@ def serve_arm(database: Database, model: str, arm: Arm, by: By) -> Entry:
     return act(database, model, "serve", by, lambda stage, seq, now: stages.serve(stage, arm, seq, now))
 
 
-def roll_back(database: Database, model: str, by: By, evidence: Evidence | None = None) -> Entry:
-    """The canary is gone; without one the champion before answers again."""
-    return act(database, model, "roll_back", by, stages.roll_back, evidence)
+def roll_back(
+    database: Database, model: str, by: By, evidence: Evidence | None = None, of: Stage | None = None
+) -> Entry:
+    """The canary is gone. As with all that follow: the canary of `of`, else the one there is at the first look."""
+    return _with(database, model, "roll_back", by, stages.roll_back, evidence, of)
 
 
-def end_canary(database: Database, model: str, digest: str, by: By, evidence: Evidence | None = None) -> Entry:
-    """The canary with this digest is rolled back; raises RolloutRefused where it is the canary no more."""
-
-    def back(stage: Stage, seq: int, now_ns: int) -> Stage:
-        if stages.canary_of(stage).digest != digest:
-            raise RolloutRefused("another version has become the canary meanwhile")
-        return stages.roll_back(stage, seq, now_ns)
-
-    return act(database, model, "roll_back", by, back, evidence)
-
-
-def pause(database: Database, model: str, by: By, evidence: Evidence | None = None) -> Entry:
+def pause(database: Database, model: str, by: By, evidence: Evidence | None = None, of: Stage | None = None) -> Entry:
     """The canary keeps its share and goes no further; harm still rolls it back."""
     why = by.why or f"by {by.who}"
-    return act(database, model, "pause", by, lambda stage, _, __: stages.pause(stage, why), evidence)
+    return _with(database, model, "pause", by, lambda stage, _, __: stages.pause(stage, why), evidence, of)
 
 
-def resume(database: Database, model: str, by: By, evidence: Evidence | None = None) -> Entry:
+def resume(database: Database, model: str, by: By, evidence: Evidence | None = None, of: Stage | None = None) -> Entry:
     """A canary that is paused, or held, goes on."""
-    return act(database, model, "resume", by, lambda stage, _, now: stages.resume(stage, now), evidence)
+    return _with(database, model, "resume", by, lambda stage, _, now: stages.resume(stage, now), evidence, of)
 
 
-def approve(database: Database, model: str, sealer: str, by: By) -> Entry:
+def approve(database: Database, model: str, sealer: str, by: By, of: Stage | None = None) -> Entry:
     """Somebody other than the sealer approves the rollout."""
-    return act(database, model, "approve", by, lambda stage, _, __: stages.approve(stage, by.who, sealer))
+    return _with(database, model, "approve", by, lambda stage, _, __: stages.approve(stage, by.who, sealer), None, of)
+
+
+def take_back(database: Database, model: str, by: By, version: str) -> Entry:
+    """The champion with this version is champion no more: the one before answers again."""
+    return act(database, model, "roll_back", by, lambda stage, seq, now: stages.take_back(stage, version, seq, now))
+
+
+def _with(
+    database: Database, model: str, action: str, by: By, step: Step, evidence: Evidence | None, of: Stage | None
+) -> Entry:
+    """A step of the canary that was there when it was decided, and of no other."""
+    seen = of or stage_of(current(database, model))
+    return act(database, model, action, by, lambda stage, *given: step(_same(stage, seen), *given), evidence)
+
+
+def _same(stage: Stage, of: Stage) -> Stage:
+    """The stage, if it has the rollout of another; raises RolloutRefused."""
+    stages.canary_of(of)
+    if stage.rollout != of.rollout:
+        gone = f"version {stages.canary_of(of).version} is not the canary any more"
+        raise RolloutRefused(f"{gone}: someone was faster; `scoreline rollout history` says who")
+    return stage

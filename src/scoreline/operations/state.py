@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,15 +55,10 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The assignment of every model by name, the model `/predict` answers with, and the access rules.
-
-    `keys` maps SHA-256 of a key to (caller, scopes).
-    """
+    """The assignment of every model by name, and the model `/predict` answers with."""
 
     models: Mapping[str, Assignment]
     default: str = ""
-    keys: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    anonymous: tuple[str, ...] = ()
 
 
 def write_state(state_dir: Path, state: State) -> None:
@@ -89,8 +84,6 @@ def read_state(state_dir: Path) -> State:
         state = State(
             models={name: _assignment(**assignment) for name, assignment in found["models"].items()},
             default=found["default"],
-            keys={digest: (caller, tuple(scopes)) for digest, (caller, scopes) in found["keys"].items()},
-            anonymous=tuple(found["anonymous"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SettingError(f"{state_dir / FILE} does not hold a state") from None

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, not_, select
 
 from scoreline.core.errors import SignatureRefused
+from scoreline.records.actions import Action, By, put_down
 from scoreline.records.chain import ERASURE, KEY, KIND, Act, Checkpoint, add_link, append
 from scoreline.records.database import Database
 from scoreline.records.tables import CHECKPOINTS, ERASURES, SEGMENTS
@@ -42,7 +43,7 @@ def ask(connection: Connection, signer: Signer, entity: bytes, reason: str, who:
     return number, at_ns
 
 
-def change_key(database: Database, signer: Signer, now_ns: int) -> Checkpoint:
+def change_key(database: Database, signer: Signer, now_ns: int, by: By) -> Checkpoint:
     """Goes on with another key than the chain's last link was signed with; both must be trusted from here on.
 
     Requests that the chain has are signed for anew, so that the keeper goes on with them.
@@ -50,6 +51,7 @@ def change_key(database: Database, signer: Signer, now_ns: int) -> Checkpoint:
     with database.writing(durable=True) as connection:
         database.lock(connection)
         changed = add_link(connection, signer, now_ns, (), Act(KEY, {}))
+        put_down(connection, Action(now_ns, by, "audit key changed", {"checkpoint": changed.seq}))
         for asked in connection.execute(select(ERASURES).order_by(ERASURES.c.id)).all():
             body = connection.scalar(select(CHECKPOINTS.c.body).where(CHECKPOINTS.c.seq == asked.link))
             if body and Checkpoint.from_body(body).act == Act(ERASURE, _facts(asked.id, asked.entity, asked.at_ns)):

@@ -117,6 +117,16 @@ def has_texts(connection: Connection, model: str) -> bool:
     return connection.scalar(select(OUTCOMES.c.id).where(OUTCOMES.c.label.is_not(None), of_model).limit(1)) is not None
 
 
+def models_of(connection: Connection, ids: Sequence[bytes]) -> dict[bytes, str]:
+    """The models of those decisions that are in the database or in the archive."""
+    models = {author: model for model, authors in authors_of_models(connection).items() for author in authors}
+    found: dict[bytes, str] = {}
+    for start, table in product(range(0, len(ids), BATCH), SHIPPED):
+        wanted = select(table.c.id, table.c.author).where(table.c.id.in_(ids[start : start + BATCH]))
+        found |= {id_: models.get(author, "") for id_, author in connection.execute(wanted)}
+    return found
+
+
 def unmatched(database: Database) -> Iterator[Report]:
     """The outcomes that belong to no decision there is, in the order of their coming."""
     with database.reading() as connection:

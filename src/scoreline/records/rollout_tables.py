@@ -4,10 +4,8 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Double,
-    Index,
     Integer,
     LargeBinary,
     SmallInteger,
@@ -39,36 +37,32 @@ NOTIFIED: Final = Table(
     Column("model", String(100), primary_key=True),
     Column("seq", BigInteger, nullable=False),
 )
-# What a shipped piece of a segment says of a rollout, final with the transaction that ships it: units exposed (n) and
-# with their first event of a kind (k), of the canary (c) and the baseline (b). Sticky units stay in their arm
-# (entities), others are requests; `share` is what arms were drawn with. `late`: of k, those first seen in an earlier
-# window; `new_c`, `new_b` and `step_c`: units seen for the first time in the rollout, and in the step; `sight_c`: of
-# those of the step, the ones with an event.
-WINDOWS: Final = Table(
-    "windows",
+# What shipped pieces of a writer's segments say of a step of a rollout, which began with the ledger's entry `step`:
+# units with their first event of a kind (k), of the canary (c) and the baseline (b); `share` is what arms were drawn
+# with. `late`: of k, those first seen in an earlier piece; `new`: units first seen in the rollout; `step_c`: the
+# canary's first seen in the step, and `sight_c` those of them with an event there and then; `canary_ns`: when it last
+# answered any. All but k, late and sight stand beside the kind `errors` only.
+COUNTS: Final = Table(
+    "counts",
     METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("model", String(100), nullable=False),
-    Column("rollout", BigInteger, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("model", String(100), primary_key=True),
+    Column("rollout", BigInteger, primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), primary_key=True),
+    Column("writer", String(24), primary_key=True),
     Column("share", Double, nullable=False),
-    Column("sticky", Boolean, nullable=False),
-    Column("at_ns", BigInteger, nullable=False),
-    Column("n_c", BigInteger, nullable=False),
-    Column("n_b", BigInteger, nullable=False),
+    Column("canary_ns", BigInteger, nullable=False),
     Column("k_c", BigInteger, nullable=False),
     Column("k_b", BigInteger, nullable=False),
     Column("late_c", BigInteger, nullable=False),
     Column("late_b", BigInteger, nullable=False),
     Column("new_c", BigInteger, nullable=False),
+    Column("new_b", BigInteger, nullable=False),
     Column("step_c", BigInteger, nullable=False),
     Column("deaths_c", BigInteger, nullable=False),
     Column("deaths_b", BigInteger, nullable=False),
-    Column("new_b", BigInteger),
-    Column("sight_c", BigInteger),
+    Column("sight_c", BigInteger, nullable=False, server_default="0"),
 )
-Index("windows_rollout", WINDOWS.c.model, WINDOWS.c.rollout, WINDOWS.c.id)
 # Entities that had their first event of a kind in a rollout, over all hosts. Of kind `seen` they were seen in it, of a
 # kind that is an epoch the canary answered them in that step.
 UNITS: Final = Table(

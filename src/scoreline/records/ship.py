@@ -23,6 +23,7 @@ from sqlalchemy import text
 
 from scoreline.core.decision import Author
 from scoreline.core.errors import DatabaseDown, DatabaseRefused
+from scoreline.records.counting import Counting
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.load import Values, author_ids, drop_repeated, insert_decisions, mark_unsent
 from scoreline.records.merkle import Tree
@@ -31,7 +32,6 @@ from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
 from scoreline.records.rows import SALT_BYTES, author_key, first_score, leaf
 from scoreline.records.segments import BEGIN, DAMAGED, Segment, segments, size_of
-from scoreline.records.windows import Counting
 
 DAYS_AGAIN_S: Final = 60.0
 log = logging.getLogger("scoreline.records.ship")
@@ -171,7 +171,7 @@ class Shipper:
             if not once and any_moved(connection, (row[0] for row in piece.rows)):
                 raise DatabaseRefused("ids that are in the archive came again")
             if self._counting:
-                self._counting.count(connection, piece, moved["now_ns"])
+                self._counting.count(connection, piece, segment.writer, moved["now_ns"])
             for base in piece.unsent:
                 connection.execute(mark_unsent(base))
             grown: dict[str, Any] = {

@@ -6,7 +6,8 @@ Delivery order of a turn:
   3. only then answers leave. Where the write does not go through, each of them is replaced by its refusal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
@@ -29,6 +30,15 @@ class Turn:
     def tell(self, refused: Refused) -> None:
         """Takes what to call if the decisions that wait cannot be written."""
         self._told.append(refused)
+
+    @contextmanager
+    def aside(self) -> Iterator[list[Decisions]]:
+        """What is written meanwhile waits in the list it gives, and nowhere else."""
+        waiting, self._waiting = self._waiting, []
+        try:
+            yield self._waiting
+        finally:
+            self._waiting = waiting
 
     def commit(self) -> None:
         """Writes what waits. Never raises: where it cannot be written, all who asked are told."""

@@ -8,12 +8,12 @@ from typing import Final
 
 from scoreline.core.errors import ScorelineError
 from scoreline.records.archive import Archive
+from scoreline.records.counted import forget_units
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
 from scoreline.records.forgetting import remove_outcomes
 from scoreline.records.retention import remove_expired
 from scoreline.records.shadowed import forget_scores
-from scoreline.records.windows import forget_units
 from scoreline.signing import Signer
 
 DAY_NS: Final = 86_400_000_000_000

@@ -90,7 +90,7 @@ def check_shadow(version: str, seen: ShadowEvidence, policy: Policy) -> None:
     if policy.shadow_gate == "outcomes" and not max(seen.e_safe, seen.e_better) >= limit:
         raise RolloutRefused(
             f"version {version} is not proven SAFE within {policy.delta:g}: e-value {seen.e_safe:.4g} of {limit:g} "
-            f"after {seen.pairs} outcomes; wait for more, or set rollout.shadow_gate"
+            f"after {seen.pairs} outcomes; wait for more, give `--force REASON`, or set rollout.shadow_gate"
         )
 
 

@@ -47,11 +47,12 @@ class Challenger:
 class Stage:
     """What an entry of the ledger leaves a model in. `Stage.from_json(s.to_json()) == s`.
 
-    `epoch` is the entry that last changed what workers do, `rollout` the one the canary began with (0: none). `salt` is
-    32 hex digits, new for each rollout. `step` counts from 0; a canary with a share of 0 waits for its first step.
-    `began_ns` and `stepped_ns` are the beginnings of rollout and step, `extended_ns` when a person let it go on after
-    the step came to no verdict. `previous` is the champion before this one, which a rollback returns to. `slow_ns` and
-    `high_score` are thresholds of events, frozen when the canary begins. `why` is for people, `held_for` for us.
+    `epoch` is the entry that last changed what workers do, `rollout` the one the canary began with (0: none), `stepped`
+    the one its step began with. `salt` is 32 hex digits, new for each rollout. `step` counts from 0; a canary with a
+    share of 0 waits for its first step. `began_ns` and `stepped_ns` are the beginnings of rollout and step,
+    `extended_ns` when a person let it go on after the step came to no verdict. `previous` is the champion before this
+    one, which a rollback returns to. `slow_ns` and `high_score` are thresholds of events, frozen when the canary
+    begins. `why` is for people, `held_for` for us.
     """
 
     champion: Arm
@@ -60,6 +61,7 @@ class Stage:
     rollout: int = 0
     salt: str = ""
     step: int = 0
+    stepped: int = 0
     share: float = 0.0
     began_ns: int = 0
     stepped_ns: int = 0
@@ -143,6 +145,7 @@ def start_canary(
         rollout=seq,
         salt=salt,
         step=0,
+        stepped=seq,
         share=share,
         began_ns=now_ns,
         stepped_ns=now_ns,
@@ -158,21 +161,27 @@ def start_canary(
 
 def step_up(stage: Stage, step: int, share: float, seq: int, now_ns: int) -> Stage:
     """The canary answers a larger share, and every unit it answered before: assignment is nested."""
-    canary_of(stage)
-    if stage.state == PAUSED:
-        raise RolloutRefused(f"the canary is paused: {stage.why}; resume it first")
+    not_paused(stage)
     if share <= stage.share:
         raise RolloutRefused(
             f"the canary has {stage.share * 100:.6g} % already; a step goes up, to go down roll it back"
         )
-    return replace(stage, epoch=seq, step=step, share=share, stepped_ns=now_ns, state=RUNNING, why="", held_for="")
+    return replace(
+        stage,
+        epoch=seq,
+        step=step,
+        stepped=seq,
+        share=share,
+        stepped_ns=now_ns,
+        state=RUNNING,
+        why="",
+        held_for="",
+    )
 
 
 def hold(stage: Stage, why: str, held_for: str = PERSON) -> Stage:
     """The canary keeps its share and goes no further until someone, or what it is held for, lets it."""
-    canary_of(stage)
-    if stage.state == PAUSED:
-        raise RolloutRefused(f"the canary is paused: {stage.why}; resume it first")
+    not_paused(stage)
     return replace(stage, state=HELD, why=why, held_for=held_for)
 
 
@@ -223,13 +232,26 @@ def serve(stage: Stage, arm: Arm, seq: int, now_ns: int) -> Stage:
     return _crowned(stage, arm, seq, now_ns)
 
 
-def roll_back(stage: Stage, seq: int, now_ns: int) -> Stage:
-    """With a canary: it is gone, from shadow too. Without: the champion before answers again."""
-    if stage.canary is not None:
-        return _steady(replace(stage, epoch=seq, challengers=_without(stage, stage.canary.digest)))
+def roll_back(stage: Stage, seq: int, _: int) -> Stage:
+    """The canary is gone, from shadow too."""
+    return _steady(replace(stage, epoch=seq, challengers=_without(stage, canary_of(stage).digest)))
+
+
+def take_back(stage: Stage, version: str, seq: int, now_ns: int) -> Stage:
+    """The champion before answers again, where the champion is this version: asked twice it does nothing more."""
+    _no_canary(stage)
+    if stage.champion.version != version:
+        raise RolloutRefused(f"version {version} is not the champion, but version {stage.champion.version}")
     if stage.previous is None:
         raise RolloutRefused("there is no earlier champion to return to; promote the version that should answer")
     return replace(_crowned(stage, stage.previous, seq, now_ns), previous=None)
+
+
+def not_paused(stage: Stage) -> None:
+    """Raises RolloutRefused where there is no canary, or a person has paused it."""
+    canary_of(stage)
+    if stage.state == PAUSED:
+        raise RolloutRefused(f"the canary is paused: {stage.why}; resume it first")
 
 
 def canary_of(stage: Stage) -> Arm:
@@ -263,8 +285,12 @@ def _without(stage: Stage, digest: str) -> tuple[Challenger, ...]:
 
 
 def _not_the_champion(stage: Stage, arm: Arm) -> None:
+    """Nor another bundle under a version that is in use: people and verdicts name versions."""
     if arm.digest == stage.champion.digest:
         raise RolloutRefused(f"version {arm.version} is the champion; name another version")
+    for each in (stage.champion, stage.canary, *(challenger.arm for challenger in stage.challengers)):
+        if each is not None and each.version == arm.version and each.digest != arm.digest:
+            raise RolloutRefused(f"another bundle is version {arm.version} here already; seal this one as another")
 
 
 def _no_canary(stage: Stage) -> None:

@@ -4,6 +4,8 @@
 """
 
 from scoreline.settings.access import Access
+from scoreline.settings.limits import Limits
+from scoreline.settings.oauth import OAuth
 from scoreline.settings.records import Records
 from scoreline.settings.rollout import Notify, Rollout, policy_of
 from scoreline.settings.server import Registry, Server, Trust
@@ -12,7 +14,9 @@ from scoreline.settings.whole import PREFIX, Settings, load_settings, options
 __all__ = [
     "PREFIX",
     "Access",
+    "Limits",
     "Notify",
+    "OAuth",
     "Records",
     "Registry",
     "Rollout",

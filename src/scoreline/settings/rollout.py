@@ -2,14 +2,11 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import urlsplit
 
 from scoreline.core.errors import SettingError
 from scoreline.rollout.policy import Policy
 from scoreline.settings.option import option
-
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+from scoreline.settings.urls import is_safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class Notify:
     secret: str = option("", "Secret that notifications are signed with, at least 24 characters.", secret=True)
 
     def __post_init__(self) -> None:
-        if self.webhook and not may_be_told(self.webhook):
+        if self.webhook and not is_safe(self.webhook):
             raise SettingError("notify.webhook: an https URL, or http to 127.0.0.1, [::1] or localhost")
         if bool(self.webhook) != bool(self.secret):
             raise SettingError("notify.webhook and notify.secret go together: what is told is signed")
@@ -86,15 +83,3 @@ class Notify:
 def policy_of(rollout: Rollout) -> Policy:
     """The policy these settings make; raises SettingError."""
     return Policy(**dataclasses.asdict(rollout))
-
-
-def may_be_told(url: str) -> bool:
-    """Whether a URL is one that a secret may be sent to."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port  # a port that is none raises ValueError
-    except ValueError:
-        return False
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))

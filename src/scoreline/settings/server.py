@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from scoreline.access.peers import HEADERS, X_FORWARDED_FOR, networks
 from scoreline.core import ids
 from scoreline.core.errors import SettingError
 from scoreline.settings.option import option
@@ -19,6 +20,11 @@ class Server:
     keep_alive_s: int = option(5, "How long an idle connection is kept open.")
     drain_delay_ms: int = option(0, "On SIGTERM, how long to go on accepting while readiness is already false.")
     drain_ms: int = option(10_000, "On SIGTERM, how long open connections may take to finish.")
+    tls_cert: str = option("", "File of the certificate with its chain (PEM); with tls_key both planes speak TLS only.")
+    tls_key: str = option("", "File of its private key (PEM).")
+    hosts: tuple[str, ...] = option((), "Names this service is asked under (`Host`, without port); empty: any.")
+    trusted_proxies: tuple[str, ...] = option((), "Networks of proxies that are believed whom they ask for, as CIDR.")
+    forwarded_header: str = option(X_FORWARDED_FOR, f"Where they say it: of {', '.join(HEADERS)}, and only there.")
 
     def __post_init__(self) -> None:
         if self.max_rows > ids.MAX_ROWS:
@@ -31,6 +37,13 @@ class Server:
         for name in ("port", "admin_port"):
             if not 0 <= getattr(self, name) <= 65_535:
                 raise SettingError(f"server.{name}: between 0 and 65535")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise SettingError("server.tls_cert and server.tls_key go together")
+        if not all(host and host.isascii() and host.isprintable() and "/" not in host for host in self.hosts):
+            raise SettingError("server.hosts: names or addresses, without scheme and port")
+        networks(self.trusted_proxies)
+        if self.forwarded_header not in HEADERS:
+            raise SettingError(f"server.forwarded_header: one of {', '.join(HEADERS)}")
 
 
 @dataclass(frozen=True, slots=True)

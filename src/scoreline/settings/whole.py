@@ -10,6 +10,8 @@ from typing import Any, Final
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.given import typed
 from scoreline.settings.access import Access
+from scoreline.settings.limits import Limits
+from scoreline.settings.oauth import OAuth
 from scoreline.settings.option import option
 from scoreline.settings.records import Records
 from scoreline.settings.rollout import Notify, Rollout
@@ -28,6 +30,8 @@ class Settings:
     trust: Trust = dataclasses.field(default_factory=Trust)
     registry: Registry = dataclasses.field(default_factory=Registry)
     access: Access = dataclasses.field(default_factory=Access)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    oauth: OAuth = dataclasses.field(default_factory=OAuth)
     records: Records = dataclasses.field(default_factory=Records)
     rollout: Rollout = dataclasses.field(default_factory=Rollout)
     notify: Notify = dataclasses.field(default_factory=Notify)

@@ -9,6 +9,19 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from scoreline.web.problems import problem_json
 
 MAX_HEAD_BYTES: Final = 64 * 1024
+ONCE: Final = frozenset(
+    (
+        b"host",
+        b"authorization",
+        b"x-api-key",
+        b"content-type",
+        b"content-encoding",
+        b"inference-header-content-length",
+        b"idempotency-key",
+        b"origin",
+        b"x-quote",
+    )
+)
 _OFFER: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 _LAST: Final = b"connection: close\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n\r\n%s"
 _BESIDE: Final = 4  # the colon, the blank and the end of a header's line
@@ -49,7 +62,8 @@ def head_bytes(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> int:
 def contradicts(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
     """Whether a head names two hosts or none, or encodes its body by other means than chunks (RFC 9112, 3.2 and 6.1).
 
-    HTTP/1.0 knew no hosts.
+    HTTP/1.0 knew no hosts. What else may stand once only (`ONCE`) and stands twice is as ambiguous: whoever looked at
+    the request before us may have believed the other one.
     """
     by_name: Mapping[bytes, bytes] = dict(headers)
     if b"host" not in by_name and version != "1.0":
@@ -59,4 +73,4 @@ def contradicts(headers: Sequence[tuple[bytes, bytes]], version: str) -> bool:
         return False
     names = [name for name, _ in headers]
     encoded = encoding is not None and (names.count(b"transfer-encoding") > 1 or encoding.lower() != b"chunked")
-    return encoded or names.count(b"host") > 1
+    return encoded or any(name in ONCE and names.count(name) > 1 for name in by_name)

@@ -10,11 +10,15 @@ from scoreline.core.errors import (
     DatabaseDown,
     Denied,
     EngineFailed,
+    IdempotencyBusy,
+    IdempotencyDown,
+    IdempotencyMismatch,
     InputError,
     LedgerMoved,
     Malformed,
     NotFound,
     QuoteRefused,
+    RateLimited,
     RecordRefused,
     RegistryDown,
     ReplayRefused,
@@ -33,6 +37,7 @@ PROBLEM_TYPE: Final = b"application/problem+json"
 PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (RowsRefused, 422, "rows-refused", "A row is refused"),
     (QuoteRefused, 422, "quote-refused", "The quote token is refused"),
+    (IdempotencyMismatch, 422, "idempotency-mismatch", "The idempotency key was used for another request"),
     (Malformed, 400, "malformed", "The body is not what this route takes"),
     (TooLarge, 413, "too-large", "The request is too large"),
     (WrongType, 415, "wrong-type", "The content type is not one this route takes"),
@@ -44,6 +49,9 @@ PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (ReplayRefused, 409, "not-replayable", "The decision cannot be computed again here"),
     (RolloutRefused, 409, "rollout-refused", "The rollout cannot do this now"),
     (LedgerMoved, 409, "ledger-moved", "Someone else was faster"),
+    (RateLimited, 429, "rate-limited", "Too many requests"),
+    (IdempotencyBusy, 409, "idempotency-busy", "A request with this idempotency key is being answered"),
+    (IdempotencyDown, 503, "idempotency-down", "Idempotency keys cannot be kept now"),
     (RecordRefused, 503, "not-recorded", "The decision cannot be recorded now"),
     (DatabaseDown, 503, "database-down", "The database cannot be asked now"),
     (RegistryDown, 503, "registry-down", "The registry cannot be asked now"),
@@ -77,7 +85,7 @@ def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tu
         (status, kind, title) for known, status, kind, title in PROBLEMS if isinstance(error, known)
     )
     headers: list[tuple[bytes, bytes]] = []
-    if isinstance(error, RecordRefused):
+    if isinstance(error, RecordRefused | RateLimited | IdempotencyBusy | IdempotencyDown):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))

@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from scoreline.access.keyring import Keyring, check_host, offered_key
+from scoreline.access.admitted import admitted
+from scoreline.access.caller import Caller
+from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import PUBLIC
 from scoreline.core.errors import ScorelineError
 from scoreline.web.asgi import Answer, health, named, problem, refusal
@@ -21,6 +24,9 @@ ASSETS: Final = {
     "swagger-ui.css": "text/css",
     "favicon-32x32.png": "image/png",
 }
+# What OpenAPI says of credentials; who is let in, `admitted` decides.
+API_KEY: Final = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
+BEARER: Final = HTTPBearer(bearerFormat="a key, or a JWT", scheme_name="bearer", auto_error=False)
 Handler = Callable[..., Any]
 Responses = dict[int | str, dict[str, Any]]
 Words = Callable[[str, Answer], Answer]
@@ -46,23 +52,25 @@ class Routes:
     ) -> None:
         """Declares a route of the table; `refusals` are its own statuses beside those of its scope.
 
-        Its handler finds in `request.state` who asks: `caller`, and whether that is an admin, `is_admin`.
+        Its handler finds in `request.state.caller` who asks, an `access.caller.Caller`.
         `responses` are declared as they are, where refusals are no problem+json.
         """
         scope = self._scopes[method, route]
-        responses = declared(*(() if scope == PUBLIC else (401, 403)), *refusals) | (responses or {})
+        responses = declared(*(() if scope == PUBLIC else (400, 401, 403)), *refusals) | (responses or {})
         keyring = self._keyring
 
         def admit(request: Request) -> None:
-            headers, ring = dict(request.headers.raw), keyring()
-            if scope != PUBLIC:
-                check_host(ring, headers)
-            key = offered_key(headers)
-            request.state.caller = ring.admit(scope, key)
-            request.state.is_admin = ring.has("admin", key)
+            model = request.path_params.get("name", "")
+            request.state.caller = admitted(keyring(), scope, method, route, model, dict(request.headers.raw))
 
+        credentials = [] if scope == PUBLIC else [Security(API_KEY), Security(BEARER)]
         self._app.add_api_route(
-            route, handler, methods=[method], dependencies=[Depends(admit)], responses=responses, **options
+            route,
+            handler,
+            methods=[method],
+            dependencies=[Depends(admit), *credentials],
+            responses=responses,
+            **options,
         )
 
 
@@ -112,12 +120,14 @@ def new_app(title: str, description: str, version: str, words: Words = _as_probl
 
 
 def add_docs(
-    routes: Routes, app: FastAPI, describe: Callable[[dict[str, Any]], dict[str, Any]] = lambda declared: declared
+    routes: Routes,
+    app: FastAPI,
+    describe: Callable[[dict[str, Any], Caller], dict[str, Any]] = lambda declared, _: declared,
 ) -> None:
     """Swagger UI with its assets from the installed package, and the OpenAPI it shows: what `describe` makes of it."""
 
-    async def openapi() -> dict[str, Any]:
-        return describe(app.openapi())
+    async def openapi(request: Request) -> dict[str, Any]:
+        return describe(app.openapi(), request.state.caller)
 
     async def docs() -> HTMLResponse:
         return get_swagger_ui_html(

@@ -21,6 +21,7 @@ import uvicorn
 
 from scoreline.web.asgi import ASGI
 from scoreline.web.corked import CorkedProtocol
+from scoreline.web.tls import LOOK_S, Certificate
 
 QUEUE_S: Final = 0.3
 REPEAT_S: Final = 1.0
@@ -42,7 +43,14 @@ class DrainingServer(uvicorn.Server):
     """Serves an app on an open socket until it has drained; times in seconds."""
 
     def __init__(
-        self, app: ASGI, *, keep_alive_s: int, delay_s: float, drain_s: float, on_drain: Callable[[], None]
+        self,
+        app: ASGI,
+        *,
+        keep_alive_s: int,
+        delay_s: float,
+        drain_s: float,
+        on_drain: Callable[[], None],
+        tls: Certificate | None = None,
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -58,12 +66,15 @@ class DrainingServer(uvicorn.Server):
             timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=1,  # after the drain, which has had its time
             backlog=2048,
+            ssl_context_factory=(lambda *_: tls.context) if tls else None,
         )
         super().__init__(config)
         self._delay_s = delay_s
         self._drain_s = drain_s
         self._on_drain = on_drain
         self._draining_since: float | None = None
+        self._tls = tls
+        self._looked_s = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first signal begins the drain; one that comes a second later or more ends the process at once.
@@ -78,6 +89,9 @@ class DrainingServer(uvicorn.Server):
         self._on_drain()
 
     async def on_tick(self, counter: int) -> bool:
+        if self._tls is not None and time.monotonic() - self._looked_s >= LOOK_S:
+            self._looked_s = time.monotonic()
+            self._tls.look()
         if self._draining_since is not None:
             elapsed_s = time.monotonic() - self._draining_since
             empty = not self.server_state.connections and elapsed_s >= self._delay_s + QUEUE_S

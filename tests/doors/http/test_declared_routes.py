@@ -9,11 +9,11 @@ import httpx
 import pytest
 from inprocess import Kept, ask, open_door
 
-from scoreline.access.keyring import Keyring, hash_key
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.pages import make_pages
 from scoreline.web.asgi import ASGI, Receive, Scope, Send
 from service import CHURN_ROW, FRAUD_ROW, SealedModel
+from somekeys import caller, ring
 
 JSON = {"content_type": "application/json"}
 FORM = {"content_type": "application/x-www-form-urlencoded"}
@@ -129,17 +129,18 @@ def test_every_header_is_taken_alike(sealed: SealedModel, headers: str) -> None:
     assert real == declared
 
 
-@pytest.mark.parametrize("key", ("", "wrong", "reader-key", "caller-key"))
+@pytest.mark.parametrize("key", ("", "wrong", "reader-key", "caller-key", "fraud-key"))
 @pytest.mark.parametrize("default", ("", "fraud"))
 @pytest.mark.parametrize("path", ("/predict", "/models/churn/predict", "/models/none/predict"))
 def test_every_key_and_model_is_answered_alike(
     sealed: SealedModel, churn: SealedModel, key: str, default: str, path: str
 ) -> None:
     keys = {
-        hash_key("reader-key"): ("reader", frozenset(("read",))),
-        hash_key("caller-key"): ("caller", frozenset(("predict",))),
+        "reader-key": caller("reader", "read"),
+        "caller-key": caller("caller", "predict"),
+        "fraud-key": caller("fraud-team", "predict", models=["fraud"]),
     }
-    door = open_door(sealed, churn, default=default, keyring=Keyring(keys))
+    door = open_door(sealed, churn, default=default, keyring=ring(keys))
     row = CHURN_ROW if "churn" in path else FRAUD_ROW
     real, declared = both(door, path, json.dumps(row).encode(), **JSON, **({"x_api_key": key} if key else {}))
     for _, headers, *_ in (real, declared):

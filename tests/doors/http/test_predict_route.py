@@ -12,7 +12,7 @@ import pytest
 from inprocess import Kept, ask, open_door
 
 from atonce import AtOnce
-from scoreline.access.keyring import Keyring, hash_key
+from scoreline.access.keyring import Keyring
 from scoreline.core.scorer import Scorer
 from scoreline.doors.http.app import App, Door
 from scoreline.doors.http.pages import make_pages
@@ -21,6 +21,7 @@ from scoreline.doors.http.served import serve_model
 from scoreline.engines.load import load_engine
 from scoreline.records.spool import recorded
 from service import CHURN_ROW, FRAUD_ROW, SealedModel
+from somekeys import caller, ring
 
 JSON = {"content_type": "application/json"}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -246,8 +247,7 @@ def test_an_engine_that_fails_says_nothing_of_its_inside(sealed: SealedModel, mo
 
 def test_the_decision_carries_caller_request_id_and_trace(sealed: SealedModel) -> None:
     sink = Kept()
-    ring = Keyring({hash_key("the-key"): ("claims-team", frozenset(("predict",)))})
-    door = open_door(sealed, sink=sink, keyring=ring)
+    door = open_door(sealed, sink=sink, keyring=ring({"the-key": caller("claims-team", "predict")}))
     response = predict(door, FRAUD_ROW, x_api_key="the-key", x_request_id="order-17", traceparent=TRACE)
     assert response.status_code == 200
     context = sink.decisions[0].context

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from load import failures_of, load
 
-from scoreline.access.keyring import hash_key
 from scoreline.operations.state import FILE, Assignment, read_state, write_state
 from service import CHURN_ROW, FRAUD_ROW, SealedModel, Service, serving, wait_until
 
@@ -103,7 +102,7 @@ def test_a_state_that_cannot_be_taken_leaves_the_last_good_one_answering(
         wait_until(lambda: service.post(FRAUD_ROW).json()["version"] == "2", "a good state is taken again")
 
 
-def test_models_and_access_rules_change_with_the_state(sealed: SealedModel, churn: SealedModel, tmp_path: Path) -> None:
+def test_models_change_with_the_state(sealed: SealedModel, churn: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path) as service:
         assert service.post(CHURN_ROW, "/models/churn/predict").status_code == 404
         fraud, more = install(sealed, service), install(churn, service)
@@ -112,12 +111,6 @@ def test_models_and_access_rules_change_with_the_state(sealed: SealedModel, chur
         assert "churn_probability" in service.get("/openapi.json").text
 
         state = read_state(service.state_dir)
-        keys = {hash_key("a-key"): ("team", ("predict",))}
-        write_state(service.state_dir, replace(state, keys=keys))
-        wait_until(lambda: service.post(FRAUD_ROW).status_code == 401, "a key is needed")
-        assert service.post(FRAUD_ROW, x_api_key="a-key").status_code == 200
-        assert service.get("/models", x_api_key="a-key").status_code == 403
-
         write_state(service.state_dir, replace(state, models={"churn": more}, default="churn"))
         wait_until(lambda: service.post(CHURN_ROW).status_code == 200, "churn is the default")
         assert service.post(FRAUD_ROW, "/models/fraud/predict").status_code == 404

@@ -4,11 +4,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
-from scoreline.access.keyring import Keyring, check_host, offered_key
+from scoreline.access.caller import Caller
+from scoreline.access.hosts import check_host
+from scoreline.access.keyring import Keyring, offered_key
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import NotFound, RecordRefused, ScorelineError, WrongType
+from scoreline.core.errors import Denied, NotFound, RecordRefused, ScorelineError, WrongType
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.endpoint import Endpoint
+from scoreline.doors.http.keyed import HEADER as KEY
+from scoreline.doors.http.keyed import Keyed
+from scoreline.doors.http.limiting import Limiting
 from scoreline.doors.http.served import Served
 from scoreline.web.asgi import (
     ASGI,
@@ -38,12 +43,17 @@ class Turn(Protocol):
 class Door:
     """Models and endpoints by path, replaced as a whole when a version changes; who may use them; whether open.
 
-    What is decided waits in `turn` and is committed before any answer leaves.
+    What is decided waits in `turn` and is committed before any answer leaves. `limiting` counts requests, where there
+    are limits; `keyed` answers those with an idempotency key.
     """
 
-    def __init__(self, max_body_bytes: int, turn: Turn) -> None:
+    def __init__(
+        self, max_body_bytes: int, turn: Turn, limiting: Limiting | None = None, keyed: Keyed | None = None
+    ) -> None:
         self.max_body_bytes = max_body_bytes
         self.turn = turn
+        self.limiting = limiting
+        self.keyed = keyed
         self.models: Mapping[str, Served] = {}
         self.default = ""
         self.keyring = Keyring()
@@ -66,6 +76,10 @@ class Door:
     def hot(self, path: str) -> Endpoint | None:
         return self._hot.get(path)
 
+    def models_for(self, caller: Caller) -> Mapping[str, Served]:
+        """The models a caller may know of."""
+        return {name: model for name, model in self.models.items() if caller.may_use(name)}
+
     def model(self, name: str = "", version: str = "") -> Served:
         """A model by its name, or the default one; raises NotFound with where to look instead."""
         if not name and not self.default:
@@ -77,39 +91,105 @@ class Door:
             raise NotFound("no such model is served here; GET /models lists those that are")
         return found
 
-    def admit(self, endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> str:
-        """The caller, by the headers alone; raises Denied, Unauthenticated or WrongType."""
-        check_host(self.keyring, headers)
-        caller = self.keyring.admit("predict", offered_key(headers))
+    def admit(self, endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> Caller:
+        """The caller, by the headers alone; raises Denied, Unauthenticated, Malformed or WrongType."""
+        keyring = self.keyring
+        check_host(keyring, headers)
+        caller = keyring.admit("predict", offered_key(headers), endpoint.model)
         endpoint.dialect.check_type(headers)
         if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
             raise WrongType("send the body as it is, without Content-Encoding")
         return caller
 
-    def predict(self, endpoint: Endpoint, scope: Scope, body: Body, *, now: bool = False) -> Answer:
+    def enter(self, endpoint: Endpoint, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+        """The caller, admitted and within the limits; raises as `admit`, and RateLimited.
+
+        Who is not admitted counts for the address.
+        """
+        limiting = self.limiting
+        if limiting is None:
+            return self.admit(endpoint, headers).name
+        try:
+            caller = self.admit(endpoint, headers).name
+        except Denied:
+            limiting.count(scope, None, endpoint.model)
+            raise
+        limiting.count(scope, caller, endpoint.model)
+        return caller
+
+    async def ask(self, endpoint: Endpoint, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Has a request counted where hosts count together, before it enters; raises as `enter`."""
+        if self.limiting is not None and self.limiting.elsewhere is not None:
+            try:
+                caller = self.admit(endpoint, headers).name
+            except Denied:
+                await self.limiting.count_elsewhere(scope, None, endpoint.model)
+                raise
+            await self.limiting.count_elsewhere(scope, caller, endpoint.model)
+
+    def asks(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether somebody outside of this process has a say in a request: then it is not answered at once."""
+        if self.keyed is not None and KEY in headers:
+            return True
+        return self.limiting is not None and self.limiting.elsewhere is not None
+
+    def refuse(self, endpoint: Endpoint, scope: Scope, error: ScorelineError) -> Answer:
+        """A refusal in the words of the dialect, under the request's id."""
+        return self.told(scope, named(endpoint.dialect.refuse(error), dict(scope["headers"])))
+
+    def told(self, scope: Scope, answer: Answer) -> Answer:
+        """The answer, with what it says of the limits."""
+        if self.limiting is not None:
+            answer[1].extend(self.limiting.told(scope))
+        return answer
+
+    async def answer(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:
+        """The answer to one request, recorded; by its idempotency key, where it has one. It never raises."""
+        headers = dict(scope["headers"])
+        if self.keyed is None or KEY not in headers:
+            return self.predict(endpoint, scope, body, headers, now=True)
+        try:
+            caller = self.enter(endpoint, scope, headers)
+            return self.told(scope, await self.keyed.answer(endpoint, scope, body, caller))
+        except ScorelineError as error:
+            return self.refuse(endpoint, scope, error)
+        except Exception:
+            log.exception("a prediction failed")
+            return self.refuse(endpoint, scope, ScorelineError("Scoreline failed"))
+
+    def predict(
+        self,
+        endpoint: Endpoint,
+        scope: Scope,
+        body: Body,
+        headers: Mapping[bytes, bytes] | None = None,
+        *,
+        now: bool = False,
+    ) -> Answer:
         """The answer to one prediction request, errors included: it never raises.
 
         `now`: its decisions are recorded on return. Else they wait, and a refusal may still replace the answer.
         """
-        headers = dict(scope["headers"])
+        headers = dict(scope["headers"]) if headers is None else headers
         try:
-            answer, decisions = endpoint.predict(headers, body, self.admit(endpoint, headers))
+            answer, decisions = endpoint.predict(headers, body, self.enter(endpoint, scope, headers))
         except ScorelineError as error:
-            return named(endpoint.dialect.refuse(error), headers)
+            return self.refuse(endpoint, scope, error)
         except Exception:
             log.exception("a prediction failed")
-            return named(endpoint.dialect.refuse(ScorelineError("Scoreline failed")), headers)
+            return self.refuse(endpoint, scope, ScorelineError("Scoreline failed"))
+        self.told(scope, answer)
         if now:
             refusals: list[RecordRefused] = []
             self.turn.tell(refusals.append)
             self.turn.commit()
             if refusals:
-                return named(endpoint.dialect.refuse(refusals[0]), headers)
+                return self.refuse(endpoint, scope, refusals[0])
         expect = scope.get(EXPECT)
         if expect is not None:
             replace = expect(partial(self.turn.unsent, decisions))
             if not now:
-                self.turn.tell(lambda error: replace(named(endpoint.dialect.refuse(error), headers)))
+                self.turn.tell(lambda error: replace(self.refuse(endpoint, scope, error)))
         return answer
 
 
@@ -128,8 +208,10 @@ class App:
             return False
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
+        if self._door.asks(headers):
+            return False
         try:
-            self._door.admit(endpoint, headers)
+            self._door.enter(endpoint, scope, headers)
         except ScorelineError:
             return False
         return length.isdigit() and len(length) <= 20 and int(length) <= self._door.max_body_bytes
@@ -139,7 +221,10 @@ class App:
         endpoint = self._hot(scope)
         if endpoint is None or len(body) > self._door.max_body_bytes:
             return None
-        return self._closing(self._door.predict(endpoint, scope, body))
+        headers = dict(scope["headers"])
+        if self._door.asks(headers):
+            return None
+        return self._closing(self._door.predict(endpoint, scope, body, headers))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -152,16 +237,17 @@ class App:
         headers = dict(scope["headers"])
         unread = False
         try:
-            admit = partial(self._door.admit, endpoint)
+            await self._door.ask(endpoint, scope, headers)
+            admit = partial(self._door.enter, endpoint, scope)
             body = await read_body(headers, receive, self._door.max_body_bytes, admit)
         except ScorelineError as error:
-            answer = named(endpoint.dialect.refuse(error), headers)
+            answer = self._door.refuse(endpoint, scope, error)
             answer[1].append(CLOSE)
             unread = True
         else:
             if body is None:
                 return
-            answer = self._door.predict(endpoint, scope, body, now=True)
+            answer = await self._door.answer(endpoint, scope, body)
         status, sent, content = self._closing(answer)
         await send({"type": "http.response.start", "status": status, "headers": sent})
         if unread:

@@ -19,10 +19,11 @@ _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?
 
 
 class Endpoint:
-    """One model behind the prediction routes of one dialect. `quoting` reads and makes its quotes."""
+    """The model of a name behind the prediction routes of one dialect. `quoting` reads and makes its quotes."""
 
-    def __init__(self, dialect: Dialect, score: Score, quoting: Quoting | None = None) -> None:
+    def __init__(self, model: str, dialect: Dialect, score: Score, quoting: Quoting | None = None) -> None:
         self.dialect = dialect
+        self.model = model
         self._score = score
         self._quoting = quoting
 

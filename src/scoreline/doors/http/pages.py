@@ -1,10 +1,12 @@
 """Every route of the data plane by FastAPI: docs, models, health, and the prediction routes as they are declared."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 
 import scoreline
+from scoreline.access.caller import Caller
 from scoreline.access.scopes import DATA_PLANE
 from scoreline.doors.http.app import Door
 from scoreline.doors.http.openapi import answers_schema, request_body
@@ -13,7 +15,7 @@ from scoreline.doors.http.protocols import add_protocols, in_protocols_words, pr
 from scoreline.doors.http.served import Served
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 
-REFUSALS: Final = (400, 404, 413, 415, 422, 500, 503)
+REFUSALS: Final = (400, 404, 409, 413, 415, 422, 429, 500, 503)
 NAMED: Final = "/models/{name}/predict"
 DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded before it is given."
 
@@ -23,7 +25,7 @@ def make_pages(door: Door) -> FastAPI:
     app = new_app("Scoreline", DESCRIPTION, scoreline.__version__, in_protocols_words)
     routes = Routes(app, DATA_PLANE, lambda: door.keyring)
     add_health(routes, lambda: door.ready)
-    add_docs(routes, app, lambda declared: with_models(declared, door))
+    add_docs(routes, app, lambda declared, caller: with_models(declared, door, caller))
     _add_models(routes, door)
     _add_predictions(routes, door)
     add_protocols(routes, door)
@@ -31,8 +33,8 @@ def make_pages(door: Door) -> FastAPI:
 
 
 def _add_models(routes: Routes, door: Door) -> None:
-    async def models() -> dict[str, Any]:
-        """The models served here: versions, roles, and shares of the requests."""
+    async def models(request: Request) -> dict[str, Any]:
+        """The models served here that the caller may use: versions, roles, and shares of the requests."""
         return {
             "models": [
                 {
@@ -42,7 +44,7 @@ def _add_models(routes: Routes, door: Door) -> None:
                     "default": name == door.default,
                     "versions": _roles(model),
                 }
-                for name, model in sorted(door.models.items())
+                for name, model in sorted(door.models_for(request.state.caller).items())
             ]
         }
 
@@ -97,13 +99,13 @@ def _add_predictions(routes: Routes, door: Door) -> None:
     routes.add("POST", NAMED, predict_named, include_in_schema=False)
 
 
-def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
-    """The OpenAPI of the models served: every body with their fields, and a path of our own for each by its name."""
-    paths = dict(declared["paths"])
+def with_models(declared: dict[str, Any], door: Door, caller: Caller) -> dict[str, Any]:
+    """The OpenAPI of the models a caller may use: every body with their fields, and a path of our own for each."""
+    models, paths = door.models_for(caller), dict(declared["paths"])
     operation = paths["/predict"]["post"]
-    if door.default:
-        paths["/predict"] = {"post": {**operation, **_described(operation, door.model())}}
-    for name, model in sorted(door.models.items()):
+    if door.default in models:
+        paths["/predict"] = {"post": {**operation, **_described(operation, models[door.default])}}
+    for name, model in sorted(models.items()):
         words = {
             "summary": f"Predict with {name}",
             "description": f"Scores one row, or an array of rows, with {name}.",
@@ -111,11 +113,13 @@ def with_models(declared: dict[str, Any], door: Door) -> dict[str, Any]:
         }
         path = NAMED.format(name=name)
         paths[path] = {"post": {**operation, **words, **_described(operation, model)}}
-    if door.models:
-        shown = door.models[door.default or min(door.models)].manifest
-        for path, body in protocol_bodies(list(door.models.values()), shown).items():
+    if models:
+        shown = models[door.default if door.default in models else min(models)].manifest
+        for path, body in protocol_bodies(list(models.values()), shown).items():
             paths[path] = {"post": with_body(paths[path]["post"], *body)}
-    named = {path: {method: with_names(found, door) for method, found in item.items()} for path, item in paths.items()}
+    named = {
+        path: {method: with_names(found, models) for method, found in item.items()} for path, item in paths.items()
+    }
     return {**declared, "paths": named}
 
 
@@ -124,10 +128,10 @@ def with_body(operation: dict[str, Any], schema: Any, example: Any) -> dict[str,
     return {**operation, "requestBody": {**operation["requestBody"], "content": content}}
 
 
-def with_names(operation: dict[str, Any], door: Door) -> dict[str, Any]:
+def with_names(operation: dict[str, Any], models: Mapping[str, Served]) -> dict[str, Any]:
     """An operation whose path names a model, or its version, with those that are served."""
-    versions = sorted({version for found in door.models.values() for version in found.by_number})
-    known = {"name": sorted(door.models), "version": versions}
+    versions = sorted({version for found in models.values() for version in found.by_number})
+    known = {"name": sorted(models), "version": versions}
     parameters = [
         {**given, "schema": {**given["schema"], "enum": known[given["name"]]}} if known.get(given["name"]) else given
         for given in operation.get("parameters", ())

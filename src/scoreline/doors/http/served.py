@@ -41,12 +41,12 @@ def serve_model(
 ) -> Served:
     """All dialects over one score, and those that name a version over the score of that one, where it has its own."""
     name, schema = manifest.name, manifest.schema
-    own = Endpoint(OwnDialect(schema, max_rows), score, quoting)
-    open_inference = Endpoint(OpenInferenceDialect(manifest, max_rows), score, quoting)
-    mlflow = Endpoint(MlflowDialect(schema, max_rows, csv_header=csv_header), score, quoting)
+    own = Endpoint(name, OwnDialect(schema, max_rows), score, quoting)
+    open_inference = Endpoint(name, OpenInferenceDialect(manifest, max_rows), score, quoting)
+    mlflow = Endpoint(name, MlflowDialect(schema, max_rows, csv_header=csv_header), score, quoting)
     asked = {
         f"/v2/models/{name}/versions/{version.manifest.version}/infer": Endpoint(
-            OpenInferenceDialect(version.manifest, max_rows), version.score
+            name, OpenInferenceDialect(version.manifest, max_rows), version.score
         )
         for version in versions
         if version.score is not None
@@ -55,7 +55,7 @@ def serve_model(
         manifest,
         {
             f"/models/{name}/predict": own,
-            f"/v1/models/{name}:predict": Endpoint(KServeDialect(schema, max_rows), score, quoting),
+            f"/v1/models/{name}:predict": Endpoint(name, KServeDialect(schema, max_rows), score, quoting),
             f"/v2/models/{name}/infer": open_inference,
             f"/v2/models/{name}/versions/{manifest.version}/infer": open_inference,
             **asked,

@@ -4,16 +4,20 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.access.limits import Window
+from scoreline.access.peers import networks
 from scoreline.core.arms import DIED
 from scoreline.core.errors import ScorelineError
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.keyed import Keyed
+from scoreline.doors.http.limiting import limiting_of
 from scoreline.doors.http.quoting import Quoting
 from scoreline.doors.http.served import serve_model
 from scoreline.operations.leased import Lease
@@ -25,7 +29,19 @@ from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
 from scoreline.web.server import DrainingServer, run
-from scoreline.wiring import entity_key, guard_of, keyring_of, open_state, quote_seed, recorder, spool_writer, verifier
+from scoreline.web.tls import Certificate
+from scoreline.wiring import (
+    answers_of,
+    entity_key,
+    guard_of,
+    limiter_elsewhere,
+    open_state,
+    quote_seed,
+    recorder,
+    spool_writer,
+    verifier,
+    watched,
+)
 
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
@@ -35,13 +51,20 @@ PAGES: Final = "scoreline.doors.http.pages:make_pages"
 log = logging.getLogger("scoreline.worker")
 
 
-def run_worker(settings: Settings, listener: socket.socket, marks: Marks, on_ready: Callable[[], None]) -> None:
+def run_worker(
+    settings: Settings,
+    listener: socket.socket,
+    marks: Marks,
+    tls: Certificate | None,
+    windows: Sequence[Window],
+    on_ready: Callable[[], None],
+) -> None:
     """Runs one worker until it is told to drain. Loads first: it takes no connection before it can answer.
 
-    `marks` may hold what the one before it died of.
+    `marks` may hold what the one before it died of, `windows` what it counted.
     """
     keep_freed_memory()
-    worker = Worker(settings, marks)
+    worker = Worker(settings, marks, windows)
     worker.take_over()
     worker.load()
     door, server = worker.door, settings.server
@@ -51,6 +74,7 @@ def run_worker(settings: Settings, listener: socket.socket, marks: Marks, on_rea
         delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
         on_drain=lambda: setattr(door, "draining", True),
+        tls=tls,
     )
     run(draining, listener, worker.watch, on_ready)
     worker.close()
@@ -59,7 +83,7 @@ def run_worker(settings: Settings, listener: socket.socket, marks: Marks, on_rea
 class Worker:
     """The models of one process: a door that is opened anew whenever the state assigns other bundles."""
 
-    def __init__(self, settings: Settings, marks: Marks | None = None) -> None:
+    def __init__(self, settings: Settings, marks: Marks | None = None, windows: Sequence[Window] = ()) -> None:
         self._settings = settings
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
@@ -72,7 +96,11 @@ class Worker:
         self._models: dict[str, Model] = {}
         self._seen: Any = None
         self._synced_s = 0.0
-        self.door = Door(settings.server.max_body_bytes, self._turn)
+        self._access = watched(settings)
+        server = settings.server
+        proxies = networks(server.trusted_proxies)
+        limiting = limiting_of(windows, limiter_elsewhere(settings), proxies, server.forwarded_header)
+        self.door = Door(settings.server.max_body_bytes, self._turn, limiting, Keyed(*answers_of(settings), self._turn))
 
     def take_over(self) -> None:
         """Records what the worker before this one was scoring when it died, if it was."""
@@ -98,6 +126,8 @@ class Worker:
         while True:
             await asyncio.sleep(WATCH_S)
             self._lease.look()
+            if self._access.look():
+                self.door.keyring = self._access.ring
             self._look_at_the_spool(loop)
             stamp = self._stamp()
             if stamp == self._seen:
@@ -146,7 +176,7 @@ class Worker:
         }
         if not self._marks.name([author for model in models.values() for author in model.authors]):
             log.error("the models have too many fields to tell after a death which version scored")
-        self.door.open(served, state.default, keyring_of(state))
+        self.door.open(served, state.default, self._access.ring)
         self._models = models
         give_back_freed_memory()
 

@@ -1,11 +1,12 @@
 """What a shipped piece says of a rollout, counted in the transaction that ships it: so exactly once, as decisions are.
 
-A window is a piece of one segment: decisions that follow one another in one worker. It never changes afterwards.
+Counts are sums over the pieces of one writer in one step of a rollout: they are as few as workers, however long a
+canary lasts, and no two hosts wait for one another's.
 
 - An entity counts once in a rollout and kind of event, at its first event, over all hosts, steps and both arms. Its arm
   was drawn with the share of the step, whatever the entity does: that is what the evidence rests on.
 - A request that names no entity is a unit of its own: its arm is drawn anew.
-- Where an arm has no other beside it (a share of 1), units count when they are first seen instead: `sight_c`, `new_b`.
+- Where no other arm is beside it (a share of 1) a unit counts when it is first seen in the step: `step_c`, `sight_c`.
 - A champion's request that took so long that a canary's worker would have been ended for it counts as its death does.
 - Rows that took a default because a feature was missing, and roles other than champion and canary, never count.
 """
@@ -17,15 +18,15 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, TextClause, delete, insert, select, text
+from sqlalchemy import Connection, TextClause, func, select, text
 
 from scoreline.core.decision import Author
 from scoreline.core.ids import ROW_BITS
 from scoreline.core.marks import Patience
 from scoreline.records.database import Database
-from scoreline.records.ledger import entry_at, history
+from scoreline.records.ledger import entry_at
 from scoreline.records.pieces import Piece
-from scoreline.records.rollout_tables import UNITS, WINDOWS
+from scoreline.records.rollout_tables import COUNTS
 from scoreline.records.rows import first_score
 
 ERRORS: Final = "errors"
@@ -34,55 +35,52 @@ SLOW: Final = "slow"
 SCORES: Final = "scores"
 DEATHS: Final = "deaths"
 KINDS: Final = (ERRORS, OVERRUNS, SLOW, SCORES, DEATHS)
-SEEN: Final = "seen"  # a kind of `units`, as is every epoch
-TAIL: Final = 2000  # windows that may still come with a lower id: transactions end in another order than they begin
+SEEN: Final = "seen"  # a kind of `units`, as is every step
 _CANARY: Final = "canary"
 _CHAMPION: Final = "champion"
 _OVERRAN: Final = "overran"
 _DIED: Final = "died"
 _ENTITY_AT, _MODEL_NS_AT, _DEGRADED_AT, _SCORES_AT = 2, 12, 11, 8
-KEPT_NS: Final = 30 * 86_400_000_000_000
-ENTRIES: Final = 10_000
 _AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A step of a rollout, and what counts as an event in it. `slow_ns` 0, `high_score` None: such are not counted."""
+    """A step of a rollout, and what counts as an event in it. `slow_ns` 0, `high_score` None: such are not counted.
+
+    `step` is the entry of the ledger that the step began with.
+    """
 
     rollout: int
+    step: int
     share: float
     slow_ns: int
     high_score: float | None
 
 
-class Window(NamedTuple):
-    """Counts of one piece: units (n), and those with their first event of a kind (k), of canary (c) and baseline (b).
+class Counts(NamedTuple):
+    """Units of a step with their first event of a kind (k), of canary (c) and baseline (b); `share`: as drawn with.
 
-    Sticky units are entities, others requests; `share` is what arms were drawn with. `late` of k were first seen in an
-    earlier window; `new_c` and `new_b` are units that the canary and the baseline saw first in the rollout, `step_c`
-    those that the canary answers for the first time in this step, and `sight_c` those of them with an event, be it
-    their first or not (None: counted by a steward that did not tell). `deaths` are requests, however often of a unit.
+    `late` of k were first seen in an earlier piece; `new` are units first seen in the rollout, `step_c` those that the
+    canary answers for the first time in this step; `canary_ns` is when it last answered any. These and deaths (of
+    workers, however often of the same unit) stand beside the kind `errors` only. `sight_c` are those of `step_c` that
+    had an event when they were first seen in the step, be it their first or not.
     """
 
-    id: int
-    epoch: int
+    step: int
     kind: str
     share: float
-    sticky: bool
-    at_ns: int
-    n_c: int
-    n_b: int
+    canary_ns: int
     k_c: int
     k_b: int
     late_c: int
     late_b: int
     new_c: int
+    new_b: int
     step_c: int
     deaths_c: int
     deaths_b: int
-    new_b: int | None
-    sight_c: int | None
+    sight_c: int
 
 
 @dataclass(slots=True)
@@ -118,8 +116,8 @@ class Counting:
         self._patience = patience
         self.watched = lru_cache(maxsize=256)(self._look_up)
 
-    def count(self, connection: Connection, piece: Piece, now_ns: int) -> None:
-        """Adds the windows of a piece, in the transaction that ships it."""
+    def count(self, connection: Connection, piece: Piece, writer: str, now_ns: int) -> None:
+        """Adds the counts of a piece of a writer's segment, in the transaction that ships it."""
         steps = {place: step for place, author in piece.authors.items() if (step := self._step(author))}
         if not steps:
             return
@@ -129,7 +127,7 @@ class Counting:
         for (model, epoch), arms in sorted(found.items()):
             watched = self.watched(model, epoch)
             if watched:
-                _write(connection, model, epoch, watched, arms, now_ns)
+                _add(connection, model, writer, watched, arms, now_ns)
 
     def _step(self, author: Author) -> tuple[Step, str, Watched] | None:
         """The step that an author's decisions belong to; None where they count for nothing."""
@@ -144,7 +142,7 @@ class Counting:
         stage = entry.stage if entry else {}
         if not stage.get("canary") or not stage["share"] > 0:
             return None
-        return Watched(stage["rollout"], stage["share"], stage["slow_ns"], stage["high_score"])
+        return Watched(stage["rollout"], stage["stepped"], stage["share"], stage["slow_ns"], stage["high_score"])
 
     def _add_decisions(
         self, piece: Piece, steps: dict[int, tuple[Step, str, Watched]], found: dict[Step, dict[str, _Arm]]
@@ -154,7 +152,7 @@ class Counting:
             if place not in steps or row[_DEGRADED_AT]:
                 continue
             step, role, watched = steps[place]
-            arm, request, model_ns, events = found[step][role], _request(row[0]), row[_MODEL_NS_AT], []
+            request, model_ns, events = _request(row[0]), row[_MODEL_NS_AT], []
             if model_ns > self._over_ns:
                 events.append(OVERRUNS)
             if watched.slow_ns and model_ns > watched.slow_ns:
@@ -163,7 +161,7 @@ class Counting:
                 events.append(SCORES)
             if request in hung and role == _CHAMPION:
                 events += [ERRORS, DEATHS]
-            arm.add(row[_ENTITY_AT], request, events)
+            found[step][role].add(row[_ENTITY_AT], request, events)
 
     def _hung(self, piece: Piece) -> set[bytes]:
         """Requests that took longer than a canary is given for so many rows."""
@@ -190,16 +188,15 @@ def _add_failures(
             arm.add(entity, _request(base), events)
 
 
-def _write(
-    connection: Connection, model: str, epoch: int, watched: Watched, arms: dict[str, _Arm], now_ns: int
-) -> None:
+def _add(connection: Connection, model: str, writer: str, watched: Watched, arms: dict[str, _Arm], now_ns: int) -> None:
     canary, champion = arms[_CANARY], arms[_CHAMPION]
-    named: dict[str, Any] = {"model": model, "rollout": watched.rollout, "epoch": epoch, "at_ns": now_ns}
+    named: dict[str, Any] = {"model": model, "rollout": watched.rollout, "step": watched.step, "writer": writer}
     named |= {"share": watched.share}
     rows = [*_of_entities(connection, named, canary, champion), *_of_requests(named, canary, champion)]
     if rows:  # deaths stand in the first row only
         rows[0] |= {"deaths_c": canary.deaths, "deaths_b": champion.deaths}
-        connection.execute(insert(WINDOWS), rows)
+        answered = canary.entities or canary.requests
+        connection.execute(_ADD, [{**row, "canary_ns": now_ns if answered else 0} for row in rows])
 
 
 def _of_entities(
@@ -210,15 +207,14 @@ def _of_entities(
     if not everyone:
         return
     new = _first(connection, named, SEEN, everyone)
-    met = _first(connection, named, str(named["epoch"]), canary.entities)
+    met = _first(connection, named, str(named["step"]), canary.entities)
     seen = {"new_c": len(new & canary.entities), "new_b": len(new - canary.entities), "step_c": len(met)}
     for kind in KINDS:
         theirs = canary.by_entity[kind]
         first = _first(connection, named, kind, theirs | champion.by_entity[kind])
         if kind == ERRORS or first or theirs & met:
-            counts = _counts(len(canary.entities), len(champion.entities), first & theirs, first - theirs, new)
-            counts["sight_c"] = len(theirs & met)
-            yield {**named, "kind": kind, "sticky": True, **counts} | (seen if kind == ERRORS else {})
+            counts = _counts(first & theirs, first - theirs, new) | {"sight_c": len(theirs & met)}
+            yield {**named, "kind": kind, **counts} | (seen if kind == ERRORS else {})
 
 
 def _of_requests(named: dict[str, Any], canary: _Arm, champion: _Arm) -> Iterator[dict[str, Any]]:
@@ -229,15 +225,15 @@ def _of_requests(named: dict[str, Any], canary: _Arm, champion: _Arm) -> Iterato
     for kind in KINDS:
         theirs, others = canary.by_request[kind], champion.by_request[kind]
         if kind == ERRORS or theirs or others:
-            counts = _counts(n_c, n_b, theirs, others, theirs | others) | {"sight_c": len(theirs)}
-            seen = {"new_c": n_c, "new_b": n_b, "step_c": n_c}
-            yield {**named, "kind": kind, "sticky": False, **counts} | (seen if kind == ERRORS else {})
+            counts = _counts(theirs, others, theirs | others) | {"sight_c": len(theirs)}
+            yield {**named, "kind": kind, **counts} | (
+                {"new_c": n_c, "new_b": n_b, "step_c": n_c} if kind == ERRORS else {}
+            )
 
 
-def _counts(n_c: int, n_b: int, first_c: set[bytes], first_b: set[bytes], new: set[bytes]) -> dict[str, int]:
-    late_c, late_b = len(first_c - new), len(first_b - new)
-    found = {"n_c": n_c, "n_b": n_b, "k_c": len(first_c), "k_b": len(first_b), "late_c": late_c, "late_b": late_b}
-    return found | dict.fromkeys(("new_c", "new_b", "step_c", "sight_c", "deaths_c", "deaths_b"), 0)
+def _counts(first_c: set[bytes], first_b: set[bytes], new: set[bytes]) -> dict[str, int]:
+    found = {"k_c": len(first_c), "k_b": len(first_b), "late_c": len(first_c - new), "late_b": len(first_b - new)}
+    return found | dict.fromkeys(("new_c", "new_b", "step_c", "deaths_c", "deaths_b"), 0)
 
 
 def _first(connection: Connection, named: dict[str, Any], kind: str, units: set[bytes]) -> set[bytes]:
@@ -261,33 +257,24 @@ def _request(id_: bytes) -> bytes:
     return (int.from_bytes(id_, "big") >> ROW_BITS).to_bytes(16, "big")
 
 
-def windows_since(database: Database, model: str, rollout: int, after: int = 0) -> Sequence[Window]:
-    """The windows of a rollout with ids above a number; the caller knows which of the last TAIL it has had."""
-    columns = [WINDOWS.c[name] for name in Window._fields]
-    wanted = (WINDOWS.c.model == model, WINDOWS.c.rollout == rollout, WINDOWS.c.id > after)
+def counts_of(database: Database, model: str, rollout: int) -> Sequence[Counts]:
+    """What was counted of a rollout so far, over all writers: a row of each kind in each step."""
+    keys = [COUNTS.c[name] for name in ("step", "kind", "share")]
+    sums = [func.sum(COUNTS.c[name]) for name in _SUMS]
+    wanted = select(*keys, func.max(COUNTS.c.canary_ns), *sums).where(
+        COUNTS.c.model == model, COUNTS.c.rollout == rollout
+    )
     with database.reading() as connection:
-        return [Window(*row) for row in connection.execute(select(*columns).where(*wanted).order_by(WINDOWS.c.id))]
+        rows = connection.execute(wanted.group_by(*keys).order_by(*keys)).all()
+    return [Counts(step, kind, share, *map(int, numbers)) for step, kind, share, *numbers in rows]
 
 
-def forget_units(database: Database, now_ns: int) -> None:
-    """Forgets whom rollouts have counted that ended 30 days ago; their windows stay, which name nobody.
-
-    Raises DatabaseDown or DatabaseRefused.
-    """
-    with database.reading() as connection:
-        found = connection.execute(select(UNITS.c.model, UNITS.c.rollout).distinct()).all()
-    for model, rollout in found:
-        ended_ns = _ended_ns(database, model, rollout)
-        if ended_ns is not None and ended_ns + KEPT_NS <= now_ns:
-            with database.writing() as connection:
-                connection.execute(delete(UNITS).where(UNITS.c.model == model, UNITS.c.rollout == rollout))
-
-
-def _ended_ns(database: Database, model: str, rollout: int) -> int | None:
-    """When a rollout ended; None while it goes on."""
-    ended_ns = None
-    for entry in history(database, model, ENTRIES):
-        if entry.seq <= rollout or entry.stage.get("rollout") == rollout:
-            return ended_ns
-        ended_ns = entry.at_ns
-    return ended_ns
+_SUMS: Final = Counts._fields[4:]
+_KEYS: Final = ("model", "rollout", "step", "kind", "share", "writer")
+_ADD: Final = text(
+    f"INSERT INTO counts ({', '.join((*_KEYS, 'canary_ns', *_SUMS))}) "
+    f"VALUES ({', '.join(f':{name}' for name in (*_KEYS, 'canary_ns', *_SUMS))}) "
+    f"ON CONFLICT ({', '.join(name for name in _KEYS if name != 'share')}) DO UPDATE SET "
+    + ", ".join(f"{name} = counts.{name} + excluded.{name}" for name in _SUMS)
+    + ", canary_ns = CASE WHEN excluded.canary_ns > counts.canary_ns THEN excluded.canary_ns ELSE counts.canary_ns END"
+)

@@ -3,8 +3,10 @@
 import random
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,11 @@ from somedecisions import author_of
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.marks import Patience
 from scoreline.records import segments
+from scoreline.records.counting import KINDS, Counting, Counts, counts_of
 from scoreline.records.database import Database, open_database
 from scoreline.records.frames import frame_failed
 from scoreline.records.ledger import Entry, append
 from scoreline.records.ship import Shipper
-from scoreline.records.windows import KINDS, Counting, Window, windows_since
 from scoreline.records.writer import SpoolWriter
 
 OVER_NS, SLOW_NS, HIGH = 140_000_000, 3_000_000, 0.8
@@ -45,7 +47,8 @@ class Writer(SpoolWriter):
 def begun(database: Database) -> None:
     """A ledger: a champion, then a canary at two steps."""
     for seq in (1, *STEPS):
-        stage = {"rollout": ROLLOUT, "share": STEPS.get(seq, 0.0), "slow_ns": SLOW_NS, "high_score": HIGH}
+        stage = {"rollout": ROLLOUT, "stepped": seq, "share": STEPS.get(seq, 0.0)}
+        stage |= {"slow_ns": SLOW_NS, "high_score": HIGH}
         canary = {"version": "2"} if seq in STEPS else None
         append(database, Entry("fraud", seq, NOON_NS, "step", "ada", "", {**stage, "canary": canary}, {}))
 
@@ -89,45 +92,42 @@ def counted(items: list[Item]) -> dict[str, Any]:
     """The plain count, where which of an entity's arms and steps has its first event does not matter."""
     found: dict[str, Any] = defaultdict(int)
     evented: dict[str, set[bytes]] = defaultdict(set)
-    in_step: set[tuple[int, bytes]] = set()
+    entities, in_step = set[bytes](), set[tuple[int, bytes]]()
     for author, entity, facts in items:
         if author.role not in ("champion", "canary") or author.epoch not in STEPS or facts.get("degraded"):
             continue
         arm = author.role[1:2]  # h, a
         found[f"died {arm}"] += facts.get("failed") == "died"
         if not entity:
-            found[f"requests {arm}"] += 1
+            found["units"] += 1
+            found["in step"] += arm == "a"
             for kind in events_of(facts):
-                found[f"{kind} {arm} of requests"] += 1
+                found[kind] += 1
             continue
+        entities.add(entity)
         if arm == "a":
             in_step.add((author.epoch, entity))
         for kind in events_of(facts):
             evented[kind].add(entity)
-    entities = {f"{kind} of entities": len(units) for kind, units in evented.items()}
-    return {**found, **entities, "in step": len(in_step)}
-
-
-def summed(windows: list[Window]) -> dict[str, Any]:
-    found: dict[str, Any] = defaultdict(int)
-    for window in windows:
-        found["died a"] += window.deaths_c
-        found["died h"] += window.deaths_b
-        assert window.share == STEPS[window.epoch]
-        if not window.sticky:
-            found[f"{window.kind} a of requests"] += window.k_c
-            found[f"{window.kind} h of requests"] += window.k_b
-            if window.kind == "errors":
-                found["requests a"] += window.n_c
-                found["requests h"] += window.n_b
-        else:
-            found[f"{window.kind} of entities"] += window.k_c + window.k_b
-            found["in step"] += window.step_c
-            assert window.sight_c is not None and window.new_b is not None
-            assert window.k_c - window.late_c <= window.sight_c <= window.n_c and window.new_b <= window.n_b
-            assert window.late_c <= window.k_c <= window.n_c and window.new_c <= window.n_c
-            assert window.late_b <= window.k_b <= window.n_b
+    for kind, units in evented.items():
+        found[kind] += len(units)
+    found["units"] += len(entities)
+    found["in step"] += len(in_step)
     return {name: value for name, value in found.items() if value}
+
+
+def summed(found: Sequence[Counts]) -> dict[str, Any]:
+    """What was counted, as far as a plain count says the same."""
+    sums: dict[str, Any] = defaultdict(int)
+    for counts in found:
+        assert counts.share == STEPS[counts.step]
+        assert counts.late_c <= counts.k_c and counts.late_b <= counts.k_b
+        sums["died a"] += counts.deaths_c
+        sums["died h"] += counts.deaths_b
+        sums["units"] += counts.new_c + counts.new_b
+        sums["in step"] += counts.step_c
+        sums[counts.kind] += counts.k_c + counts.k_b
+    return {name: value for name, value in sums.items() if value}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -152,10 +152,9 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
             ship_all(Shipper(spools[0], other, "again", counting=Counting(other, OVER_NS, PATIENCE)))
         for shipper in shippers:
             ship_all(shipper)
-        found = list(windows_since(database, "fraud", ROLLOUT))
-    expected = {name: value for name, value in counted(items).items() if value}
-    assert summed(found) == expected
-    assert {window.kind for window in found} == set(KINDS)
+        found = counts_of(database, "fraud", ROLLOUT)
+    assert summed(found) == counted(items)
+    assert sorted((counts.step, counts.kind) for counts in found) == sorted(product(STEPS, KINDS)), "as few as that"
 
 
 def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_path: Path) -> None:
@@ -172,37 +171,34 @@ def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_pat
 
         with pytest.raises(RuntimeError):
             Shipper(tmp_path, database, "h", counting=Failing(database, OVER_NS, PATIENCE)).ship()
-        assert windows_since(database, "fraud", ROLLOUT) == []
+        assert counts_of(database, "fraud", ROLLOUT) == []
         ship_all(Shipper(tmp_path, database, "h", counting=counting))
-        (window,) = windows_since(database, "fraud", ROLLOUT)
-        assert (window.kind, window.k_c, window.late_c, window.new_c, window.step_c) == ("errors", 1, 0, 1, 1)
-        assert (window.new_b, window.sight_c) == (0, 1)
-
-
-def shipped(database: Database, folder: Path, items: list[Item]) -> None:
-    """One window of these."""
-    writer = Writer(folder, 1 << 20)
-    for item in items:
-        write(writer, item)
-    writer.close()
-    ship_all(Shipper(folder, database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+        (counts,) = counts_of(database, "fraud", ROLLOUT)
+        assert (counts.kind, counts.k_c, counts.late_c, counts.new_c, counts.step_c) == ("errors", 1, 0, 1, 1)
+        assert (counts.new_b, counts.sight_c) == (0, 1)
 
 
 def test_in_a_new_step_an_entity_counts_once_more_when_it_is_first_seen_there(
     database_url: str, tmp_path: Path
 ) -> None:
     canary = {epoch: author_of(role="canary", epoch=epoch) for epoch in STEPS}
-    bad, good = (b"b" * 16, {"failed": "raised"}), (b"g" * 16, {"score": 0.1, "model_ns": 1, "degraded": ()})
-    champion = author_of(epoch=2)
+    champion, fine = author_of(epoch=2), {"score": 0.1, "model_ns": 1, "degraded": ()}
+    bad, good = {"failed": "raised"}, fine
+    made = [(canary[2], bad), (canary[2], bad), (canary[3], bad), (canary[3], bad), (canary[3], good)]
+    items = [(author, b"b" * 16, facts) for author, facts in made]
+    items += [(canary[3], b"g" * 16, good), (canary[3], b"g" * 16, bad)]
+    items += [(champion, b"c" * 16, good), (champion, b"d" * 16, bad)]
     with opened(database_url) as database:
         begun(database)
-        for number, (epoch, facts) in enumerate(((2, bad), (2, bad), (3, bad), (3, bad), (3, good))):
-            shipped(database, tmp_path / str(number), [(canary[epoch], *facts)])
-        shipped(database, tmp_path / "b", [(champion, b"c" * 16, good[1]), (champion, b"d" * 16, bad[1])])
-        found = [one for one in windows_since(database, "fraud", ROLLOUT) if one.kind == "errors"]
-    assert [one.k_c for one in found] == [1, 0, 0, 0, 0, 0], "of the whole rollout"
-    assert [(one.step_c, one.sight_c) for one in found] == [(1, 1), (0, 0), (1, 1), (0, 0), (1, 0), (0, 0)]
-    assert [(one.new_b, one.k_b - one.late_b) for one in found] == [(0, 0)] * 5 + [(2, 1)]
+        for number, item in enumerate(items):  # each in a piece of its own
+            writer = Writer(tmp_path / str(number), 1 << 20)
+            write(writer, item)
+            writer.close()
+            ship_all(Shipper(tmp_path / str(number), database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+        first, second = (one for one in counts_of(database, "fraud", ROLLOUT) if one.kind == "errors")
+    assert (first.k_c, first.step_c, first.sight_c) == (1, 1, 1)
+    assert (first.new_b, first.k_b, first.late_b) == (2, 1, 0)
+    assert (second.k_c, second.step_c, second.sight_c) == (1, 2, 1), "one failed in another step, one later in this"
 
 
 def test_a_champion_that_takes_as_long_as_a_canary_is_ended_for_counts_as_dead(
@@ -219,5 +215,5 @@ def test_a_champion_that_takes_as_long_as_a_canary_is_ended_for_counts_as_dead(
                 writer.write(replace(took, model_ns=PATIENCE.limit_ns(n_rows) + more_ns))
         writer.close()
         ship_all(Shipper(tmp_path, database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
-        found = {one.kind: one for one in windows_since(database, "fraud", ROLLOUT)}
-    assert (found["deaths"].k_b, found["errors"].k_b, found["errors"].n_b) == (2, 2, 4)
+        found = {one.kind: one for one in counts_of(database, "fraud", ROLLOUT)}
+    assert (found["deaths"].k_b, found["errors"].k_b, found["errors"].new_b) == (2, 2, 4)

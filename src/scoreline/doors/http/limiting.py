@@ -1,0 +1,121 @@
+"""Rate limits at the door: each request for predictions counts once, when its head is here, before its body is read.
+
+What came of it stays with the request: whoever comes to it again, in the same way or another, finds it there.
+"""
+
+import ipaddress
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from itertools import compress
+from typing import Final, Protocol
+
+from scoreline.access.limits import Limiter, Window
+from scoreline.access.peers import Network, client_address
+from scoreline.core.errors import RateLimited
+from scoreline.web.asgi import Headers, Scope
+
+COUNTED: Final = "scoreline.limits"  # in a scope: the headers that tell it, or the refusal
+KINDS: Final = ("address", "caller", "model")
+_NETWORK_6: Final = 64
+
+
+class Elsewhere(Protocol):
+    """Where hosts count together: a `limits_redis.RedisLimiter`."""
+
+    async def take(self, keys: Sequence[str], /) -> list[int] | None: ...
+
+
+AddressOf = Callable[[Scope], str]
+
+
+def limiting_of(
+    windows: Sequence[Window], elsewhere: Elsewhere | None = None, proxies: Sequence[Network] = (), header: str = ""
+) -> "Limiting | None":
+    """The limits of one worker; None where there are none. `proxies` are believed whom they ask for, in `header`."""
+    return Limiting(windows, elsewhere, partial(address_of, proxies=proxies, header=header)) if windows else None
+
+
+def address_of(scope: Scope, proxies: Sequence[Network] = (), header: str = "") -> str:
+    """The address that a request counts for: its peer's, whatever its headers say, but for those of trusted proxies."""
+    client = scope.get("client")
+    return network_of(client_address(client[0], scope["headers"], proxies, header)) if client else ""
+
+
+class Limiting:
+    """The limits of one worker, in the order of `KINDS`; `elsewhere` goes before `windows` as long as it answers."""
+
+    def __init__(
+        self, windows: Sequence[Window], elsewhere: Elsewhere | None = None, address: AddressOf = address_of
+    ) -> None:
+        self.elsewhere = elsewhere
+        self._address = address
+        self._here = Limiter(windows)
+        self._windows = {window.limit.kind: window for window in windows}
+        limits = [window.limit for window in windows]
+        self._kinds = [kind in self._windows for kind in KINDS]
+        self._by_address = "address" in self._windows
+        policies = [b'"%s";q=%d;w=%d' % (limit.kind.encode(), limit.amount, limit.period_s) for limit in limits]
+        self._policy = (b"ratelimit-policy", b", ".join(policies))
+        self._left = b", ".join([b'"%s";r=%%d;t=%%d' % limit.kind.encode() for limit in limits])
+        self._n_left = 2 * len(limits)
+
+    def count(self, scope: Scope, caller: str | None, model: str) -> None:
+        """Counts a request on this host, if nobody has yet; raises RateLimited. A caller is None who is not known."""
+        found = scope.get(COUNTED)
+        if found is None:
+            try:
+                left = self._here.take(self._keys(scope, caller, model), time.monotonic_ns())
+            except RateLimited as error:
+                scope[COUNTED] = error
+                raise
+            scope[COUNTED] = self._told(left)
+        elif isinstance(found, RateLimited):
+            raise found
+
+    async def count_elsewhere(self, scope: Scope, caller: str | None, model: str) -> None:
+        """Counts it where hosts count together, if that answers; raises RateLimited."""
+        if self.elsewhere is None or COUNTED in scope:
+            return
+        try:
+            left = await self.elsewhere.take(self._keys(scope, caller, model))
+        except RateLimited as error:
+            scope[COUNTED] = error
+            self._windows[error.kind].refuse()
+            raise
+        if left is not None:
+            scope[COUNTED] = self._told(left)
+
+    def told(self, scope: Scope) -> Headers:
+        """What an answer says of the limits: IETF draft-ietf-httpapi-ratelimit-headers-11."""
+        found = scope.get(COUNTED, [])
+        if isinstance(found, RateLimited):
+            left = b'"%s";r=0;t=%d' % (found.kind.encode(), found.retry_after_s)
+            return [self._policy, (b"ratelimit", left)]
+        headers: Headers = found
+        return headers
+
+    def _keys(self, scope: Scope, caller: str | None, model: str) -> Sequence[str]:
+        """Whom each limit is for; of who is not known, the address is."""
+        address = self._address(scope) if self._by_address else ""
+        if caller is None:
+            return (address,) if self._by_address else ()
+        return tuple(compress((address, caller, model), self._kinds))
+
+    def _told(self, left: Sequence[int]) -> Headers:
+        text = self._left if len(left) == self._n_left else self._left[: self._left.find(b",")]
+        return [self._policy, (b"ratelimit", text % tuple(left))] if left else []
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """An address as limits know it: of IPv6 the network of 64 bits, which is one customer's, and IPv4 as it is."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 6:
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, _NETWORK_6), strict=False))
+    return str(found)
