@@ -37,6 +37,7 @@ soak: .venv/ready ## 100 kills, a million requests, 100 swaps; SOAK_KILLS=20 SOA
 evidence: .venv/ready ## replay 100,000 decisions after a restart; simulate rollouts; EVIDENCE_DECISIONS=5000 EVIDENCE_RUNS=500 is shorter
 	@$(VENV)/python benchmarks/evidence.py
 	@$(VENV)/python benchmarks/rollout_evidence.py
+	@$(VENV)/python benchmarks/alone_evidence.py
 
 lock: .venv/ready ## resolve requirements/ anew
 	@scripts/lock

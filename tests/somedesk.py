@@ -11,6 +11,7 @@ import numpy as np
 from models import opened, sealed_bundle, trust
 from recorded import decided, golden_rows, kept
 from scoreline.core.decision import Decisions
+from scoreline.core.marks import Patience
 from scoreline.operations.admission import Host
 from scoreline.operations.desk import Desk, Shown
 from scoreline.operations.governed import arm_of
@@ -77,7 +78,8 @@ def ship(
             change(number, found)
         writer.write(found)
     writer.close()
-    shipper = Shipper(spool, database, "here", counting=Counting(database, 140_000_000))
+    counting = Counting(database, 140_000_000, Patience(1_000_000_000, 140_000_000))
+    shipper = Shipper(spool, database, "here", counting=counting)
     while shipper.ship():
         pass
 

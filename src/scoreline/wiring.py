@@ -17,7 +17,7 @@ from scoreline.access.windows import Windows
 from scoreline.core.arms import Guard, Lease, Tell
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError, SettingError
-from scoreline.core.marks import Marks
+from scoreline.core.marks import Marks, Patience
 from scoreline.core.names import load
 from scoreline.core.ports import FeatureStore, Record, Registry, Sink, Verifier
 from scoreline.core.refs import is_path
@@ -182,6 +182,11 @@ def desk_of(settings: Settings, database: Any, at_once: int | None = None) -> An
 def policy(settings: Settings) -> Policy:
     """What rollouts ask of a version."""
     return policy_of(settings.rollout)
+
+
+def patience_of(settings: Settings) -> Patience:
+    """How long a canary may score: longer for many rows, each of which may take what the gate lets one take."""
+    return Patience(settings.rollout.hang_ms * 1_000_000, settings.rollout.model_ms * 1_000_000)
 
 
 def keyring_of(settings: Settings, known: Credentials | None, used: set[int] | None = None) -> Keyring:

@@ -18,7 +18,7 @@ import logging, os, signal, sys, time
 from scoreline.cli.supervisor import Child, supervise
 from scoreline.core.decision import Author
 from scoreline.core.errors import BundleError
-from scoreline.core.marks import Marks
+from scoreline.core.marks import Marks, Patience
 
 def note(text):
     with open("notes", "a") as notes:
@@ -58,14 +58,14 @@ def stubborn(name, on_ready):
     on_ready()
     time.sleep(60)
 
-def in_a_canary(name, marks, on_ready, *, hang=False, times=9):
-    if marks.may_end > times:
+def in_a_canary(name, marks, on_ready, *, hang=False, times=9, n_rows=1):
+    if marks.may_end.number > times:
         return good(name, on_ready)
     note(f"{name} {os.getpid()} starts")
     on_ready()
     author = Author("m", "2", "d", "e", (), "p", (), (), "canary")
     marks.name([author])
-    marks.set(author, 1, 1, [], may_end=True)
+    marks.set(author, 1, 1, [], n_rows, may_end=True)
     if hang:
         time.sleep(60)
     os._exit(7)
@@ -73,8 +73,11 @@ def in_a_canary(name, marks, on_ready, *, hang=False, times=9):
 def hanging(name, marks, on_ready):
     in_a_canary(name, marks, on_ready, hang=True, times=1)
 
+def many_rows(name, marks, on_ready):
+    in_a_canary(name, marks, on_ready, hang=True, n_rows=1_000_000)
+
 def child(kind):
-    if kind not in ("in_a_canary", "hanging"):
+    if kind not in ("in_a_canary", "hanging", "many_rows"):
         return Child("worker", f"kept:{kind}", ("worker",))
     marks = Marks()
     return Child("worker", f"kept:{kind}", ("worker", marks), marks)
@@ -90,7 +93,7 @@ if __name__ == "__main__":
         beside,
         drain_delay_s=0.0,
         drain_s=-1.5,
-        hang_s=0.5,
+        patience=Patience(hang_ns=500_000_000, row_ns=10_000_000),
         on_ready=lambda: note("ready"),
         stop_accepting=lambda: note("accepts no more"),
     ))
@@ -219,6 +222,17 @@ def test_a_worker_in_which_a_canary_hangs_is_killed_and_its_successor_is_not(kee
     for worker in (first, second):
         assert f"worker {worker}: a canary has not scored in 0.5 s; it is killed" in kept.log
     assert f"worker {third}: a canary" not in kept.log
+
+
+def test_many_rows_may_take_longer(keep: Callable[..., Kept]) -> None:
+    """While a worker that scores one row is ended twice, one that scores a million is not."""
+    kept = keep("many_rows", "hanging", "good")
+    wait_until(
+        lambda: kept.log.count("a canary has not scored in 0.5 s; it is killed") == 2, "the other was ended twice"
+    )
+    assert len(kept.starts("worker")) in (3, 4)  # the third of the other is under way
+    assert kept.end() == 0
+    assert kept.log.count("a canary has not scored") == 2
 
 
 def test_a_child_that_does_not_end_is_killed(keep: Callable[..., Kept]) -> None:

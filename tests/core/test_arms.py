@@ -31,7 +31,7 @@ from scoreline.core.decision import Author, Decisions
 from scoreline.core.entities import entity_hash
 from scoreline.core.errors import EngineFailed, RowsRefused
 from scoreline.core.fitting import fitting
-from scoreline.core.marks import Mark, Marks
+from scoreline.core.marks import NONE, Mark, Marks
 from scoreline.core.schema import Field, Schema
 from scoreline.core.scorer import Scorer
 
@@ -208,7 +208,7 @@ def test_while_an_arm_scores_it_is_marked(salt: bytes, share: float, names: list
 def test_only_a_canary_may_be_ended_for_taking_long() -> None:
     for share, ended in ((0.0, False), (1.0, True)):
         bench, seen = Bench(b"s", share), list[bool]()
-        bench.engine.act = bench.other.act = lambda bench=bench, seen=seen: seen.append(bool(bench.marks.may_end))
+        bench.engine.act = bench.other.act = lambda bench=bench, seen=seen: seen.append(bench.marks.may_end != NONE)
         bench.arms(batch_of("c-1"))
         assert seen == [ended]
 

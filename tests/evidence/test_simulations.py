@@ -6,6 +6,7 @@ Seeds are fixed. `keeps_to` fails for a method whose error rate is exactly the p
 
 import numpy as np
 import pytest
+from lonely import alone, whole_ramp
 from replaying import (
     BETTER,
     SAFE,
@@ -40,6 +41,10 @@ from simulating import (
     worsening,
     zipf,
 )
+
+from scoreline.evidence.alone import harm_limits, safe_limits
+from scoreline.evidence.likelihoods import log_e_often, log_e_rare
+from scoreline.rollout.policy import WEIGHTS
 
 ALPHA, ALPHA_ADVANCE = 0.01, 0.05
 LOOKS, PER_LOOK = 1000, 100  # 100,000 requests at 100 a second, looked at every second
@@ -139,6 +144,36 @@ def test_delays_are_near_what_cannot_be_bettered() -> None:
 
 def test_a_canary_of_one_per_cent_that_fails_at_two_is_rolled_back_within_100_of_its_requests() -> None:
     assert np.median(mean_delay(rng(12), 2000, 0.01, 0.0, 0.02, ALPHA)) * 0.01 <= 100
+
+
+# What the ratio and the canary alone have of alpha, in the errors of a real rollout.
+PARTS = WEIGHTS["errors"] * ALPHA, WEIGHTS["errors_alone"] * ALPHA
+
+
+@pytest.mark.parametrize("rates", [(0.01,) * 4, (0.01, 0.01, 0.01, 0.02), (0.02, 0.01, 0.02, 0.03)], ids=str)
+def test_nor_over_the_whole_ramp_where_the_rate_of_both_arms_doubles_at_its_end(rates: tuple[float, ...]) -> None:
+    found = whole_ramp(rng(17), 300, 100, PER_LOOK, np.array(rates), PARTS, 2.0, 0.01)
+    assert keeps_to(sum(PARTS), found)
+
+
+def test_a_rate_that_grows_by_more_cannot_be_told_from_harm() -> None:
+    found = whole_ramp(rng(18), 100, 100, PER_LOOK, np.array([0.01, 0.01, 0.01, 0.05]), PARTS, 2.0, 0.01)
+    assert np.isfinite(found).mean() > 0.9
+
+
+@pytest.mark.parametrize("p_b", [0.001, 0.02])
+def test_a_canary_alone_at_r1_rarely_becomes_champion(p_b: float) -> None:
+    n_b, runs = 20_000, 500
+    limits = safe_limits(n_b, rng(19).binomial(n_b, p_b, runs), 2.0, 0.01, ALPHA_ADVANCE)
+    rate = max(2 * p_b, 0.01)
+    found = alone(rng(20), runs, 100, PER_LOOK, rate, lambda n, k, of: log_e_rare(n, k, limits[of]), ALPHA_ADVANCE)
+    assert keeps_to(ALPHA_ADVANCE, found)
+
+
+def test_a_canary_alone_that_fails_at_two_in_a_hundred_is_rolled_back_within_3000_of_its_requests() -> None:
+    limits = harm_limits(50_000, np.zeros(200), 2.0, 0.01, PARTS[1])
+    found = alone(rng(21), 200, 100, PER_LOOK, 0.02, lambda n, k, of: log_e_often(n, k, limits[of]), PARTS[1])
+    assert np.median(found + 1) * PER_LOOK <= 3000
 
 
 SHADOWS = {"equal": equal_models(0.05), "worse by delta": overpredicting(0.1)}

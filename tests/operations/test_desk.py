@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from models import edit, plain_manifest, sealed_bundle
+from scoreline.cli.told import told_status
 from scoreline.core.errors import NotFound, RolloutRefused
 from scoreline.core.policy import ThresholdPolicy
-from scoreline.operations import admission
+from scoreline.operations import admission, outlook
 from scoreline.operations.admission import HIGH, frozen
 from scoreline.operations.desk import Desk
 from scoreline.operations.measured import Measured
@@ -96,7 +97,7 @@ def test_the_gate_of_shadow_is_passed_by_evidence_or_for_a_reason(database_url: 
             with pytest.raises(RolloutRefused, match=r"not proven SAFE within 0\.005: e-value 1 of 100 after 0 outc"):
                 found.canary("m", wanted, ADA)
         entry = found.canary("m", "folder:/m/2", By("ada", "it is Friday"), "a fix for the night")
-        assert entry.why == "it is Friday; forced: a fix for the night"
+        assert entry.why == "it is Friday; forced: a fix for the night; slow and scores are not watched"
         assert entry.evidence["forced"] is True and entry.evidence["shadow"] is None
 
 
@@ -156,8 +157,13 @@ def test_the_end_of_a_shadow_keeps_what_was_shown(database_url: str, folder: Pat
 def test_thresholds_are_frozen_when_a_canary_begins(database_url: str, folder: Path, tmp_path: Path) -> None:
     with desk(database_url, folder, policy=Policy(shadow_gate="none")) as found:
         ship(found.database, tmp_path, decisions(folder, 199))
-        found.canary("m", "folder:/m/2", ADA)
+        entry = found.canary("m", "folder:/m/2", ADA)
         assert (stage(found).slow_ns, stage(found).high_score) == (0, None)
+        said = "slow and scores are not watched: the database has 199 of the 200 decisions of version 1 as champion"
+        assert entry.evidence["unwatched"].startswith(said)
+        assert entry.why == "to see; slow and scores are not watched"
+        status = outlook.status(found, "m")
+        assert any(line.strip().startswith(said) for line in told_status(status))
         found.roll_back("m", ADA)
         ship(found.database, tmp_path, decisions(folder, 101))
         seen = found.recent("m", stage(found).champion)
@@ -165,6 +171,7 @@ def test_thresholds_are_frozen_when_a_canary_begins(database_url: str, folder: P
         entry = found.canary("m", "folder:/m/2", ADA)
         slow_ns = int(np.quantile(seen.model_ns, 0.99, method="higher"))
         assert (stage(found).slow_ns, entry.evidence["slow_ns"]) == (slow_ns, slow_ns) and slow_ns > MODEL_NS
+        assert (entry.evidence["unwatched"], entry.why) == ("", "to see")
         high = stage(found).high_score
         assert high is not None and (seen.scores > high).mean() == pytest.approx(1 - HIGH, abs=0.1)
 

@@ -16,6 +16,7 @@ from shipping import NOON_NS, decided, opened, ship_all
 from somedecisions import author_of
 
 from scoreline.core.decision import Author, Decisions
+from scoreline.core.marks import Patience
 from scoreline.records import segments
 from scoreline.records.counting import KINDS, Counting, Counts, counts_of
 from scoreline.records.database import Database, open_database
@@ -25,9 +26,15 @@ from scoreline.records.ship import Shipper
 from scoreline.records.writer import SpoolWriter
 
 OVER_NS, SLOW_NS, HIGH = 140_000_000, 3_000_000, 0.8
+PATIENCE = Patience(1_000_000_000, OVER_NS)
 ROLLOUT, STEPS = 2, {2: 0.1, 3: 0.5}
 ROLES = ("champion", "canary", "canary_failed", "mixed", "pinned")
-KINDS_OF = {"raised": {"errors"}, "not_finite": {"errors"}, "died": {"errors"}, "overran": {"overruns", "slow"}}
+KINDS_OF = {
+    "raised": {"errors"},
+    "not_finite": {"errors"},
+    "died": {"errors", "deaths"},
+    "overran": {"overruns", "slow"},
+}
 Item = tuple[Author, bytes, dict[str, Any]]  # of a request: by whom, about whom, and what came of it
 
 
@@ -90,7 +97,7 @@ def counted(items: list[Item]) -> dict[str, Any]:
         if author.role not in ("champion", "canary") or author.epoch not in STEPS or facts.get("degraded"):
             continue
         arm = author.role[1:2]  # h, a
-        found[f"deaths {arm}"] += facts.get("failed") == "died"
+        found[f"died {arm}"] += facts.get("failed") == "died"
         if not entity:
             found["units"] += 1
             found["in step"] += arm == "a"
@@ -115,8 +122,8 @@ def summed(found: Sequence[Counts]) -> dict[str, Any]:
     for counts in found:
         assert counts.share == STEPS[counts.step]
         assert counts.late_c <= counts.k_c and counts.late_b <= counts.k_b
-        sums["deaths a"] += counts.deaths_c
-        sums["deaths h"] += counts.deaths_b
+        sums["died a"] += counts.deaths_c
+        sums["died h"] += counts.deaths_b
         sums["units"] += counts.new_c + counts.new_b
         sums["in step"] += counts.step_c
         sums[counts.kind] += counts.k_c + counts.k_b
@@ -134,7 +141,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         begun(database)
         spools = [Path(name) / str(host) for host in range(3)]
         writers = [Writer(spool, rng.choice((4096, 1 << 20))) for spool in spools]
-        shippers = [Shipper(spool, database, "h", counting=Counting(database, OVER_NS)) for spool in spools]
+        shippers = [Shipper(spool, database, "h", counting=Counting(database, OVER_NS, PATIENCE)) for spool in spools]
         for item in items:
             write(rng.choice(writers), item)
             if rng.random() < 0.02:
@@ -142,7 +149,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         for writer in writers:
             writer.close()
         with closing(open_database(database_url, Path(name))) as other:  # another that ships the same
-            ship_all(Shipper(spools[0], other, "again", counting=Counting(other, OVER_NS)))
+            ship_all(Shipper(spools[0], other, "again", counting=Counting(other, OVER_NS, PATIENCE)))
         for shipper in shippers:
             ship_all(shipper)
         found = counts_of(database, "fraud", ROLLOUT)
@@ -153,7 +160,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
 def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_path: Path) -> None:
     with opened(database_url) as database:
         begun(database)
-        writer, counting = Writer(tmp_path, 1 << 20), Counting(database, OVER_NS)
+        writer, counting = Writer(tmp_path, 1 << 20), Counting(database, OVER_NS, PATIENCE)
         write(writer, (author_of(role="canary", epoch=2), b"e" * 16, {"failed": "raised"}))
         writer.close()
 
@@ -163,8 +170,50 @@ def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_pat
                 raise RuntimeError("the steward dies here")
 
         with pytest.raises(RuntimeError):
-            Shipper(tmp_path, database, "h", counting=Failing(database, OVER_NS)).ship()
+            Shipper(tmp_path, database, "h", counting=Failing(database, OVER_NS, PATIENCE)).ship()
         assert counts_of(database, "fraud", ROLLOUT) == []
         ship_all(Shipper(tmp_path, database, "h", counting=counting))
         (counts,) = counts_of(database, "fraud", ROLLOUT)
         assert (counts.kind, counts.k_c, counts.late_c, counts.new_c, counts.step_c) == ("errors", 1, 0, 1, 1)
+        assert (counts.new_b, counts.sight_c) == (0, 1)
+
+
+def test_in_a_new_step_an_entity_counts_once_more_when_it_is_first_seen_there(
+    database_url: str, tmp_path: Path
+) -> None:
+    canary = {epoch: author_of(role="canary", epoch=epoch) for epoch in STEPS}
+    champion, fine = author_of(epoch=2), {"score": 0.1, "model_ns": 1, "degraded": ()}
+    bad, good = {"failed": "raised"}, fine
+    made = [(canary[2], bad), (canary[2], bad), (canary[3], bad), (canary[3], bad), (canary[3], good)]
+    items = [(author, b"b" * 16, facts) for author, facts in made]
+    items += [(canary[3], b"g" * 16, good), (canary[3], b"g" * 16, bad)]
+    items += [(champion, b"c" * 16, good), (champion, b"d" * 16, bad)]
+    with opened(database_url) as database:
+        begun(database)
+        for number, item in enumerate(items):  # each in a piece of its own
+            writer = Writer(tmp_path / str(number), 1 << 20)
+            write(writer, item)
+            writer.close()
+            ship_all(Shipper(tmp_path / str(number), database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+        first, second = (one for one in counts_of(database, "fraud", ROLLOUT) if one.kind == "errors")
+    assert (first.k_c, first.step_c, first.sight_c) == (1, 1, 1)
+    assert (first.new_b, first.k_b, first.late_b) == (2, 1, 0)
+    assert (second.k_c, second.step_c, second.sight_c) == (1, 2, 1), "one failed in another step, one later in this"
+
+
+def test_a_champion_that_takes_as_long_as_a_canary_is_ended_for_counts_as_dead(
+    database_url: str, tmp_path: Path
+) -> None:
+    """By the rows of the request: so identical arms on a slow host have the same deaths."""
+    champion = author_of(epoch=2)
+    with opened(database_url) as database:
+        begun(database)
+        writer = Writer(tmp_path, 1 << 20)
+        for n_rows in (1, 3):
+            for more_ns in (0, 1):
+                took = decided(n_rows, NOON_NS, champion)
+                writer.write(replace(took, model_ns=PATIENCE.limit_ns(n_rows) + more_ns))
+        writer.close()
+        ship_all(Shipper(tmp_path, database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+        found = {one.kind: one for one in counts_of(database, "fraud", ROLLOUT)}
+    assert (found["deaths"].k_b, found["errors"].k_b, found["errors"].new_b) == (2, 2, 4)

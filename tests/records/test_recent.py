@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 from shipping import NOON_NS, decided, opened, ship_all
 from somedecisions import author_of
+from sqlalchemy import text
 
 from scoreline.core.outcome import Outcome
 from scoreline.records.outcomes import add_outcomes
 from scoreline.records.recent import recent
 from scoreline.records.ship import Shipper
+from scoreline.records.tables import OTHER_TIME
 from scoreline.records.writer import SpoolWriter
 
 SECOND = 1_000_000_000
@@ -54,13 +56,38 @@ def test_the_newest_decisions_of_the_champion_alone(database_url: str, tmp_path:
         assert recent(database, "fraud", "d" * 64).known == 4
 
 
-def test_a_look_goes_back_so_far_and_no_further(database_url: str, tmp_path: Path) -> None:
+def test_a_quiet_model_is_found_behind_any_number_of_decisions_of_others(database_url: str, tmp_path: Path) -> None:
     mine, other = author_of(outcomes=()), author_of("churn", outcomes=())
     with opened(database_url) as database:
         writer = SpoolWriter(tmp_path, 1 << 20)
-        for number in range(30):
-            writer.write(decided(1, NOON_NS + number * SECOND, mine if number < 10 else other))
+        for number in range(300):
+            writer.write(decided(1, NOON_NS + number * SECOND, mine if number < 5 else other))
         writer.close()
         ship_all(Shipper(tmp_path, database, "here"))
-        assert len(recent(database, "fraud", "d" * 64, 3)) == 3
-        assert len(recent(database, "fraud", "d" * 64, 2)) == 0
+        assert len(recent(database, "fraud", "d" * 64, 4)) == 4
+        assert len(recent(database, "fraud", "d" * 64)) == 5
+
+
+def test_the_newest_are_taken_over_all_entries_of_the_ledger(database_url: str, tmp_path: Path) -> None:
+    """Each entry makes an author of its own, and hosts may be at different ones at the same time."""
+    authors = [author_of(outcomes=(), epoch=epoch) for epoch in (1, 2, 3)]
+    with opened(database_url) as database:
+        writer = SpoolWriter(tmp_path, 1 << 20)
+        for number in range(90):
+            writer.write(decided(1, NOON_NS + number * SECOND, authors[number * 7 % 3], model_ns=number))
+        writer.close()
+        ship_all(Shipper(tmp_path, database, "here"))
+        for most in (1, 10, 45, 100):
+            found = recent(database, "fraud", "d" * 64, most).model_ns
+            np.testing.assert_array_equal(found, np.arange(89, max(89 - most, -1), -1))
+
+
+def test_an_index_finds_them(database_url: str) -> None:
+    with opened(database_url) as database, database.reading() as connection:
+        told = "EXPLAIN" if database.kind == "postgresql" else "EXPLAIN QUERY PLAN"
+        if database.kind == "postgresql":
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        wanted = f"SELECT time_ns FROM decisions WHERE author = 3 AND NOT ({OTHER_TIME[database.kind]})"
+        plan = connection.execute(text(f"{told} {wanted} ORDER BY id DESC LIMIT 10")).all()
+        lines = " ".join(str(cell) for row in plan for cell in row)
+        assert "author" in lines and "Sort" not in lines and "TEMP B-TREE" not in lines, lines

@@ -7,7 +7,9 @@ from shipping import DAY_NS, decided, opened, ship_all, signer
 from somedecisions import author_of
 from sqlalchemy import func, select
 
-from scoreline.records.counting import KEPT_NS, Counting
+from scoreline.core.marks import Patience
+from scoreline.records.counted import KEPT_NS
+from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
 from scoreline.records.ledger import Entry, append
@@ -32,7 +34,7 @@ def begun(database: Database, spool: Path, days_ago: int = 0) -> None:
     for found in many:
         writer.write(found)
     writer.close()
-    ship_all(Shipper(spool, database, "here", counting=Counting(database, 1_000_000_000)))
+    ship_all(Shipper(spool, database, "here", counting=Counting(database, 1_000_000_000, Patience(2_000_000_000, 0))))
     scores = [Scored(found.base.to_bytes(16, "big"), b"s" * 8, -1) for found in many]
     assert add_scores(database, CHALLENGER, Segment("a" * 24, 0, spool), BEGIN, BEGIN + 9, scores, 0)
     assert not add_scores(database, CHALLENGER, Segment("a" * 24, 0, spool), BEGIN, BEGIN + 9, scores, 0), "once"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoreline.rollout.controller import Action, decide
-from scoreline.rollout.policy import Policy
+from scoreline.rollout.policy import WEIGHTS, Policy
 from scoreline.rollout.stages import (
     APPROVAL,
     HELD,
@@ -28,7 +28,7 @@ from scoreline.rollout.stages import (
     start_canary,
     step_up,
 )
-from scoreline.rollout.verdict import ADVANCE, HOLD, ROLL_BACK, CanaryEvidence, judge, unapproved
+from scoreline.rollout.verdict import ADVANCE, HOLD, ROLL_BACK, Alone, CanaryEvidence, judge, unapproved
 from somestages import ONE, SALT, SECOND, STEADY, TWO, in_canary, in_shadow
 
 POLICY = Policy(min_step_s=600, min_requests=500, silence_s=300, horizon_s=86_400, max_requests=10_000)
@@ -37,11 +37,13 @@ SEQ = 9
 HERE = in_canary()
 LAST = replace(HERE, step=3, share=1.0)
 SAFE = {"errors": 25.0, "overruns": 25.0, "slow": 25.0}
+ALONE = {"errors_alone": 25.0, "overruns_alone": 25.0, "slow_alone": 25.0}
+HARMLESS = dict.fromkeys(WEIGHTS, 0.5)
 
 
 def seen(at: int, **changed: Any) -> CanaryEvidence:
     """Everything a step further needs, seen until `at` seconds after the beginning."""
-    given: dict[str, Any] = {"rollout": 4, "step": 0, "e_rollback": dict.fromkeys(SAFE, 0.5), "e_safe": SAFE}
+    given: dict[str, Any] = {"rollout": 4, "step": 0, "e_rollback": HARMLESS, "e_safe": SAFE | ALONE}
     given |= {"units_step": 600, "units": 600, "last_window_ns": BEGAN + at * SECOND}
     return CanaryEvidence(**given | changed)
 
@@ -77,25 +79,44 @@ def looked(
         (seen(610, e_safe={}), 620, HOLD, "", "errors not .*; overruns not .*; slow not"),
         (seen(90_000, e_safe={}, units_step=501), 90_001, HOLD, NO_VERDICT, "no verdict in 25 h: errors not proven"),
         (seen(610, e_safe={}, units_step=10_000), 620, HOLD, NO_VERDICT, "no verdict in 10.3 min: errors not proven"),
-        (seen(610, deaths_c=2), 620, ROLL_BACK, "", "2 workers died in the canary and none in the champion"),
+        (
+            seen(610, deaths_c=2),
+            620,
+            HOLD,
+            NO_VERDICT,
+            "^no verdict in 10.3 min: 2 workers died in the canary and none in the champion; resume it, promote it",
+        ),
+        (
+            seen(610, deaths_c=2, e_rollback={"deaths": 700.0}),
+            620,
+            ROLL_BACK,
+            "",
+            "^deaths: e-value 105 reaches 100; 2 workers died in the canary and none in the champion$",
+        ),
         (seen(610, deaths_c=3, deaths_b=1), 620, ADVANCE, "", ""),
         (seen(610, deaths_c=1), 620, ADVANCE, "", ""),
         (
-            seen(20, e_rollback={"errors": 143.0, "slow": 700.0}, ratios={"errors": (1.2, 9.0)}, e_safe={}),
+            seen(20, e_rollback={"errors": 182.0, "slow": 700.0}, ratios={"errors": (1.2, 9.0)}, e_safe={}),
             30,
             ROLL_BACK,
             "",
             "^errors: e-value 100.1 reaches 100; the canary has between 1.2 and 9 times the champion's$",
         ),
         (
-            seen(20, e_rollback={"errors": 2.0, "slow": 1001.0}),
+            seen(20, e_rollback={"errors": 2.0, "slow": 1669.0}),
             30,
             ROLL_BACK,
             "",
             "^slow: e-value 100.1 reaches 100; the canary has between 0 and inf",
         ),
-        (seen(20, e_rollback={"errors": 142.0, "slow": 999.0}, e_safe={}), 620, HOLD, SILENCE, "nothing for 10 min"),
-        (seen(610, e_rollback={}), 620, ADVANCE, "", ""),
+        (seen(20, e_rollback={"errors": 181.0, "slow": 1666.0}, e_safe={}), 620, HOLD, SILENCE, "nothing for 10 min"),
+        (
+            seen(610, e_rollback={}),
+            620,
+            HOLD,
+            "",
+            "^whether it does harm is not known of errors, overruns, slow, deaths$",
+        ),
     ],
 )
 def test_verdicts(evidence: CanaryEvidence | None, at: int, word: str, held_for: str, why: str) -> None:
@@ -137,7 +158,7 @@ def test_with_a_share_held_back_the_canary_is_held_with_the_rest_until_a_person_
     assert action.why == "proven at 95 %; the champion keeps the rest until a person promotes"
     assert (stage.state, stage.held_for, stage.share) == (HELD, HOLD_BACK, 0.95)
     assert looked(stage, seen(9000, step=3), 9900, policy) == (stage, None)
-    gone, action = looked(stage, seen(9000, step=3, deaths_c=2), 9001, policy)
+    gone, action = looked(stage, seen(9000, step=3, e_rollback={"deaths": 1e4}), 9001, policy)
     assert gone.canary is None and action is not None and action.kind == "roll_back"
 
 
@@ -231,10 +252,10 @@ def test_numbers_say_what_the_verdict_rests_on() -> None:
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
     assert numbers == {
         "share": 0.01,
-        "e_rollback": 7.0,
+        "e_rollback": pytest.approx(5.5),
         "e_rollback_limit": 100.0,
         "leading": "errors",
-        "terms": {"errors": 7.0, "slow": pytest.approx(0.3)},
+        "terms": {"errors": pytest.approx(5.5), "slow": pytest.approx(0.18)},
         "ratio": [0.7, None],
         "e_safe": {"errors": 25.0, "overruns": 25.0, "slow": 4.0},
         "e_safe_limit": 20.0,
@@ -243,23 +264,54 @@ def test_numbers_say_what_the_verdict_rests_on() -> None:
         "units_needed": 161,  # ln(20 / 4) / -ln(1 - 0.01) is more than the 100 this step lacks
         "deaths_canary": 1,
         "deaths_champion": 0,
+        "alone": {},
     }
     nothing = judge(HERE, None, POLICY, BEGAN).numbers
     assert nothing == {"share": 0.01, "units": 0, "units_step": 0, "units_needed": 500}
 
 
+def test_alone_every_class_is_proven_once_more_and_harm_is_told_by_its_rate() -> None:
+    last, at = replace(HERE, step=3, share=1.0), 620
+    for missing in ALONE:
+        found = judge(last, seen(610, step=3, e_safe={**SAFE, **ALONE, missing: 19.0}), POLICY, BEGAN + at * SECOND)
+        assert (found.word, found.why) == (HOLD, f"{missing} not proven safe: e-value 19 of 20")
+    assert judge(last, seen(610, step=3, e_safe=SAFE), POLICY, BEGAN + at * SECOND).word == HOLD
+    lone = {"errors": Alone(600, 40, 0.02, 0.01)}
+    harm = seen(610, step=3, e_rollback={**HARMLESS, "errors_alone": 2000.0}, alone=lone)
+    found = judge(last, harm, POLICY, BEGAN + at * SECOND)
+    assert (found.word, found.why) == (
+        ROLL_BACK,
+        "errors_alone: e-value 120 reaches 100; 40 of 600 entities or requests have one now that the canary answers "
+        "everything, and more than 2 % is harm",
+    )
+    assert found.numbers["alone"] == {"errors": {"units": 600, "events": 40, "harm_limit": 0.02, "safe_limit": 0.01}}
+    gone, action = looked(last, harm, at)
+    assert gone == Stage(ONE, SEQ) and action is not None and action.kind == "roll_back"
+
+
+def test_two_workers_that_died_in_the_canary_alone_ask_a_person_once_a_step() -> None:
+    stage, action = looked(HERE, seen(610, deaths_c=2), 620)
+    assert action is not None and (action.kind, stage.held_for) == ("hold", NO_VERDICT)
+    further = resume(stage, BEGAN + 700 * SECOND)
+    after, action = looked(further, seen(790, deaths_c=2), 800)
+    assert action is not None and (action.kind, after.share) == ("advance", 0.1)
+    again, action = looked(after, seen(890, step=1, deaths_c=2), 900)
+    assert action is not None and (action.kind, again.held_for) == ("hold", NO_VERDICT)
+
+
 E = st.floats(0, 1e300)
-CLASSES = ("errors", "overruns", "slow", "scores")
+CLASSES = tuple(WEIGHTS)
 
 
 @st.composite
 def any_evidence(draw: st.DrawFn) -> CanaryEvidence:
-    low = st.sampled_from((0.0, 0.5, 1.0, 19.9, 20.0, 99.0, 100.0, 142.0, 143.0, 1e300)) | E
+    low = st.sampled_from((0.0, 0.5, 1.0, 19.9, 20.0, 99.0, 100.0, 181.0, 182.0, 1e300)) | E
+    names = st.sets(st.sampled_from(CLASSES)) | st.just(set(CLASSES))
     return CanaryEvidence(
         rollout=draw(st.sampled_from((4, 4, 4, 3))),
         step=draw(st.integers(0, 3)),
-        e_rollback={name: draw(low) for name in draw(st.sets(st.sampled_from(CLASSES)))},
-        e_safe={name: draw(low) for name in draw(st.sets(st.sampled_from(CLASSES)) | st.just(set(CLASSES)))},
+        e_rollback={name: draw(low) for name in draw(names)},
+        e_safe={name: draw(low) for name in draw(names)},
         units_step=draw(st.integers(0, 20_000)),
         units=draw(st.integers(0, 50_000)),
         last_window_ns=BEGAN + draw(st.integers(-10, 100_000)) * SECOND,
@@ -301,7 +353,13 @@ def test_asked_twice_with_the_same_evidence_it_acts_once(
     assert decide(after, evidence, policy, now_ns, SEQ + 1) == (after, ())
 
 
-@given(any_stage(), any_evidence(), POLICIES, TIMES, st.sampled_from(("none", "elsewhere", "empty", "few", "quiet")))
+@given(
+    any_stage(),
+    any_evidence(),
+    POLICIES,
+    TIMES,
+    st.sampled_from(("none", "elsewhere", "empty", "blind", "few", "quiet")),
+)
 def test_a_canary_never_goes_further_without_data(
     stage: Stage, evidence: CanaryEvidence, policy: Policy, now_ns: int, lack: str
 ) -> None:
@@ -309,6 +367,7 @@ def test_a_canary_never_goes_further_without_data(
         "none": None,
         "elsewhere": replace(evidence, rollout=3),
         "empty": replace(evidence, e_safe={}),
+        "blind": replace(evidence, e_rollback={}),
         "few": replace(evidence, units_step=0),
         "quiet": replace(evidence, last_window_ns=0),
     }[lack]
@@ -339,8 +398,9 @@ def test_more_evidence_of_harm_never_helps_and_more_of_safety_never_hurts(
         return RANK[judge(stage, found, policy, now_ns).word]
 
     before = rank(evidence)
-    worse = {**evidence.e_rollback, name: max(more, evidence.e_rollback.get(name, 0.0))}
-    assert rank(replace(evidence, e_rollback=worse)) <= before
+    if name in evidence.e_rollback:  # what was not known is no evidence of harm
+        worse = {**evidence.e_rollback, name: max(more, evidence.e_rollback[name])}
+        assert rank(replace(evidence, e_rollback=worse)) <= before
     if not evidence.deaths_b:
         assert rank(replace(evidence, deaths_c=evidence.deaths_c + 1)) <= before
     safer = {**evidence.e_safe, name: max(more, evidence.e_safe.get(name, 1.0))}

@@ -28,9 +28,21 @@ def test_without_events_the_fewest_requests_limit_a_small_step_and_time_a_large_
 def test_what_is_proven_in_one_step_need_not_be_again() -> None:
     few = Policy(min_step_s=1, min_requests=1)
     found = plan(Traffic(20.0, {"errors": 0.001, "slow": 0.01}), few)
-    assert limits(found) == ["slow", "min_step_s", "min_step_s", "min_step_s"]
-    at_once = plan(Traffic(20.0, {"slow": 0.01}), Policy(steps=(0.01, 1.0), min_step_s=1, min_requests=1))
-    assert at_once.steps[0].units == found.steps[0].units and at_once.steps[1].units == pytest.approx(20)
+    assert limits(found)[:3] == ["slow", "min_step_s", "min_step_s"]
+    at_once = plan(Traffic(20.0, {"slow": 0.01}), Policy(steps=(0.01, 0.5, 1.0), min_step_s=1, min_requests=1))
+    assert at_once.steps[0].units == found.steps[0].units and at_once.steps[1].units == pytest.approx(10)
+
+
+def test_but_for_the_last_where_no_champion_is_beside_it_any_more() -> None:
+    few = Policy(min_step_s=1, min_requests=1)
+    last = plan(Traffic(20.0, {"errors": 0.001, "slow": 0.01}), few).steps[-1]
+    assert last.limit == "slow_alone" and last.units is not None and 1000 < last.units < 2000
+    clean = plan(Traffic(20.0, CLEAN), few).steps[-1]
+    assert (clean.limit, clean.units) == ("errors_alone", 415)
+    held_back = plan(Traffic(20.0, CLEAN), Policy(min_step_s=1, min_requests=1, hold_back=0.05)).steps[-1]
+    assert (held_back.share, held_back.limit) == (0.95, "min_step_s")
+    never = plan(Traffic(20.0, {"overruns": 0.6}), few).steps[-1]
+    assert (never.limit, never.units, never.held) == ("overruns_alone", None, True)
 
 
 def test_a_step_longer_than_the_horizon_or_of_more_requests_than_allowed_will_be_held() -> None:

@@ -87,7 +87,10 @@ def canary(
 ) -> None:
     """Lets a version answer its first share of the traffic, if it passes the gates."""
     with _opened(config, state_dir, trust) as (desk, _):
-        _tell(desk.canary(model, wanted, By(user(), why), force), as_json=as_json)
+        entry = desk.canary(model, wanted, By(user(), why), force)
+        _tell(entry, as_json=as_json)
+        if entry.evidence["unwatched"]:
+            tell(f"note: {entry.evidence['unwatched']}")
 
 
 @rollout.command("status")

@@ -29,7 +29,7 @@ from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
 from scoreline.web.server import listen, stop_listening
 from scoreline.web.tls import Certificate
-from scoreline.wiring import database_of, registries, verifier, watched, windows_of
+from scoreline.wiring import database_of, patience_of, registries, verifier, watched, windows_of
 
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
@@ -110,7 +110,7 @@ def run(refs: list[str], settings: Settings, default: str, tls: Certificate | No
         ],
         drain_delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
-        hang_s=settings.rollout.hang_ms / 1e3,
+        patience=patience_of(settings),
         on_ready=on_ready,
         stop_accepting=lambda: stop_listening(data),
     )

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from scoreline.core.errors import ScorelineError
-from scoreline.core.marks import Marks
+from scoreline.core.marks import NONE, Marks, Patience, Standing
 from scoreline.core.names import load
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -43,8 +43,8 @@ class Child:
     started_s: float = 0.0
     failures: int = 0
     canary_deaths: int = 0
-    inherited: int = 0
-    seen: int = 0
+    inherited: Standing = NONE
+    seen: Standing = NONE
     seen_s: float = 0.0
     due_s: float = field(default=0.0)
 
@@ -62,16 +62,16 @@ class Child:
         return self.process is not None and self.process.is_alive()
 
     @property
-    def in_canary(self) -> int:
-        """The number of the mark under which a canary scores in it, or did when it died; 0 where none does."""
-        return self.marks.may_end if self.marks else 0
+    def in_canary(self) -> Standing:
+        """The mark under which a canary scores in it, or did when it died; NONE where none does."""
+        return self.marks.may_end if self.marks else NONE
 
-    def hangs(self, hang_s: float) -> bool:
-        """Whether one scoring of a canary takes so long, as far as was looked; not one that the last process left."""
-        number, now_s = self.in_canary, time.monotonic()
-        if number != self.seen:
-            self.seen, self.seen_s = number, now_s
-        return number not in (0, self.inherited) and now_s - self.seen_s >= hang_s
+    def hangs(self, patience: Patience) -> bool:
+        """Whether one scoring of a canary takes too long, as far as was looked; not one that the last process left."""
+        mark, now_s = self.in_canary, time.monotonic()
+        if mark != self.seen:
+            self.seen, self.seen_s = mark, now_s
+        return mark not in (NONE, self.inherited) and (now_s - self.seen_s) * 1e9 >= patience.limit_ns(mark.n_rows)
 
     def end(self, sig: int = signal.SIGTERM) -> None:
         if self.alive:
@@ -84,14 +84,14 @@ def supervise(
     *,
     drain_delay_s: float,
     drain_s: float,
-    hang_s: float,
+    patience: Patience,
     on_ready: Callable[[], None],
     stop_accepting: Callable[[], None],
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains: workers, then who is beside them, backwards. Returns the exit code.
 
     A child that dies is replaced, ever more slowly while it keeps dying; one that dies before all were ready once ends
-    the service, because it could never have answered. A worker in which a canary scores for `hang_s` is ended.
+    the service, because it could never have answered. A worker whose canary scores longer than `patience` is ended.
     """
     woken, wake = os.pipe()
     told: list[int] = []
@@ -111,9 +111,9 @@ def supervise(
             announced = True
             on_ready()
         _wait(children, woken)
-        _end_hanging(workers, hang_s)
+        _end_hanging(workers, patience)
         dead = [child for child in children if not child.alive]
-        if not announced and any(child in workers and not child.in_canary for child in dead):
+        if not announced and any(child in workers and child.in_canary == NONE for child in dead):
             log.error("a worker ended before it could answer")
             _stop(children, 1.0)
             return 1
@@ -151,10 +151,11 @@ def _said_so(ready: Connection) -> bool:
         return False
 
 
-def _end_hanging(workers: list[Child], hang_s: float) -> None:
+def _end_hanging(workers: list[Child], patience: Patience) -> None:
     for child in workers:
-        if child.alive and child.hangs(hang_s):
-            log.error("worker %s: a canary has not scored in %g s; it is killed", child.process.pid, hang_s)
+        if child.alive and child.hangs(patience):
+            limit_s = patience.limit_ns(child.seen.n_rows) / 1e9
+            log.error("worker %s: a canary has not scored in %g s; it is killed", child.process.pid, limit_s)
             child.end(signal.SIGKILL)
             child.process.join()
 
@@ -166,7 +167,7 @@ def _replace(child: Child) -> None:
         steady = now_s - child.started_s > _STEADY_S
         if steady:
             child.failures = child.canary_deaths = 0
-        if child.in_canary and child.canary_deaths < _AT_ONCE:
+        if child.in_canary != NONE and child.canary_deaths < _AT_ONCE:
             child.canary_deaths += 1
             delay_s = 0.0
         else:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from scoreline.cli.toldshadow import told_shadow
 
 Json = Mapping[str, Any]
+_RATIOS: Final = ("errors", "overruns", "slow", "scores")  # rules that compare with a champion beside
 _UNITS: Final = (("days", 172_800, 86_400), ("h", 7200, 3600), ("min", 120, 60))
 
 
@@ -72,6 +73,8 @@ def _canary(canary: Json) -> Iterator[str]:
         f"canary: version {canary['version']} answers {_share(canary['share'])} ({place}, {canary['state']}) "
         f"since {_moment(canary['step_since'])}; the rollout began {_moment(canary['since'])}"
     )
+    if canary["unwatched"]:
+        yield f"  {canary['unwatched']}"
     if canary["approvals"]:
         yield f"  approved by {', '.join(canary['approvals'])}"
 
@@ -82,13 +85,23 @@ def _evidence(verdict: Json) -> Iterator[str]:
         low, high = verdict["ratio"]
         most = "any number of" if high is None else f"{high:.3g}"
         harm = f"harm: e-value {verdict['e_rollback']:.3g} of {verdict['e_rollback_limit']:g}"
-        yield f"{harm}, led by {verdict['leading']} (between {low or 0:.3g} and {most} times the champion's)"
+        ratio = f" (between {low or 0:.3g} and {most} times the champion's)" if verdict["leading"] in _RATIOS else ""
+        yield f"{harm}, led by {verdict['leading']}{ratio}"
         limit = verdict["e_safe_limit"]
+        yield from _alone(verdict["alone"])
         yield "safe: " + ", ".join(f"{name} {e:.3g}" for name, e in verdict["e_safe"].items()) + f" of {limit:g} each"
     yield (
         f"seen: {verdict['units']:,} entities or requests, {verdict['units_step']:,} in this step; "
         f"at least {verdict['units_needed']:,} more are needed"
     )
+
+
+def _alone(found: Mapping[str, Json]) -> Iterator[str]:
+    """What was seen of each class of events since no champion answers beside it."""
+    for kind, one in found.items():
+        limits = f"harm above {_share(one['harm_limit'])}"
+        limits += f", safe below {_share(one['safe_limit'])}" if kind != "deaths" else ""
+        yield f"alone: {kind} in {one['events']:,} of {one['units']:,} entities or requests ({limits})"
 
 
 def _figures(evidence: Json) -> str:

@@ -47,6 +47,7 @@ from scoreline.wiring import (
     database_of,
     desk_of,
     kept_of,
+    patience_of,
     policy,
     registries,
     signer,
@@ -116,7 +117,7 @@ class Steward:
         self.access = watched(settings)
         self.admitting = Admitting(self.database, state_dir, settings.oauth.jwks_url, settings.oauth.refresh_s)
         known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
-        counting = Counting(self.database, rules.model_ms * 1_000_000)
+        counting = Counting(self.database, rules.model_ms * 1_000_000, patience_of(settings))
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]

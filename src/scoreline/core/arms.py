@@ -78,7 +78,7 @@ class Arm:
     def score(self, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
         """As the scorer does, under this id; raises as it."""
         marks = self._marks
-        marks.set(self.author, base, batch.context.time_ns, units, may_end=self._may_end)
+        marks.set(self.author, base, batch.context.time_ns, units, len(batch), may_end=self._may_end)
         try:
             return self._scorer(batch, base)
         finally:

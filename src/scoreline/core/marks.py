@@ -9,7 +9,7 @@ import mmap
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from scoreline.core.decision import Author, author_from
 
@@ -18,8 +18,9 @@ MOST_ENTITIES: Final = 1024
 _NOTHING: Final = 0
 _SCORING: Final = 1
 _MAY_END: Final = 2
-_HEAD: Final = struct.Struct("<QIIq16s")  # number, author, bytes of entities, time, base
+_HEAD: Final = struct.Struct("<QIIIq16s")  # number, rows, author, bytes of entities, time, base
 _NUMBER: Final = struct.Struct("<Q")
+_NUMBER_AND_ROWS: Final = struct.Struct("<QI")
 _HEAD_AT: Final = 8
 _ENTITIES_AT: Final = _HEAD_AT + _HEAD.size
 _ENTITY: Final = 16
@@ -27,6 +28,27 @@ _AUTHORS: Final = struct.Struct("<I")
 _AUTHORS_AT: Final = _ENTITIES_AT + MOST_ENTITIES * _ENTITY
 _JSON_AT: Final = _AUTHORS_AT + _AUTHORS.size
 _pack: Final = _HEAD.pack_into
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a canary may score before its worker is ended: `hang_ns`, and `row_ns` more for each further row."""
+
+    hang_ns: int
+    row_ns: int
+
+    def limit_ns(self, n_rows: int) -> int:
+        return self.hang_ns + max(n_rows - 1, 0) * self.row_ns
+
+
+class Standing(NamedTuple):
+    """A mark that may be ended, by a number that no other has (0: none stands), and how many rows it is about."""
+
+    number: int
+    n_rows: int
+
+
+NONE: Final = Standing(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +80,9 @@ class Marks:
         self._indexes = {id(author): index for index, author in enumerate(authors[:n_named])}
         return n_named == len(authors)
 
-    def set(self, author: Author, base: int, time_ns: int, entities: Sequence[bytes], *, may_end: bool) -> None:
+    def set(
+        self, author: Author, base: int, time_ns: int, entities: Sequence[bytes], n_rows: int, *, may_end: bool
+    ) -> None:
         """Before scoring. `entities` are hashes of 16 bytes, each once; the first 1,024 are kept.
 
         `may_end`: whoever looks may end this worker when the mark stands too long.
@@ -69,7 +93,7 @@ class Marks:
         self._number += 1
         told = b"".join(entities[:MOST_ENTITIES])
         memory = self._memory
-        _pack(memory, _HEAD_AT, self._number, index, len(told), time_ns, base.to_bytes(16, "big"))
+        _pack(memory, _HEAD_AT, self._number, n_rows, index, len(told), time_ns, base.to_bytes(16, "big"))
         if told:
             memory[_ENTITIES_AT : _ENTITIES_AT + len(told)] = told
         memory[0] = _MAY_END if may_end else _SCORING
@@ -84,10 +108,10 @@ class Marks:
         return bool(_AUTHORS.unpack_from(self._memory, _AUTHORS_AT)[0])
 
     @property
-    def may_end(self) -> int:
-        """The number of a mark that may be ended and stands now, another for each; 0 where none does."""
-        number: int = _NUMBER.unpack_from(self._memory, _HEAD_AT)[0]
-        return number if self._memory[0] == _MAY_END else 0
+    def may_end(self) -> Standing:
+        """The mark that may be ended and stands now."""
+        found = Standing(*_NUMBER_AND_ROWS.unpack_from(self._memory, _HEAD_AT))
+        return found if self._memory[0] == _MAY_END else NONE
 
     def left(self) -> Mark | None:
         """The mark that stands, for whoever replaces the one who set it.
@@ -103,7 +127,7 @@ class Marks:
         memory = self._memory
         if memory[0] == _NOTHING:
             return None
-        _, index, n_bytes, time_ns, base = _HEAD.unpack_from(memory, _HEAD_AT)
+        _, _, index, n_bytes, time_ns, base = _HEAD.unpack_from(memory, _HEAD_AT)
         (size,) = _AUTHORS.unpack_from(memory, _AUTHORS_AT)
         if n_bytes > MOST_ENTITIES * _ENTITY or size > SIZE:
             raise ValueError

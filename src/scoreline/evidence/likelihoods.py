@@ -23,6 +23,7 @@ _WIDTHS: Final[Floats] = np.gradient(_LOGS)
 # Rates the absolute claim bets on, as parts of the tolerated rate, and the weights of these bets.
 _PARTS: Final[Floats] = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
 _PART_WEIGHTS: Final[Floats] = np.array([0.46, *[0.06] * 9])
+_ONE: Final = len(_ABOVE)  # where RATIOS is 1
 _LARGEST_LOG: Final = 690.0  # e-values beyond e^690 are given as that: they stay numbers, in JSON too
 
 
@@ -48,12 +49,34 @@ def log_e_below(logs: Floats, r1: float) -> Floats:
     return _mixed(logs, at, slice(0, at)) if at > 0 else np.full(logs.shape[:-1], -np.inf)
 
 
-def log_e_rare(n: ArrayLike, k: ArrayLike, p_tol: float) -> Floats:
+def log_e_rare(n: ArrayLike, k: ArrayLike, p_tol: ArrayLike) -> Floats:
     """Against "at least p_tol of the units have an event", of n units k with one; p_tol in (0, 1)."""
-    hits = np.asarray(k, dtype=np.float64)[..., None]
-    clean = np.maximum(np.asarray(n, dtype=np.float64)[..., None] - hits, 0)
+    hits, clean = _hits_and_clean(n, k)
+    rate = np.asarray(p_tol, dtype=np.float64)[..., None]
     log_parts = np.log(np.maximum(_PARTS, np.finfo(np.float64).tiny))  # a rate of 0 is all but refuted by one event
-    return log_mean(hits * log_parts + clean * (np.log1p(-_PARTS * p_tol) - np.log1p(-p_tol)), _PART_WEIGHTS)
+    return log_mean(hits * log_parts + clean * (np.log1p(-_PARTS * rate) - np.log1p(-rate)), _PART_WEIGHTS)
+
+
+def log_e_often(n: ArrayLike, k: ArrayLike, limit: ArrayLike) -> Floats:
+    """Against "at most `limit` of the units have an event", of n units k with one; limit in (0, 1).
+
+    Bets on multiples of the limit, as those on ratios; a bet that came near a rate of 1 stops halfway there. It falls
+    as the limit rises.
+    """
+    hits, clean = _hits_and_clean(n, k)
+    rate = np.asarray(limit, dtype=np.float64)[..., None]
+    bets = np.minimum(rate * RATIOS[_ONE + 1 :], (1 + rate) / 2)
+    logs = hits * (np.log(bets) - np.log(rate)) + clean * (np.log1p(-bets) - np.log1p(-rate))
+    return log_mean(logs, _bet_weights(_ONE, slice(_ONE + 1, None)))
+
+
+def log_e_only_canary(k_c: ArrayLike, k_b: ArrayLike, share: ArrayLike) -> Floats:
+    """Against "the ratio is at most 1", betting that no event is ever the baseline's: the limit of L for r to infinity.
+
+    Shapes (...): of each window, to be added up. One event of the baseline refutes it for good.
+    """
+    canary, baseline, w = (np.asarray(given, dtype=np.float64) for given in (k_c, k_b, share))
+    return np.where(baseline > 0, -np.inf, -canary * np.log(np.where(w > 0, w, 1.0)))
 
 
 def log_mean(logs: Floats, weights: Floats) -> Floats:
@@ -68,5 +91,15 @@ def e_value(log_e: Any) -> float:
 
 
 def _mixed(logs: Floats, at: int, others: slice) -> Floats:
+    return log_mean(logs[..., others] - logs[..., at : at + 1], _bet_weights(at, others))
+
+
+def _bet_weights(at: int, others: slice) -> Floats:
     away = np.abs(_LOGS[others] - _LOGS[at])
-    return log_mean(logs[..., others] - logs[..., at : at + 1], away * np.exp(-away) * _WIDTHS[others])
+    weights: Floats = away * np.exp(-away) * _WIDTHS[others]
+    return weights
+
+
+def _hits_and_clean(n: ArrayLike, k: ArrayLike) -> tuple[Floats, Floats]:
+    hits = np.asarray(k, dtype=np.float64)[..., None]
+    return hits, np.maximum(np.asarray(n, dtype=np.float64)[..., None] - hits, 0)

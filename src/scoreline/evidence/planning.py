@@ -7,6 +7,7 @@ things stand.
 import math
 from typing import Final
 
+from scoreline.evidence.alone import MOST
 from scoreline.evidence.likelihoods import log_e_above, log_e_rare, log_likelihoods
 from scoreline.evidence.paired import LARGEST_BET
 
@@ -40,6 +41,14 @@ def canary_units_to_safe(p: float, share: float, alpha: float, r1: float, p_tol:
     if 0 < p < p_tol:
         found.append(RATIO_PRICE * wanted / _divergence(p, p_tol))
     return min(found, default=None)
+
+
+def alone_units_to_safe(p: float, alpha: float, r1: float, p_tol: float) -> float | None:
+    """Until a canary that answers everything, and is as good as the champion, is safe by its rate of this step."""
+    if p == 0:
+        return float(clean_units_to_safe(p_tol, alpha))
+    limit = min(max(p_tol, r1 * p), MOST)
+    return RATIO_PRICE * math.log(2 / alpha) / _divergence(p, limit) if p < limit else None
 
 
 def clean_units_to_safe(p_tol: float, alpha: float) -> int:

@@ -99,6 +99,20 @@ def admitted(
     return figures
 
 
+def unwatched(found: Recent, champion: Manifest, thresholds: Frozen) -> str:
+    """Which classes of events this canary is not compared by, and why; empty where it is compared by all."""
+    if len(found) < LEAST:
+        return (
+            f"slow and scores are not watched: the database has {len(found)} of the {LEAST} decisions of version "
+            f"{champion.version} as champion that their thresholds are taken from; to have them watched, roll back and "
+            "begin again once there are more"
+        )
+    if thresholds.high_score is None:
+        why = "the model has several classes" if champion.classes else "hardly a score is above another"
+        return f"scores are not watched: {why}"
+    return ""
+
+
 def frozen(found: Recent, champion: Manifest) -> Frozen:
     """Thresholds of events by what the champion decided last; none where that is too little to go by."""
     if len(found) < LEAST:

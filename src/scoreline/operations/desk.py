@@ -6,12 +6,12 @@ Commands and the control API ask here; what goes by evidence alone the controlle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
 from scoreline.core.errors import BundleError, NotFound, RegistryDown, RolloutRefused
 from scoreline.operations import rollouts
-from scoreline.operations.admission import Host, admitted, compatible, frozen, named
+from scoreline.operations.admission import Host, admitted, compatible, frozen, named, unwatched
 from scoreline.operations.canaries import Seen, seen_of
 from scoreline.operations.rollouts import By, current, stage_of
 from scoreline.records.database import Database
@@ -79,9 +79,10 @@ class Desk:
         arm = self._named(model, stage, wanted)
         stages.start_canary(stage, arm, 0, 0, salt="", share=1.0)  # before anything is measured
         figures = self._admitted(model, stage, arm, force)
-        thresholds = frozen(self.recent(model, stage.champion), self.host.manifest(stage.champion))
-        evidence = {**figures, "slow_ns": thresholds.slow_ns, "high_score": thresholds.high_score}
-        by, against = _forced(by, force), stage.champion.digest
+        found, champion = self.recent(model, stage.champion), self.host.manifest(stage.champion)
+        thresholds = frozen(found, champion)
+        evidence = {**figures, **asdict(thresholds), "unwatched": unwatched(found, champion, thresholds)}
+        by, against = _noted(_forced(by, force), evidence["unwatched"].partition(":")[0]), stage.champion.digest
         return rollouts.canary(self.database, model, arm, self.policy, thresholds, by, evidence, against)
 
     def advance(self, model: str, by: By) -> Entry:
@@ -216,5 +217,8 @@ def challenger_by(stage: Stage, version: str) -> Challenger:
 
 
 def _forced(by: By, force: str) -> By:
-    why = f"forced: {force}" if force else ""
-    return By(by.who, "; ".join(filter(None, (by.why, why))))
+    return _noted(by, f"forced: {force}" if force else "")
+
+
+def _noted(by: By, note: str) -> By:
+    return By(by.who, "; ".join(filter(None, (by.why, note))))

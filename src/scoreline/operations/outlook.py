@@ -11,7 +11,7 @@ from scoreline.operations.canaries import Seen
 from scoreline.operations.desk import Desk
 from scoreline.operations.maturity import utc
 from scoreline.operations.rollouts import Frozen, current, stage_of
-from scoreline.records.ledger import Entry, history
+from scoreline.records.ledger import Entry, entry_at, history
 from scoreline.records.recent import Recent
 from scoreline.rollout.plan import Traffic, plan
 from scoreline.rollout.policy import Policy
@@ -35,7 +35,7 @@ def status(desk: Desk, model: str) -> Json:
         "state": stage.state,
         "champion": asdict(stage.champion),
         "previous": asdict(stage.previous) if stage.previous else None,
-        "canary": _canary(stage.canary, stage, seen, desk.policy) if stage.canary else None,
+        "canary": _canary(stage.canary, stage, seen, desk, model) if stage.canary else None,
         "challengers": [
             {**asdict(each.arm), "since": utc(each.since_ns), "report": dict(shown.report)}
             for each, shown in desk.shown(model, stage)
@@ -128,12 +128,13 @@ def _verdict(verdict: Verdict) -> Json:
     return {"verdict": verdict.word, "why": verdict.why, **verdict.numbers}
 
 
-def _canary(arm: Arm, stage: Stage, seen: Seen, policy: Policy) -> Json:
+def _canary(arm: Arm, stage: Stage, seen: Seen, desk: Desk, model: str) -> Json:
+    began = entry_at(desk.database, model, stage.rollout)
     return {
         **asdict(arm),
         "share": stage.share,
         "step": stage.step,
-        "shares": list(policy.shares),
+        "shares": list(desk.policy.shares),
         "since": utc(stage.began_ns),
         "step_since": utc(stage.stepped_ns),
         "state": stage.state,
@@ -142,6 +143,7 @@ def _canary(arm: Arm, stage: Stage, seen: Seen, policy: Policy) -> Json:
         "approvals": list(stage.approvals),
         "slow_ms": stage.slow_ns / _NS if stage.slow_ns else None,
         "high_score": stage.high_score,
+        "unwatched": began.evidence.get("unwatched", "") if began else "",
         "units": {"canary": seen.units, "champion": seen.units_b},
         "events": seen.counts(),
     }

@@ -25,7 +25,14 @@ def seen_of(compared: Compared) -> ShadowEvidence:
     """For the gate."""
     bets = compared.bets
     found = bets.e_values()
-    return ShadowEvidence(compared.agreement.rows, bets.known.n, found["BETTER"], found["SAFE"], found["WORSE"])
+    return ShadowEvidence(
+        compared.agreement.rows,
+        bets.known.n,
+        found["BETTER"],
+        found["SAFE"],
+        found["WORSE"],
+        unscored=compared.unscored,
+    )
 
 
 def report_of(compared: Compared, policy: Policy) -> dict[str, Any]:

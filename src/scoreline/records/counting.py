@@ -6,39 +6,41 @@ canary lasts, and no two hosts wait for one another's.
 - An entity counts once in a rollout and kind of event, at its first event, over all hosts, steps and both arms. Its arm
   was drawn with the share of the step, whatever the entity does: that is what the evidence rests on.
 - A request that names no entity is a unit of its own: its arm is drawn anew.
+- Where no other arm is beside it (a share of 1) a unit counts when it is first seen in the step: `step_c`, `sight_c`.
+- A champion's request that took so long that a canary's worker would have been ended for it counts as its death does.
 - Rows that took a default because a feature was missing, and roles other than champion and canary, never count.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, TextClause, delete, func, select, text
+from sqlalchemy import Connection, TextClause, func, select, text
 
 from scoreline.core.decision import Author
 from scoreline.core.ids import ROW_BITS
+from scoreline.core.marks import Patience
 from scoreline.records.database import Database
-from scoreline.records.ledger import entry_at, history
+from scoreline.records.ledger import entry_at
 from scoreline.records.pieces import Piece
-from scoreline.records.rollout_tables import COUNTS, UNITS
+from scoreline.records.rollout_tables import COUNTS
 from scoreline.records.rows import first_score
 
 ERRORS: Final = "errors"
 OVERRUNS: Final = "overruns"
 SLOW: Final = "slow"
 SCORES: Final = "scores"
-KINDS: Final = (ERRORS, OVERRUNS, SLOW, SCORES)
+DEATHS: Final = "deaths"
+KINDS: Final = (ERRORS, OVERRUNS, SLOW, SCORES, DEATHS)
 SEEN: Final = "seen"  # a kind of `units`, as is every step
 _CANARY: Final = "canary"
 _CHAMPION: Final = "champion"
 _OVERRAN: Final = "overran"
 _DIED: Final = "died"
 _ENTITY_AT, _MODEL_NS_AT, _DEGRADED_AT, _SCORES_AT = 2, 12, 11, 8
-KEPT_NS: Final = 30 * 86_400_000_000_000
-ENTRIES: Final = 10_000
 _AT_ONCE: Final = 200
 
 
@@ -52,7 +54,6 @@ class Watched:
     rollout: int
     step: int
     share: float
-    over_ns: int
     slow_ns: int
     high_score: float | None
 
@@ -61,8 +62,9 @@ class Counts(NamedTuple):
     """Units of a step with their first event of a kind (k), of canary (c) and baseline (b); `share`: as drawn with.
 
     `late` of k were first seen in an earlier piece; `new` are units first seen in the rollout, `step_c` those that the
-    canary answers for the first time in this step; `canary_ns` is when it last answered any. These and deaths stand
-    beside the kind `errors` only.
+    canary answers for the first time in this step; `canary_ns` is when it last answered any. These and deaths (of
+    workers, however often of the same unit) stand beside the kind `errors` only. `sight_c` are those of `step_c` that
+    had an event when they were first seen in the step, be it their first or not.
     """
 
     step: int
@@ -78,6 +80,7 @@ class Counts(NamedTuple):
     step_c: int
     deaths_c: int
     deaths_b: int
+    sight_c: int
 
 
 @dataclass(slots=True)
@@ -102,11 +105,15 @@ Step = tuple[str, int]  # a model and an epoch
 
 
 class Counting:
-    """Counts pieces for the rollouts of one database. `over_ns`: a model's share of the latency budget."""
+    """Counts pieces for the rollouts of one database.
 
-    def __init__(self, database: Database, over_ns: int) -> None:
+    `over_ns`: a model's share of the latency budget. `patience`: when a canary's worker is ended.
+    """
+
+    def __init__(self, database: Database, over_ns: int, patience: Patience) -> None:
         self._database = database
         self._over_ns = over_ns
+        self._patience = patience
         self.watched = lru_cache(maxsize=256)(self._look_up)
 
     def count(self, connection: Connection, piece: Piece, writer: str, now_ns: int) -> None:
@@ -115,7 +122,7 @@ class Counting:
         if not steps:
             return
         found: dict[Step, dict[str, _Arm]] = defaultdict(lambda: {_CANARY: _Arm(), _CHAMPION: _Arm()})
-        _add_decisions(piece, steps, found)
+        self._add_decisions(piece, steps, found)
         _add_failures(piece, steps, found)
         for (model, epoch), arms in sorted(found.items()):
             watched = self.watched(model, epoch)
@@ -135,26 +142,33 @@ class Counting:
         stage = entry.stage if entry else {}
         if not stage.get("canary") or not stage["share"] > 0:
             return None
-        return Watched(
-            stage["rollout"], stage["stepped"], stage["share"], self._over_ns, stage["slow_ns"], stage["high_score"]
-        )
+        return Watched(stage["rollout"], stage["stepped"], stage["share"], stage["slow_ns"], stage["high_score"])
 
+    def _add_decisions(
+        self, piece: Piece, steps: dict[int, tuple[Step, str, Watched]], found: dict[Step, dict[str, _Arm]]
+    ) -> None:
+        hung = self._hung(piece)
+        for place, row in zip(piece.by, piece.rows, strict=True):
+            if place not in steps or row[_DEGRADED_AT]:
+                continue
+            step, role, watched = steps[place]
+            request, model_ns, events = _request(row[0]), row[_MODEL_NS_AT], []
+            if model_ns > self._over_ns:
+                events.append(OVERRUNS)
+            if watched.slow_ns and model_ns > watched.slow_ns:
+                events.append(SLOW)
+            if watched.high_score is not None and first_score(row[_SCORES_AT]) > watched.high_score:
+                events.append(SCORES)
+            if request in hung and role == _CHAMPION:
+                events += [ERRORS, DEATHS]
+            found[step][role].add(row[_ENTITY_AT], request, events)
 
-def _add_decisions(
-    piece: Piece, steps: dict[int, tuple[Step, str, Watched]], found: dict[Step, dict[str, _Arm]]
-) -> None:
-    for place, row in zip(piece.by, piece.rows, strict=True):
-        if place not in steps or row[_DEGRADED_AT]:
-            continue
-        step, role, watched = steps[place]
-        model_ns, events = row[_MODEL_NS_AT], []
-        if model_ns > watched.over_ns:
-            events.append(OVERRUNS)
-        if watched.slow_ns and model_ns > watched.slow_ns:
-            events.append(SLOW)
-        if watched.high_score is not None and first_score(row[_SCORES_AT]) > watched.high_score:
-            events.append(SCORES)
-        found[step][role].add(row[_ENTITY_AT], _request(row[0]), events)
+    def _hung(self, piece: Piece) -> set[bytes]:
+        """Requests that took longer than a canary is given for so many rows."""
+        limit_ns, least_ns = self._patience.limit_ns, self._patience.limit_ns(1)
+        long = [(_request(row[0]), row[_MODEL_NS_AT]) for row in piece.rows if row[_MODEL_NS_AT] > least_ns]
+        n_rows = Counter(request for request, _ in long)
+        return {request for request, model_ns in long if model_ns > limit_ns(n_rows[request])}
 
 
 def _add_failures(
@@ -167,6 +181,8 @@ def _add_failures(
         arm, events = found[step][role], [ERRORS]
         if kind == _OVERRAN:
             events = [OVERRUNS, SLOW] if watched.slow_ns else [OVERRUNS]
+        elif kind == _DIED:
+            events.append(DEATHS)
         arm.deaths += kind == _DIED
         for entity in entities or [b""]:
             arm.add(entity, _request(base), events)
@@ -191,13 +207,13 @@ def _of_entities(
     if not everyone:
         return
     new = _first(connection, named, SEEN, everyone)
-    step_c = len(_first(connection, named, str(named["step"]), canary.entities))
-    seen = {"new_c": len(new & canary.entities), "new_b": len(new - canary.entities), "step_c": step_c}
+    met = _first(connection, named, str(named["step"]), canary.entities)
+    seen = {"new_c": len(new & canary.entities), "new_b": len(new - canary.entities), "step_c": len(met)}
     for kind in KINDS:
         theirs = canary.by_entity[kind]
         first = _first(connection, named, kind, theirs | champion.by_entity[kind])
-        if kind == ERRORS or first:
-            counts = _counts(first & theirs, first - theirs, new)
+        if kind == ERRORS or first or theirs & met:
+            counts = _counts(first & theirs, first - theirs, new) | {"sight_c": len(theirs & met)}
             yield {**named, "kind": kind, **counts} | (seen if kind == ERRORS else {})
 
 
@@ -209,7 +225,7 @@ def _of_requests(named: dict[str, Any], canary: _Arm, champion: _Arm) -> Iterato
     for kind in KINDS:
         theirs, others = canary.by_request[kind], champion.by_request[kind]
         if kind == ERRORS or theirs or others:
-            counts = _counts(theirs, others, theirs | others)
+            counts = _counts(theirs, others, theirs | others) | {"sight_c": len(theirs)}
             yield {**named, "kind": kind, **counts} | (
                 {"new_c": n_c, "new_b": n_b, "step_c": n_c} if kind == ERRORS else {}
             )
@@ -251,30 +267,6 @@ def counts_of(database: Database, model: str, rollout: int) -> Sequence[Counts]:
     with database.reading() as connection:
         rows = connection.execute(wanted.group_by(*keys).order_by(*keys)).all()
     return [Counts(step, kind, share, *map(int, numbers)) for step, kind, share, *numbers in rows]
-
-
-def forget_units(database: Database, now_ns: int) -> None:
-    """Forgets whom rollouts have counted that ended 30 days ago; their counts stay, which name nobody.
-
-    Raises DatabaseDown or DatabaseRefused.
-    """
-    with database.reading() as connection:
-        found = connection.execute(select(UNITS.c.model, UNITS.c.rollout).distinct()).all()
-    for model, rollout in found:
-        ended_ns = _ended_ns(database, model, rollout)
-        if ended_ns is not None and ended_ns + KEPT_NS <= now_ns:
-            with database.writing() as connection:
-                connection.execute(delete(UNITS).where(UNITS.c.model == model, UNITS.c.rollout == rollout))
-
-
-def _ended_ns(database: Database, model: str, rollout: int) -> int | None:
-    """When a rollout ended; None while it goes on."""
-    ended_ns = None
-    for entry in history(database, model, ENTRIES):
-        if entry.seq <= rollout or entry.stage.get("rollout") == rollout:
-            return ended_ns
-        ended_ns = entry.at_ns
-    return ended_ns
 
 
 _SUMS: Final = Counts._fields[4:]

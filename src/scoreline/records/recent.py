@@ -1,9 +1,10 @@
 """The last decisions of a version as champion: what its traffic is like before a rollout begins.
 
-Only the newest decisions of the database are looked through, whoever made them: a version that has answered little of
-late costs no walk through years. Decisions of streams, whose ids tell no time, are not among them.
+An index has each author's decisions in the order of their ids, so it does not matter how busy other models are.
+Decisions of streams, whose ids tell no time, are not among them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ from scoreline.records.rows import author_of
 from scoreline.records.tables import AUTHORS, DECISIONS, OTHER_TIME, OUTCOMES
 
 MOST: Final = 20_000
-LOOKED_THROUGH: Final = 10  # times as many decisions, of all authors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,27 +44,32 @@ class Recent:
 
 def recent(database: Database, model: str, digest: str, most: int = MOST) -> Recent:
     """What a bundle decided last as the champion of a model; raises DatabaseDown or DatabaseRefused."""
-    row = DECISIONS.c
+    found = list[Any]()
     with database.reading() as connection:
-        newest = (
-            select(row.id, row.time_ns, row.model_ns, row.score, row.entity, row.author)
-            .where(text(f"NOT ({OTHER_TIME[database.kind]})"), row.salt.is_not(None))
-            .order_by(row.id.desc())
-            .limit(most * LOOKED_THROUGH)
-            .subquery()
-        )
-        there = newest.c
-        wanted = select(there.time_ns, there.model_ns, there.score, there.entity, there.id)
-        wanted = wanted.where(there.author.in_(_authors(connection, model, digest)))
-        found = connection.execute(wanted.order_by(there.id.desc()).limit(most)).all()
+        for author in _authors(connection, model, digest):  # one for each entry of the ledger, the newest first
+            found += _newest(connection, database.kind, author, most, found[-1].id if len(found) == most else None)
+            found = sorted(found, key=lambda row: row.id, reverse=True)[:most]
         known = _known(connection, model, found[-1], found[0]) if found else 0
     numbers = np.array([one[:3] for one in found], np.float64).reshape(len(found), 3)
     units = len({bytes(one.entity) if one.entity else _request(one.id) for one in found})
     return Recent(numbers[:, 0], numbers[:, 1], numbers[:, 2], units, known)
 
 
+def _newest(connection: Connection, kind: str, author: int, most: int, after: bytes | None) -> Sequence[Any]:
+    """An author's newest decisions, of those with ids above a given one; the index `decisions_author` has them so."""
+    row = DECISIONS.c
+    wanted = select(row.time_ns, row.model_ns, row.score, row.entity, row.id).where(
+        row.author == author, text(f"NOT ({OTHER_TIME[kind]})"), row.salt.is_not(None)
+    )
+    if after is not None:
+        wanted = wanted.where(row.id > after)
+    return connection.execute(wanted.order_by(row.id.desc()).limit(most)).all()
+
+
 def _authors(connection: Connection, model: str, digest: str) -> list[int]:
-    found = ((number, author_of(json)) for number, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)))
+    """The numbers of a champion, the newest first."""
+    rows = connection.execute(select(AUTHORS.c.id, AUTHORS.c.json).order_by(AUTHORS.c.id.desc()))
+    found = ((number, author_of(json)) for number, json in rows)
     return [
         number for number, author in found if (author.model, author.digest, author.role) == (model, digest, "champion")
     ]

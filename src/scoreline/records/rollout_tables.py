@@ -40,8 +40,8 @@ NOTIFIED: Final = Table(
 # What shipped pieces of a writer's segments say of a step of a rollout, which began with the ledger's entry `step`:
 # units with their first event of a kind (k), of the canary (c) and the baseline (b); `share` is what arms were drawn
 # with. `late`: of k, those first seen in an earlier piece; `new`: units first seen in the rollout; `step_c`: the
-# canary's first seen in the step; `canary_ns`: when it last answered any. All but k and late stand beside the kind
-# `errors` only.
+# canary's first seen in the step, and `sight_c` those of them with an event there and then; `canary_ns`: when it last
+# answered any. All but k, late and sight stand beside the kind `errors` only.
 COUNTS: Final = Table(
     "counts",
     METADATA,
@@ -61,6 +61,7 @@ COUNTS: Final = Table(
     Column("step_c", BigInteger, nullable=False),
     Column("deaths_c", BigInteger, nullable=False),
     Column("deaths_b", BigInteger, nullable=False),
+    Column("sight_c", BigInteger, nullable=False, server_default="0"),
 )
 # Entities that had their first event of a kind in a rollout, over all hosts. Of kind `seen` they were seen in it, of a
 # kind that is an epoch the canary answered them in that step.

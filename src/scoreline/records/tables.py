@@ -248,6 +248,13 @@ OTHER_TIME: Final = {
     "sqlite": "substr(id, 7, 1) NOT BETWEEN x'70' AND x'7f'",
     "postgresql": "get_byte(uuid_send(id), 6) / 16 <> 7",
 }
+Index(
+    "decisions_author",
+    DECISIONS.c.author,
+    DECISIONS.c.id,
+    sqlite_where=text(f"NOT ({OTHER_TIME['sqlite']})"),
+    postgresql_where=text(f"NOT ({OTHER_TIME['postgresql']})"),
+)
 for _table in (DECISIONS, MOVED):
     _where: Any = {f"{kind}_where": text(condition) for kind, condition in OTHER_TIME.items()}
     Index(f"{_table.name}_time", _table.c.time_ns, _table.c.id, **_where)

@@ -8,7 +8,7 @@ from typing import Final
 
 from scoreline.core.errors import ScorelineError
 from scoreline.records.archive import Archive
-from scoreline.records.counting import forget_units
+from scoreline.records.counted import forget_units
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
 from scoreline.records.forgetting import remove_outcomes

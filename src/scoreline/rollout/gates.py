@@ -3,22 +3,33 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from scoreline.core.errors import RolloutRefused
 from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field, Schema
 from scoreline.rollout.policy import Policy
 
+MOST_UNSCORED: Final = 0.05  # of the champion's decisions: what it has no answer for, it is not compared on
+
 
 @dataclass(frozen=True, slots=True)
 class ShadowEvidence:
-    """What shadow says of a challenger: rows compared with the champion's, pairs held against outcomes, e-values."""
+    """What shadow says of a challenger: rows compared with the champion's, pairs held against outcomes, e-values.
+
+    `unscored` rows are the champion's that it has no score for.
+    """
 
     rows: int = 0
     pairs: int = 0
     e_better: float = 1.0
     e_safe: float = 1.0
     e_worse: float = 1.0
+    unscored: int = 0
+
+    @property
+    def share_unscored(self) -> float:
+        return self.unscored / (self.rows + self.unscored) if self.unscored else 0.0
 
 
 def check_compatible(champion: Manifest, challenger: Manifest) -> None:
@@ -71,6 +82,12 @@ def check_shadow(version: str, seen: ShadowEvidence, policy: Policy) -> None:
     limit = 1 / policy.alpha_shadow
     if seen.e_worse >= limit:
         raise RolloutRefused(f"version {version} is WORSE on outcomes: e-value {seen.e_worse:.4g} reaches {limit:g}")
+    if policy.shadow_gate != "none" and seen.share_unscored > MOST_UNSCORED:
+        raise RolloutRefused(
+            f"version {version} has no score for {seen.unscored} of the champion's {seen.rows + seen.unscored} rows "
+            f"({seen.share_unscored * 100:.3g} %, at most {MOST_UNSCORED * 100:g} %), and nobody knows what it would "
+            "answer there; `scoreline rollout status` says how it failed: mend it, and begin its shadow again"
+        )
     if policy.shadow_gate == "agreement" and seen.rows < policy.min_requests:
         raise RolloutRefused(
             f"version {version} is compared with the champion on {seen.rows} of {policy.min_requests} rows; wait"

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from scoreline.evidence.planning import (
+    alone_units_to_safe,
     canary_units_to_rollback,
     canary_units_to_safe,
     duration_s,
     outcomes_to_safe,
 )
-from scoreline.rollout.policy import WEIGHTS, Policy
+from scoreline.rollout.policy import WEIGHTS, Policy, alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,10 @@ class Plan:
 
 
 def plan(traffic: Traffic, policy: Policy) -> Plan:
-    """How long each part takes. Evidence adds up over the steps, so what is proven in one need not be again."""
+    """How long each part takes. Evidence adds up over the steps, so what is proven in one need not be again.
+
+    But for the canary alone, which is counted anew.
+    """
     outcomes = None
     if traffic.variance is not None:
         outcomes = outcomes_to_safe(traffic.variance, policy.delta, policy.alpha_shadow)
@@ -97,8 +101,10 @@ def _steps(traffic: Traffic, policy: Policy) -> Iterator[StepPlan]:
         wanted = {"min_step_s": policy.min_step_s * traffic.units_per_s * share}
         wanted["min_requests"] = policy.min_requests
         wanted |= {name: units - seen for name, units in needed.items()}
+        lone = dict(_alone(traffic, policy)) if share >= 1.0 else {}
+        wanted |= {name: units for name, units in lone.items() if units is not None}
         limit = max(wanted, key=wanted.__getitem__)
-        missing = next((name for name in traffic.rates if name not in needed), "")
+        missing = next((name for name in (*traffic.rates, *lone) if name not in needed | wanted), "")
         lasts_s = None if missing else duration_s(wanted[limit], traffic.units_per_s, share)
         if lasts_s is None:
             yield StepPlan(share, None, None, missing or limit, held=True)
@@ -106,6 +112,13 @@ def _steps(traffic: Traffic, policy: Policy) -> Iterator[StepPlan]:
         held = lasts_s > policy.horizon_s or wanted[limit] > policy.max_requests
         yield StepPlan(share, wanted[limit], lasts_s, limit, held)
         seen += wanted[limit]
+
+
+def _alone(traffic: Traffic, policy: Policy) -> Iterator[tuple[str, float | None]]:
+    """Units until each class is safe without a champion beside; None: never."""
+    for name, rate in traffic.rates.items():
+        if name != "scores":
+            yield alone(name), alone_units_to_safe(rate, policy.alpha_advance, policy.r1, policy.p_tol)
 
 
 def _to_safe(name: str, rate: float, share: float, policy: Policy) -> float | None:

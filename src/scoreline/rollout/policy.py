@@ -16,8 +16,20 @@ QUOTES_ON_ROLLBACK: Final = ("honour", "refuse")
 ALIAS_MOVED: Final = ("shadow", "serve", "ignore")
 MAX_QUOTE_DAYS: Final = 30
 
-# What each class of events weighs in the sum that rolls back. They add up to 1, whatever depends on whatever.
-WEIGHTS: Final[Mapping[str, float]] = {"errors": 0.7, "overruns": 0.1, "slow": 0.1, "scores": 0.1}
+DEATHS: Final = "deaths"
+_ALONE: Final = "_alone"
+# The part of `alpha_rollback` that each rule has which rolls back. They add up to 1, whatever depends on whatever.
+WEIGHTS: Final[Mapping[str, float]] = {
+    "errors": 0.55,
+    "overruns": 0.06,
+    "slow": 0.06,
+    "scores": 0.06,
+    DEATHS: 0.15,
+    "errors_alone": 0.06,
+    "overruns_alone": 0.02,
+    "slow_alone": 0.02,
+    "deaths_alone": 0.02,
+}
 
 _CHOICES: Final = {
     "loss": LOSSES,
@@ -48,6 +60,11 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "hang_ms": (1, 3_600_000),
     "quote_days": (0, MAX_QUOTE_DAYS),
 }
+
+
+def alone(kind: str) -> str:
+    """The rule about a class of events while the canary answers everything, as WEIGHTS names it."""
+    return f"{kind}{_ALONE}"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,11 @@ class Rollout:
     network_ms: int = option(50, "Of it, the network's share.")
     features_ms: int = option(10, "Of it, the feature store's share.")
     model_ms: int = option(140, "Of it, the model's share: a version with a higher p99 becomes no canary.")
-    hang_ms: int = option(1000, "A worker whose canary has not answered by then is ended and started anew.")
+    hang_ms: int = option(
+        1000,
+        "A worker whose canary has not scored a request by then is ended and started anew; "
+        "a request of many rows has `model_ms` more for each further one.",
+    )
     quote_days: int = option(
         0, "How long a quote token pins its version, which stays loaded; at most 30; 0: none are made."
     )
