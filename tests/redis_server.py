@@ -126,6 +126,8 @@ class Proxy:
                     _reset(client)
                     continue
                 server = socket.create_connection(("127.0.0.1", self.target))
+                for end in (client, server):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._open += [client, server]
                 for here, there in ((client, server), (server, client)):
                     threading.Thread(target=self._pass_on, args=(here, there), daemon=True).start()

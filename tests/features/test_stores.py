@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,12 @@ def test_a_damaged_file_is_a_store_that_is_down(tmp_path: Path) -> None:
     (tmp_path / "features.db").write_bytes(b"no database, but long enough to be looked at" * 100)
     with pytest.raises(StoreDown, match=r"features\.db: file is not a database"):
         SqliteStore(tmp_path / "features.db").get({"v": ("n",)}, ["a"])
+
+
+def test_a_worker_loads_no_library_of_a_store_that_it_does_not_ask() -> None:
+    program = "import sys, scoreline.doors.http.worker; print(*{'redis', 'httpx', 'pyarrow'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
 
 
 def test_a_store_is_opened_by_its_name_and_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
