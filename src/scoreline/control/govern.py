@@ -18,15 +18,15 @@ from scoreline.core.errors import DatabaseDown, LedgerMoved, ScorelineError
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
 from scoreline.operations.canaries import Canaries
-from scoreline.operations.governed import arm_of, assignment, fetch, missing, promised
+from scoreline.operations.governed import arm_of, assignment, fetch, is_over, missing, promised
 from scoreline.operations.leased import renew
 from scoreline.operations.memory import give_back_freed_memory
 from scoreline.operations.rollouts import By, seed, stage_of
 from scoreline.operations.state import State, read_state, write_state
 from scoreline.records.database import Database
 from scoreline.records.lease import Lease
-from scoreline.records.ledger import Entry, append, heads, history, last
-from scoreline.rollout.controller import decide
+from scoreline.records.ledger import Entry, append, heads, last
+from scoreline.rollout.controller import Since, decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
 
@@ -34,7 +34,6 @@ LOOK_S: Final = 0.25
 DECIDE_S: Final = 1.0
 CHALLENGE_S: Final = 5.0
 HOLD_S: Final = 3.0
-ENTRIES: Final = 200  # of the ledger, to see who may have been promised what
 FETCH_S: Final = 2.0
 CONTROLLER: Final = "controller"
 log = logging.getLogger("scoreline.steward.govern")
@@ -109,7 +108,7 @@ class Governing:
         for model in state.models:
             if model not in found:
                 found[model] = self._seed(state, model)
-            if found[model] != self._applied.get(model):
+            if found[model] != self._applied.get(model) or is_over(state.models[model], time.time_ns()):
                 self._apply(model)
         renew(self._state_dir)
 
@@ -147,7 +146,8 @@ class Governing:
             return
         evidence = self._canaries.fold(entry.model, stage).evidence(stage, self._policy)
         now_ns, seq = time.time_ns(), entry.seq + 1
-        after, actions = decide(stage, evidence, self._policy, now_ns, seq)
+        since = Since(entry.at_ns, entry.evidence.get("units_step", 0))
+        after, actions = decide(stage, evidence, self._policy, now_ns, seq, since)
         for action in actions:
             written = Entry(
                 entry.model, seq, now_ns, action.kind, CONTROLLER, action.why, after.to_json(), action.numbers
@@ -167,14 +167,14 @@ class Governing:
 
     def _apply(self, model: str) -> None:
         """What the ledger's last entry says of a model, into the state that workers read."""
-        entries = history(self._database, model, ENTRIES)
-        if not entries:
+        entry = last(self._database, model)
+        if entry is None:
             return
-        entry, stage = entries[0], stage_of(entries[0])
+        stage = stage_of(entry)
         lacking = missing(stage, self._trust(), self._state_dir)
         self._lacking[model] = lacking
         state = read_state(self._state_dir)
-        pins = promised(entries, self._policy, time.time_ns())
+        pins = promised(self._database, model, self._policy, time.time_ns())
         wanted = assignment(stage, pins, lacking)
         if wanted is not None and wanted != state.models.get(model):
             write_state(self._state_dir, replace(state, models={**state.models, model: wanted}))

@@ -15,6 +15,7 @@ ScorelineError
         TooLarge            it has more bytes or rows than allowed
         RowsRefused         rows that break the schema, or have no score; carries every problem
         QuoteRefused        a quote token is not what it says it is, or not for this
+    QuoteLapsed             the version of a quote must not answer on this host now
     Denied                  the caller may not do this
         Unauthenticated     ... because it did not say who it is
     EngineFailed            an engine raised
@@ -115,6 +116,10 @@ class RowsRefused(InputError):
 
 class QuoteRefused(InputError):
     """A quote token is not valid, no longer, or not for this; the message gives the reason and nothing of the token."""
+
+
+class QuoteLapsed(ScorelineError):
+    """The version that a quote promises must not answer on this host now, and no other does in its place."""
 
 
 class Denied(ScorelineError):

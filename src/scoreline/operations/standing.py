@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from scoreline.core.arms import CANARY, CHAMPION, LAPSED, PINNED, Arm, Arms, Guard, Leased, Pinned, Tell, fitted
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
-from scoreline.core.errors import BundleError, NotFound, ScorelineError
+from scoreline.core.errors import BundleError, NotFound, QuoteLapsed, ScorelineError
 from scoreline.core.fitting import Fit, fitting
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Engine, Score
@@ -104,7 +104,7 @@ class _Standing:
         lapsed = self._champion.in_role(LAPSED)
         self._score = Leased(arms, lapsed, guard.lease)
         self._pinned[self._champion.author.digest] = ours
-        self._pinned[canary.digest] = Leased(fitted(its, fit), lapsed, guard.lease)
+        self._pinned[canary.digest] = Leased(fitted(its, fit), _not_kept, guard.lease)
         self._authors += arms.authors
         self._opened[canary.digest] = theirs
         by_number = self._record(Leased(its, _not_served, guard.lease))
@@ -162,6 +162,13 @@ def _fit(mine: Manifest, theirs: Manifest) -> Fit | None:
     ):
         raise BundleError("its answers have another form than the champion's: output, classes, or whether outcomes")
     return fitting(mine.schema, theirs.schema)
+
+
+def _not_kept(_: Batch) -> Decisions:
+    raise QuoteLapsed(
+        "this host cannot tell now whether the version of this quote may still answer: try again in some seconds, or "
+        "ask for a new quote"
+    )
 
 
 def _not_served(_: Batch) -> Decisions:

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, and_, func, or_, select, text
 
 from scoreline.core.ids import ROW_BITS
 from scoreline.core.link import Floats
+from scoreline.records.authors import authors_of
 from scoreline.records.database import Database
-from scoreline.records.rows import author_of
-from scoreline.records.tables import AUTHORS, DECISIONS, OTHER_TIME, OUTCOMES
+from scoreline.records.tables import DECISIONS, OTHER_TIME, OUTCOMES
 
 MOST: Final = 20_000
 LOOKED_THROUGH: Final = 10  # times as many decisions, of all authors
@@ -64,10 +64,7 @@ def recent(database: Database, model: str, digest: str, most: int = MOST) -> Rec
 
 
 def _authors(connection: Connection, model: str, digest: str) -> list[int]:
-    found = ((number, author_of(json)) for number, json in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)))
-    return [
-        number for number, author in found if (author.model, author.digest, author.role) == (model, digest, "champion")
-    ]
+    return [number for number, one in authors_of(connection, model, digest).items() if one.role == "champion"]
 
 
 def _known(connection: Connection, model: str, first: Any, last: Any) -> int:

@@ -8,14 +8,17 @@ transaction of its own, so that whoever writes waits for one slice at most. Ever
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, not_, or_, select
 
 from scoreline.records.chain import RETENTION, lock_open
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import held
 from scoreline.records.leaves import Leaving, sign_away, with_authors
+from scoreline.records.ledger import last
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
+from scoreline.records.rollout_tables import WINDOWS
 from scoreline.records.tables import DECISIONS
+from scoreline.records.windows import KEPT_NS
 from scoreline.signing import Signer
 
 SLICE_ROWS: Final = 5000
@@ -44,6 +47,25 @@ def remove_expired(database: Database, days: int, now_ns: int, signer: Signer) -
         connection.execute(DECISIONS.delete().where(DECISIONS.c.id.in_([row.id for row in rows])))
         sign_away(connection, Leaving(with_authors(connection, rows)), signer, now_ns, RETENTION, facts)
         return len(rows) == SLICE_ROWS
+
+
+def forget_windows(database: Database, now_ns: int) -> bool:
+    """One slice of what was counted a month ago for rollouts that are over; whether there may be more.
+
+    Their evidence is in the ledger. Raises DatabaseDown or DatabaseRefused.
+    """
+    with database.reading() as connection:
+        models = connection.scalars(select(WINDOWS.c.model).distinct()).all()
+    for model in models:
+        entry = last(database, model)
+        current = entry.stage.get("rollout") if entry else None
+        over = WINDOWS.c.model == model, WINDOWS.c.rollout != current, WINDOWS.c.at_ns <= now_ns - KEPT_NS
+        slice_ = select(WINDOWS.c.id).where(*over).limit(SLICE_ROWS)
+        with database.writing() as connection:
+            gone = connection.execute(delete(WINDOWS).where(WINDOWS.c.id.in_(slice_))).rowcount
+        if gone:
+            return True
+    return False
 
 
 def _drop_a_day(database: Database, cutoff_ns: int, now_ns: int, signer: Signer, facts: dict[str, Any]) -> bool:

@@ -46,7 +46,7 @@ NOTIFIED: Final = Table(
 WINDOWS: Final = Table(
     "windows",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("model", String(100), nullable=False),
     Column("rollout", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),

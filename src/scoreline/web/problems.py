@@ -14,6 +14,7 @@ from scoreline.core.errors import (
     LedgerMoved,
     Malformed,
     NotFound,
+    QuoteLapsed,
     QuoteRefused,
     RecordRefused,
     RegistryDown,
@@ -33,6 +34,7 @@ PROBLEM_TYPE: Final = b"application/problem+json"
 PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
     (RowsRefused, 422, "rows-refused", "A row is refused"),
     (QuoteRefused, 422, "quote-refused", "The quote token is refused"),
+    (QuoteLapsed, 409, "quote-lapsed", "The version of the quote cannot answer now"),
     (Malformed, 400, "malformed", "The body is not what this route takes"),
     (TooLarge, 413, "too-large", "The request is too large"),
     (WrongType, 415, "wrong-type", "The content type is not one this route takes"),

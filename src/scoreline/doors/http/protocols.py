@@ -194,7 +194,7 @@ def _described(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     scored = {"description": "Scored", "content": {"application/json": {"schema": {"type": "object", **answer}}}}
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": asked}},
-        "responses": {200: scored, **_refused(400, 401, 403, 404, 413, 415, 422, 500, 503)},
+        "responses": {200: scored, **_refused(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)},
     }
 
 
