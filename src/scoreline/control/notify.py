@@ -34,10 +34,6 @@ PASSING: Final = (408, 425, 429)  # of 4xx: what may be taken later
 log = logging.getLogger("scoreline.steward.notify")
 
 
-class Refused(NotTold):
-    """The webhook refuses this entry, and would do so again."""
-
-
 class Notifying:
     """Tells a webhook of every entry that is news, while `leads` says so; without a webhook it does nothing."""
 
@@ -91,21 +87,17 @@ class Notifying:
 
     def _tell(self, entry: Entry) -> None:
         """Tells it, or gives it up; raises NotTold where it is to be sent again."""
-        age_ns, why = time.time_ns() - entry.at_ns, "it is a day old"
-        if age_ns < NEWS_NS:
-            try:
-                self._send(entry)
-            except Refused as refused:
-                if age_ns < REFUSED_NS:
-                    raise
-                why = str(refused)
-            else:
-                self._told += 1
-                return
-        self._given_up += 1
-        log.error("entry %d of %s (%s) is not told: %s", entry.seq, entry.model, entry.action, why)
+        age_ns = time.time_ns() - entry.at_ns
+        why = self._send(entry) if age_ns < NEWS_NS else "it is a day old"
+        if why and age_ns < REFUSED_NS:
+            raise NotTold(why)
+        if why:
+            log.error("entry %d of %s (%s) is not told: %s", entry.seq, entry.model, entry.action, why)
+        self._given_up += bool(why)
+        self._told += not why
 
-    def _send(self, entry: Entry) -> None:
+    def _send(self, entry: Entry) -> str:
+        """Why the webhook refuses an entry, as it would again; empty: it took it. Raises NotTold where it may yet."""
         body = notice(entry)
         headers = {"Content-Type": "application/json", **signed(self._secret, body, int(time.time()))}
         request = urllib.request.Request(self._webhook, body, headers, method="POST")
@@ -114,11 +106,14 @@ class Notifying:
                 pass
         except urllib.error.HTTPError as error:
             error.close()
-            kind = Refused if 400 <= error.code < 500 and error.code not in PASSING else NotTold
-            raise kind(f"the webhook answered {error.code} to entry {entry.seq} of {entry.model}") from None
+            why = f"the webhook answered {error.code} to entry {entry.seq} of {entry.model}"
+            if 400 <= error.code < 500 and error.code not in PASSING:
+                return why
+            raise NotTold(why) from None
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise NotTold(f"the webhook is not reached: {type(reason).__name__}") from None
+        return ""
 
     def _run(self) -> None:
         while not self._ending.is_set():

@@ -60,9 +60,9 @@ class Reaching:
             return
         with self._database.writing() as connection:
             clock_ns = self._database.now_ns(connection)
-            found = connection.execute(select(SPOOLS).where(SPOOLS.c.id == self._id)).one_or_none()
-            was_gone = found is None or clock_ns - found.heard_ns >= GONE_NS
-            self._passed_ns = max(self._passed_ns, now_ns if was_gone else found.through_ns)
+            heard = SPOOLS.c.id == self._id, SPOOLS.c.heard_ns > clock_ns - GONE_NS
+            through_ns = connection.scalar(select(SPOOLS.c.through_ns).where(*heard))
+            self._passed_ns = max(self._passed_ns, now_ns if through_ns is None else through_ns)
             connection.execute(_HEAR, {"id": self._id, "heard_ns": clock_ns})
         self._heard_ns = now_ns
 

@@ -14,7 +14,7 @@ from scoreline.records.chain import RETENTION, lock_open
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.holds import held
 from scoreline.records.leaves import Leaving, sign_away, with_authors
-from scoreline.records.ledger import last
+from scoreline.records.ledger import heads, last
 from scoreline.records.partitions import DAY_MS, bounds, date_of, drop_day, existing_days
 from scoreline.records.rollout_tables import WINDOWS
 from scoreline.records.tables import DECISIONS
@@ -54,12 +54,10 @@ def forget_windows(database: Database, now_ns: int) -> bool:
 
     Their evidence is in the ledger. Raises DatabaseDown or DatabaseRefused.
     """
-    with database.reading() as connection:
-        models = connection.scalars(select(WINDOWS.c.model).distinct()).all()
-    for model in models:
+    for model, seq in heads(database).items():
         entry = last(database, model)
-        current = entry.stage.get("rollout") if entry else None
-        over = WINDOWS.c.model == model, WINDOWS.c.rollout != current, WINDOWS.c.at_ns <= now_ns - KEPT_NS
+        current = (entry.stage.get("rollout") if entry else 0) or seq + 1
+        over = WINDOWS.c.model == model, WINDOWS.c.rollout < current, WINDOWS.c.at_ns <= now_ns - KEPT_NS
         slice_ = select(WINDOWS.c.id).where(*over).limit(SLICE_ROWS)
         with database.writing() as connection:
             gone = connection.execute(delete(WINDOWS).where(WINDOWS.c.id.in_(slice_))).rowcount

@@ -254,8 +254,8 @@ OTHER_TIME: Final = {
 for _table in (DECISIONS, MOVED):
     _where: Any = {f"{kind}_where": text(condition) for kind, condition in OTHER_TIME.items()}
     Index(f"{_table.name}_time", _table.c.time_ns, _table.c.id, **_where)
-# Spools whose decisions come here. All that was in one at `through_ns`, by its host's clock, is shipped; `heard_ns`: when
-# it was heard of last, by the database's clock.
+# Spools whose decisions come here. All that was in one at `through_ns`, by its host's clock, is shipped; the database's
+# clock says when it was heard of last.
 SPOOLS: Final = Table(
     "spools",
     METADATA,

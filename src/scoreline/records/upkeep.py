@@ -1,6 +1,6 @@
 """Upkeep of the database: what is past goes to the archive, what is older than the retention goes altogether.
 
-Outcomes go after the decisions they belong to. What was counted of rollouts, and what was heard of spools, goes by itself.
+Outcomes go after the decisions they belong to. What was counted of rollouts goes by itself.
 """
 
 from dataclasses import dataclass, field

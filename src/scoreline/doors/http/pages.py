@@ -13,7 +13,7 @@ from scoreline.doors.http.protocols import add_protocols, in_protocols_words, pr
 from scoreline.doors.http.served import Served
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 
-REFUSALS: Final = (400, 404, 413, 415, 422, 500, 503)
+REFUSALS: Final = (400, 404, 409, 413, 415, 422, 500, 503)
 NAMED: Final = "/models/{name}/predict"
 DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded before it is given."
 
