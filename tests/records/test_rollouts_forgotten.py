@@ -3,10 +3,12 @@
 import time
 from pathlib import Path
 
+import pytest
 from shipping import DAY_NS, decided, opened, ship_all, signer
 from somedecisions import author_of
 from sqlalchemy import func, select
 
+from scoreline.records import retention
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
 from scoreline.records.ledger import Entry, append
@@ -78,5 +80,29 @@ def test_whom_a_rollout_counted_is_forgotten_a_month_after_its_end(database_url:
         assert counts(database)[0] == 4
         upkeep.expire(database, now_ns + KEPT_NS)
         assert counts(database)[0] == 0
-        with database.reading() as connection:
-            assert connection.scalar(select(func.count()).select_from(WINDOWS)), "windows name nobody"
+
+
+def windows(database: Database) -> int:
+    with database.reading() as connection:
+        return connection.scalar(select(func.count()).select_from(WINDOWS)) or 0
+
+
+def test_what_was_counted_a_month_ago_goes_once_its_rollout_is_over(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SLICE_ROWS", 1)
+    with opened(database_url) as database:
+        begun(database, tmp_path / "spool")
+        more = SpoolWriter(tmp_path / "more", 1 << 20)
+        more.write(decided(1, author=CANARY))
+        more.close()
+        ship_all(Shipper(tmp_path / "more", database, "here", counting=Counting(database, 1_000_000_000)))
+        upkeep, now_ns = Upkeep(signer()), time.time_ns()
+        assert windows(database) == 2
+        assert not upkeep.expire(database, now_ns + 99 * KEPT_NS) and windows(database) == 2, "it goes on"
+        append(database, Entry("fraud", 3, now_ns, "roll_back", "ada", "", {"rollout": 0, "canary": None}, {}))
+        assert not upkeep.expire(database, now_ns + KEPT_NS // 2) and windows(database) == 2
+        steps = 0
+        while upkeep.expire(database, now_ns + KEPT_NS):
+            steps += 1
+        assert (steps, windows(database)) == (2, 0)

@@ -26,6 +26,7 @@ OVER_NS, SLOW_NS, HIGH = 140_000_000, 3_000_000, 0.8
 ROLLOUT, STEPS = 2, {2: 0.1, 3: 0.5}
 ROLES = ("champion", "canary", "canary_failed", "mixed", "pinned")
 KINDS_OF = {"raised": {"errors"}, "not_finite": {"errors"}, "died": {"errors"}, "overran": {"overruns", "slow"}}
+UNCOUNTED = "degraded"
 Item = tuple[Author, bytes, dict[str, Any]]  # of a request: by whom, about whom, and what came of it
 
 
@@ -55,7 +56,7 @@ def some_items(rng: random.Random, n: int, *, entities: int) -> list[Item]:
         facts: dict[str, Any] = {"model_ns": rng.choice((1000, 1000, SLOW_NS + 1, OVER_NS + 1))}
         facts |= {"score": rng.choice((0.1, 0.5, 0.9)), "degraded": (1,) if rng.random() < 0.1 else ()}
         if role in ("champion", "canary") and rng.random() < 0.3:
-            facts = {"failed": rng.choice(list(KINDS_OF))}
+            facts = {"failed": rng.choice([*KINDS_OF, UNCOUNTED])}
         found.append((authors[role, rng.choice((1, 2, 2, 3, 3, 7))], entity, facts))
     return found
 
@@ -85,6 +86,8 @@ def counted(items: list[Item]) -> dict[str, Any]:
     in_step: set[tuple[int, bytes]] = set()
     for author, entity, facts in items:
         if author.role not in ("champion", "canary") or author.epoch not in STEPS or facts.get("degraded"):
+            continue
+        if facts.get("failed") == UNCOUNTED:
             continue
         arm = author.role[1:2]  # h, a
         found[f"deaths {arm}"] += facts.get("failed") == "died"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scoreline.evidence.ratio import RatioE
-from scoreline.rollout.controller import decide
+from scoreline.rollout.controller import Since, decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import SILENCE, Stage, start_canary
 from scoreline.rollout.verdict import CanaryEvidence
@@ -27,6 +27,7 @@ class Simulated:
         self.found = {name: RatioE() for name in rates}
         self.units = self.units_step = self.last_ns = self.now_s = 0
         self.done: list[str] = []
+        self.since = Since()
 
     def tick(self, per_s: int = PER_S) -> None:
         self.now_s += self.tick_s
@@ -52,8 +53,9 @@ class Simulated:
             ratios={name: found.interval(POLICY.alpha_rollback) for name, found in self.found.items()},
         )
         step = self.stage.step
-        self.stage, actions = decide(self.stage, evidence, POLICY, self.now_s * SECOND, 5 + len(self.done))
+        self.stage, actions = decide(self.stage, evidence, POLICY, self.now_s * SECOND, 5 + len(self.done), self.since)
         self.done += [action.kind for action in actions]
+        self.since = Since(self.now_s * SECOND, self.units_step) if actions else self.since
         self.units_step = self.units_step if self.stage.step == step else 0
 
     def run(self, until: Callable[["Simulated"], bool], most_s: int = 100_000) -> "Simulated":

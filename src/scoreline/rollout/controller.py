@@ -32,8 +32,11 @@ class Since:
     units: int = 0
 
 
+UNKNOWN: Final = Since()
+
+
 def decide(
-    stage: Stage, evidence: CanaryEvidence | None, policy: Policy, now_ns: int, seq: int, since: Since
+    stage: Stage, evidence: CanaryEvidence | None, policy: Policy, now_ns: int, seq: int, since: Since = UNKNOWN
 ) -> tuple[Stage, tuple[Action, ...]]:
     """The stage after this look and the action that led to it; none where nothing changes.
 
