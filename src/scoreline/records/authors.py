@@ -28,7 +28,7 @@ def authors_of(connection: Connection, model: str = "", digest: str = "") -> Map
 def numbers_by_model(connection: Connection, model: str = "") -> Mapping[str, list[int]]:
     """The numbers of authors by their models; of one model, where it is named."""
     untold = case((AUTHORS.c.model.is_(None), AUTHORS.c.json))  # no JSON is read but where a steward of before wrote it
-    wanted = select(AUTHORS.c.id, AUTHORS.c.model, untold.label("json"))
+    wanted = select(AUTHORS.c.id, AUTHORS.c.model, untold.label("json")).order_by(AUTHORS.c.id)
     if model:
         wanted = wanted.where(or_(AUTHORS.c.model == model, AUTHORS.c.model.is_(None)))
     numbers: dict[str, list[int]] = defaultdict(list)
