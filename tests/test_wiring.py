@@ -13,7 +13,7 @@ from scoreline.core.arms import Guard
 from scoreline.core.batch import Context
 from scoreline.core.bundle import Bundle
 from scoreline.core.decision import Author, Decisions
-from scoreline.core.errors import BundleError, NotFound
+from scoreline.core.errors import BundleError, NotFound, QuoteLapsed
 from scoreline.core.marks import Marks
 from scoreline.core.ports import Score
 from scoreline.core.rows import read_rows
@@ -184,7 +184,8 @@ def test_who_asks_for_a_version_gets_it_and_counts_for_neither_arm(host: Host, c
         assert (by_pin.version, by_pin.role) == (version.manifest.version, "pinned")
         assert by_pin in model.authors
     host.lease.until_ns = 0
-    assert answer(model, pin=staged.canary.digest).author.role == "lapsed"
+    with pytest.raises(QuoteLapsed, match="ask for a new quote"):
+        answer(model, pin=staged.canary.digest)
     with pytest.raises(NotFound, match="this version of the model is not served here"):
         model.versions[1].score(read_rows(model.manifest.schema, [ROW], Context(1)))  # type: ignore[misc]
     assert answer(model, pin=champion.digest).author.role == "pinned"

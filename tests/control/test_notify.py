@@ -120,7 +120,7 @@ def test_what_is_news_is_told_in_its_order_with_words_and_facts(database: Databa
     rollouts.take_back(database, "m", By("ada"), "2")
     told.look()
     assert hook.told == [*TOLD_OF_M, ("m", 7, "roll_back")]
-    assert told.status() == {"on": True, "told": 4, "error": None}
+    assert told.status() == {"on": True, "told": 4, "given_up": 0, "error": None}
 
 
 def test_the_signature_is_what_the_page_checks(hook: Hook, database: Database) -> None:
@@ -154,6 +154,69 @@ def test_what_is_not_taken_is_sent_again_and_the_rest_waits(database: Database, 
         assert "secret-path" not in str(raised.value) and SECRET not in str(raised.value)
     told.look()
     assert hook.told == [TOLD_OF_M[0], TOLD_OF_M[1], TOLD_OF_M[1], TOLD_OF_M[1], TOLD_OF_M[2]]
+
+
+class Later:
+    """A clock that is ahead by as much as a test says."""
+
+    def __init__(self) -> None:
+        self.ahead_ns = 0
+
+    def time_ns(self) -> int:
+        return time.time_ns() + self.ahead_ns
+
+    def time(self) -> float:
+        return self.time_ns() / 1e9
+
+
+@pytest.mark.parametrize(("status", "given_up"), ((400, True), (404, True), (429, False), (503, False)))
+def test_an_entry_that_is_refused_for_an_hour_is_given_up_and_the_rest_is_told(
+    database: Database,
+    hook: Hook,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    given_up: bool,
+) -> None:
+    begin(database)
+    clock = Later()
+    monkeypatch.setattr(notify, "time", clock)
+    hook.answers = [200, status]
+    told = notifying(database, hook)
+    roll_out(database)
+    with pytest.raises(NotTold):
+        told.look()
+    clock.ahead_ns = notify.REFUSED_NS
+    hook.answers = [status, 200]
+    if not given_up:
+        with pytest.raises(NotTold):
+            told.look()
+        return
+    with caplog.at_level(logging.ERROR):
+        told.look()
+    assert hook.told == [TOLD_OF_M[0], TOLD_OF_M[1], *TOLD_OF_M[1:]]
+    assert told.status() == {"on": True, "told": 2, "given_up": 1, "error": None}
+    why = f"entry 4 of m (hold) is not told: the webhook answered {status} to entry 4 of m"
+    assert [record.message for record in caplog.records] == [why]
+    told.look()
+    assert len(hook.bodies) == 4
+
+
+def test_what_is_a_day_old_is_no_news(database: Database, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook that was switched off for a while, or away, is not flooded."""
+    begin(database)
+    told = notifying(database, hook)
+    told.look()
+    roll_out(database)
+    clock = Later()
+    monkeypatch.setattr(notify, "time", clock)
+    clock.ahead_ns = notify.NEWS_NS
+    told.look()
+    clock.ahead_ns = 0
+    rollouts.roll_back(database, "m", By("ada"))
+    told.look()
+    assert hook.told == [("m", 7, "roll_back")]
+    assert told.status() == {"on": True, "told": 1, "given_up": 3, "error": None}
 
 
 def test_a_steward_that_restarts_goes_on_where_the_last_one_was(database: Database, hook: Hook) -> None:
@@ -222,7 +285,7 @@ def test_without_a_webhook_nothing_is_done(database: Database) -> None:
     told.start()
     told.look()
     told.finish(1.0)
-    assert told.status() == {"on": False, "told": 0, "error": None}
+    assert told.status() == {"on": False, "told": 0, "given_up": 0, "error": None}
 
 
 @contextmanager
@@ -297,7 +360,8 @@ def test_a_live_service_tells_what_people_do(
         rollout("advance", "fraud")
         rollout("rollback", "fraud", "--why", "a hunch")
         wait_until(lambda: len(hook.bodies) == 2, "both are told")
-        assert service.admin("/status").json()["notify"] == {"on": True, "told": 2, "error": None}
+        told = {"on": True, "told": 2, "given_up": 0, "error": None}
+        assert service.admin("/status").json()["notify"] == told
         rollout("canary", "fraud", str(sealed_next.folder), "--force", "a test", *trusted)
         rollout("promote", "fraud")
         assert service.stop() == 0

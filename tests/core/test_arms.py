@@ -258,3 +258,19 @@ def test_roles_share_one_engine() -> None:
     assert len(bench.engine.seen) + len(bench.other.seen) == 100
     assert {author.role for author in bench.arms.authors} == {CHAMPION, CANARY, CANARY_FAILED, MIXED}
     assert {mark.author.role for mark in bench.engine.seen if mark} == {CHAMPION, MIXED}
+
+
+@pytest.mark.parametrize("outcome", ("raised", "overran"))
+def test_a_failure_where_features_are_missing_is_told_and_counts_as_no_failure(outcome: str) -> None:
+    """As the answers of such a version count for nothing, or it would only ever collect failures."""
+    stored = plain_manifest(schema=Schema((Field("a", "number"), Field("b", "number", source="store", default=2.0))))
+    bench = all_to_canary(over_ns=0 if outcome == "overran" else 10**12)
+    if outcome == "raised":
+        bench.other.act = lambda: 1 / 0
+    arms = Arms(
+        bench.champion, Scorer(stored, bench.other, CANARY, epoch=5), None, bench.guard, salt=b"s".hex(), share=1.0
+    )
+    bench.marks.name(arms.authors)
+    assert arms(batch_of("c-1")).author.role == CANARY_FAILED
+    assert [(author.role, kind) for author, _, _, kind, _ in bench.failures] == [(CANARY, "degraded")]
+    assert [kind for _, kind, _ in bench.told] == [outcome]

@@ -35,6 +35,7 @@ KINDS_OF = {
     "died": {"errors", "deaths"},
     "overran": {"overruns", "slow"},
 }
+UNCOUNTED = "degraded"
 Item = tuple[Author, bytes, dict[str, Any]]  # of a request: by whom, about whom, and what came of it
 
 
@@ -65,7 +66,7 @@ def some_items(rng: random.Random, n: int, *, entities: int) -> list[Item]:
         facts: dict[str, Any] = {"model_ns": rng.choice((1000, 1000, SLOW_NS + 1, OVER_NS + 1))}
         facts |= {"score": rng.choice((0.1, 0.5, 0.9)), "degraded": {0: (1,)} if rng.random() < 0.1 else {}}
         if role in ("champion", "canary") and rng.random() < 0.3:
-            facts = {"failed": rng.choice(list(KINDS_OF))}
+            facts = {"failed": rng.choice([*KINDS_OF, UNCOUNTED])}
         found.append((authors[role, rng.choice((1, 2, 2, 3, 3, 7))], entity, facts))
     return found
 
@@ -95,6 +96,8 @@ def counted(items: list[Item]) -> dict[str, Any]:
     entities, in_step = set[bytes](), set[tuple[int, bytes]]()
     for author, entity, facts in items:
         if author.role not in ("champion", "canary") or author.epoch not in STEPS or facts.get("degraded"):
+            continue
+        if facts.get("failed") == UNCOUNTED:
             continue
         arm = author.role[1:2]  # h, a
         found[f"died {arm}"] += facts.get("failed") == "died"

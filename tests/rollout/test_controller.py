@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreline.rollout.controller import Action, decide
+from scoreline.rollout.controller import UNKNOWN, Action, Since, decide
 from scoreline.rollout.policy import WEIGHTS, Policy
 from scoreline.rollout.stages import (
     APPROVAL,
@@ -49,9 +49,9 @@ def seen(at: int, **changed: Any) -> CanaryEvidence:
 
 
 def looked(
-    stage: Stage, evidence: CanaryEvidence | None, at: int, policy: Policy = POLICY
+    stage: Stage, evidence: CanaryEvidence | None, at: int, policy: Policy = POLICY, since: Since = UNKNOWN
 ) -> tuple[Stage, Action | None]:
-    after, actions = decide(stage, evidence, policy, BEGAN + at * SECOND, SEQ)
+    after, actions = decide(stage, evidence, policy, BEGAN + at * SECOND, SEQ, since)
     assert len(actions) <= 1 and (bool(actions) or after == stage)
     return after, actions[0] if actions else None
 
@@ -166,10 +166,27 @@ def test_silence_holds_and_ends_by_itself_when_the_canary_answers_again() -> Non
     stage, action = looked(HERE, seen(100), 700)
     assert action is not None and (action.kind, stage.held_for) == ("hold", SILENCE)
     assert looked(stage, seen(100), 800) == (stage, None)
-    back, action = looked(stage, seen(890, units_step=3), 900)
+    since = Since(BEGAN + 700 * SECOND, 480)
+    assert looked(stage, seen(990, units_step=499), 999, since=since) == (stage, None), "it may be silent again"
+    assert looked(stage, seen(990, units_step=489), 1000, since=since) == (stage, None), "it answers seldom"
+    back, action = looked(stage, seen(990, units_step=490), 1000, since=since)
     assert back == HERE and action is not None and (action.kind, action.why) == ("resume", "the canary answers again")
     further, action = looked(stage, seen(890), 900)
     assert (further.step, further.state) == (1, RUNNING) and action is not None and action.kind == "advance"
+
+
+@pytest.mark.parametrize("every_s", (120, 310, 700))
+def test_a_canary_that_answers_seldom_is_held_once(every_s: int) -> None:
+    """Two days of looks, each second after an answer and before the next: people are told once."""
+    stage, since, told = HERE, UNKNOWN, []
+    for at in sorted({one for n in range(172_800 // every_s) for one in (n * every_s + 1, (n + 1) * every_s - 1)}):
+        units = at // every_s
+        evidence = seen(at // every_s * every_s, units_step=units, e_safe={})
+        stage, action = looked(stage, evidence, at, replace(POLICY, horizon_s=10**7), since)
+        if action:
+            told.append(action.kind)
+            since = Since(BEGAN + at * SECOND, units)
+    assert told == ([] if every_s < POLICY.silence_s else ["hold"])
 
 
 @pytest.mark.parametrize("stage", [hold(HERE, "wait for Monday"), pause(HERE, "lunch"), hold(HERE, "x", NO_VERDICT)])

@@ -1,11 +1,13 @@
 """What a rollout will take, said beforehand: which limit each step has, and what never comes."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoreline.evidence.planning import outcomes_to_safe
 from scoreline.rollout.plan import Plan, Traffic, plan
 from scoreline.rollout.policy import Policy
 
@@ -74,6 +76,19 @@ def test_shadow_waits_for_outcomes_and_for_them_to_be_final() -> None:
     assert found.shadow_outcomes is not None and found.shadow_s == pytest.approx(found.shadow_outcomes / 2 + 86_400)
     assert plan(Traffic(20.0, CLEAN, variance=0.01), POLICY).shadow_s is None
     assert plan(Traffic(20.0, CLEAN, outcomes_per_s=2.0), POLICY).shadow_outcomes is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "bound"),
+    [
+        (Policy(), 1.0),
+        (Policy(loss="log"), math.log(0.999 / 0.001)),
+        (Policy(loss="cost", costs=("decline/0=25", "approve/1=100")), 100.0),
+    ],
+)
+def test_shadow_takes_as_long_as_its_report_will_say(policy: Policy, bound: float) -> None:
+    found = plan(Traffic(20.0, CLEAN, outcomes_per_s=2.0, variance=0.001), policy)
+    assert found.shadow_outcomes == outcomes_to_safe(0.001, policy.delta, policy.alpha_shadow, bound)
 
 
 def test_harm_is_rolled_back_after_a_few_events_of_the_canary() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from scoreline.operations.canaries import Seen
 from scoreline.records.counting import Counts
-from scoreline.rollout.controller import decide
+from scoreline.rollout.controller import Since, decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import SILENCE, Stage, start_canary
 from somestages import ONE, SECOND, STEADY, TWO
@@ -35,6 +35,7 @@ class Simulated:
         self.now_s = self.units = 0
         self.done: list[str] = []
         self.why = ""
+        self.since = Since()
 
     def tick(self, per_s: int = PER_S) -> None:
         self.now_s += self.tick_s
@@ -55,10 +56,11 @@ class Simulated:
 
     def look(self) -> None:
         evidence = Seen.of(list(self.counts.values()), self.stage.stepped).evidence(self.stage, POLICY)
-        self.stage, actions = decide(self.stage, evidence, POLICY, self.now_s * SECOND, 5 + len(self.done))
+        self.stage, actions = decide(self.stage, evidence, POLICY, self.now_s * SECOND, 5 + len(self.done), self.since)
         for action in actions:
             self.done.append(action.kind)
             self.why = action.why
+        self.since = Since(self.now_s * SECOND, evidence.units_step) if actions else self.since
 
     def run(self, until: Callable[["Simulated"], bool], most_s: int = 100_000) -> "Simulated":
         while not until(self) and self.now_s < most_s:

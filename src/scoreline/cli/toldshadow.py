@@ -50,6 +50,8 @@ def _scored(report: Json) -> Iterator[str]:
     faults = ", ".join(f"{count:,} times {kind}" for kind, count in report["faults"].items())
     words = [f"{report['scored']:,} decisions scored"]
     words += [f"{report['not_scorable']:,} it cannot score"] if report["not_scorable"] else []
+    late = report.get("late_shipped", 0)
+    words += [f"{late:,} came late, and were compared anew"] if late else []
     words += [faults] if faults else []
     yield "; ".join(words)
     if report["given_up"]:

@@ -18,15 +18,15 @@ from scoreline.core.errors import DatabaseDown, LedgerMoved, ScorelineError
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
 from scoreline.operations.canaries import seen_of
-from scoreline.operations.governed import alone, arm_of, assignment, fetch, missing, promised
+from scoreline.operations.governed import alone, arm_of, assignment, fetch, is_over, missing, promised
 from scoreline.operations.leased import renew
 from scoreline.operations.memory import give_back_freed_memory
 from scoreline.operations.rollouts import By, seed, stage_of
 from scoreline.operations.state import Assignment, State, read_state, write_state
 from scoreline.records.database import Database
 from scoreline.records.lease import Lease
-from scoreline.records.ledger import Entry, append, heads, history, last
-from scoreline.rollout.controller import decide
+from scoreline.records.ledger import Entry, append, heads, last
+from scoreline.rollout.controller import Since, decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
 
@@ -34,7 +34,6 @@ LOOK_S: Final = 0.25
 DECIDE_S: Final = 1.0
 CHALLENGE_S: Final = 5.0
 HOLD_S: Final = 3.0
-ENTRIES: Final = 200  # of the ledger, to see who may have been promised what
 FETCH_S: Final = 2.0
 CONTROLLER: Final = "controller"
 log = logging.getLogger("scoreline.steward.govern")
@@ -114,7 +113,7 @@ class Governing:
     def _follow(self, state: State, model: str, found: dict[str, int]) -> None:
         if model not in found:
             found[model] = self._seed(state, model)
-        if found[model] != self._applied.get(model):
+        if found[model] != self._applied.get(model) or is_over(state.models[model], time.time_ns()):
             self._apply(model)
 
     def bring(self) -> None:
@@ -153,7 +152,8 @@ class Governing:
             return
         evidence = seen_of(self._database, entry.model, stage).evidence(stage, self._policy)
         now_ns, seq = time.time_ns(), entry.seq + 1
-        after, actions = decide(stage, evidence, self._policy, now_ns, seq)
+        since = Since(entry.at_ns, entry.evidence.get("units_step", 0))
+        after, actions = decide(stage, evidence, self._policy, now_ns, seq, since)
         for action in actions:
             written = Entry(
                 entry.model, seq, now_ns, action.kind, CONTROLLER, action.why, after.to_json(), action.numbers
@@ -173,13 +173,13 @@ class Governing:
 
     def _apply(self, model: str) -> None:
         """What the ledger's last entry says of a model, into the state that workers read."""
-        entries = history(self._database, model, ENTRIES)
-        if not entries:
+        entry = last(self._database, model)
+        if entry is None:
             return
-        entry, stage = entries[0], stage_of(entries[0])
+        stage = stage_of(entry)
         lacking = missing(stage, self._trust(), self._state_dir)
         self._lacking[model] = lacking
-        pins = promised(entries, self._policy, time.time_ns())
+        pins = promised(self._database, model, self._policy, time.time_ns())
         before = read_state(self._state_dir).models[model]
         if self._assign(model, assignment(stage, pins, lacking) or alone(before)):
             log.info("%s: %s", model, told(stage))

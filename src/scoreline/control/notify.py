@@ -5,7 +5,8 @@ Delivery order:
   2. one is sent, and taken by an answer of 2xx;
   3. the cursor is put behind it, durably; the next one follows.
 Whoever dies between the last two sends it once more. What is not taken is sent again, after growing pauses, and all
-that follows waits. Only the steward that leads sends.
+that follows waits; but not for ever: an entry that is refused (4xx) is given up once it is an hour old, and one that is
+a day old is no news. Only the steward that leads sends.
 """
 
 import logging
@@ -27,6 +28,9 @@ LOOK_S: Final = 1.0
 MOST_S: Final = 300.0
 PATIENCE_S: Final = 10.0
 AT_ONCE: Final = 100
+REFUSED_NS: Final = 3_600_000_000_000  # so old an entry that the webhook refuses is given up
+NEWS_NS: Final = 24 * REFUSED_NS  # so old no entry is told
+PASSING: Final = (408, 425, 429)  # of 4xx: what may be taken later
 log = logging.getLogger("scoreline.steward.notify")
 
 
@@ -41,7 +45,7 @@ class Notifying:
         self._since_ns = time.time_ns()
         self._said = ""
         self._failures = 0
-        self._told = 0
+        self._told = self._given_up = 0
         self._ending = threading.Event()
         self._one = threading.Lock()
         self._open = urllib.request.build_opener(_NoRedirect).open
@@ -60,8 +64,9 @@ class Notifying:
             last.join(max(0.0, patience_s))
 
     def status(self) -> dict[str, Any]:
-        """Whether there is a webhook, how many entries this steward has told it, and what is wrong with it."""
-        return {"on": bool(self._webhook), "told": self._told, "error": self._said or None}
+        """Whether there is a webhook, how many entries it was told and was not by this steward, and what is wrong."""
+        told, given_up = self._told, self._given_up
+        return {"on": bool(self._webhook), "told": told, "given_up": given_up, "error": self._said or None}
 
     def look(self) -> None:
         """Tells what is new; raises NotTold, DatabaseDown or DatabaseRefused where the rest has to wait."""
@@ -77,11 +82,22 @@ class Notifying:
             for entry in news:
                 if entry.action in TOLD:
                     self._tell(entry)
-                    self._told += 1
                 seq = entry.seq
                 tell_up_to(self._database, model, seq)
 
     def _tell(self, entry: Entry) -> None:
+        """Tells it, or gives it up; raises NotTold where it is to be sent again."""
+        age_ns = time.time_ns() - entry.at_ns
+        why = self._send(entry) if age_ns < NEWS_NS else "it is a day old"
+        if why and age_ns < REFUSED_NS:
+            raise NotTold(why)
+        if why:
+            log.error("entry %d of %s (%s) is not told: %s", entry.seq, entry.model, entry.action, why)
+        self._given_up += bool(why)
+        self._told += not why
+
+    def _send(self, entry: Entry) -> str:
+        """Why the webhook refuses an entry, as it would again; empty: it took it. Raises NotTold where it may yet."""
         body = notice(entry)
         headers = {"Content-Type": "application/json", **signed(self._secret, body, int(time.time()))}
         request = urllib.request.Request(self._webhook, body, headers, method="POST")
@@ -90,10 +106,14 @@ class Notifying:
                 pass
         except urllib.error.HTTPError as error:
             error.close()
-            raise NotTold(f"the webhook answered {error.code} to entry {entry.seq} of {entry.model}") from None
+            why = f"the webhook answered {error.code} to entry {entry.seq} of {entry.model}"
+            if 400 <= error.code < 500 and error.code not in PASSING:
+                return why
+            raise NotTold(why) from None
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise NotTold(f"the webhook is not reached: {type(reason).__name__}") from None
+        return ""
 
     def _run(self) -> None:
         while not self._ending.is_set():

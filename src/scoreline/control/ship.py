@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -116,10 +117,17 @@ class Shipping:
                 continue
             if self._ending.is_set():
                 if not self._error:
+                    self._end()
                     return
                 time.sleep(LAST_PACE_S)
             else:
                 self._ending.wait(self._pause_s())
+
+    def _end(self) -> None:
+        """No shadow waits for this host any longer; where the database cannot be told, it sees by itself."""
+        with suppress(ScorelineError):
+            if self._shipper:
+                self._shipper.end()
 
     def _pause_s(self) -> float:
         """Longer while the database is down, and never in step with other hosts."""

@@ -29,6 +29,7 @@ RAISED: Final = "raised"
 NOT_FINITE: Final = "not_finite"
 OVERRAN: Final = "overran"
 DIED: Final = "died"
+DEGRADED: Final = "degraded"  # any of them, but that of a death, where features were missing
 
 
 Tell = Callable[[Author, str, Exception | None], None]
@@ -71,6 +72,11 @@ class Arm:
         self._scorer = scorer
         self._marks = marks
         self._may_end = may_end
+        self._is_degraded = bool(scorer.schema.store_fields)
+
+    def kind_of(self, kind: str) -> str:
+        """How a failure of this kind counts: not at all where features are missing, as an answer would not either."""
+        return DEGRADED if self._is_degraded else kind
 
     def __call__(self, batch: Batch) -> Decisions:
         return self.score(batch, self.new_base(batch.context.time_ns), ())
@@ -151,7 +157,7 @@ class Arms:
                 return decisions
             kind = OVERRAN
         time_ns = batch.context.time_ns
-        guard.failed(canary.author, base, time_ns, kind, told(units))
+        guard.failed(canary.author, base, time_ns, canary.kind_of(kind), told(units))
         guard.tell(canary.author, kind, raised)
         return self._scored(self._stand_in, batch, self._stand_in.new_base(time_ns), units)
 
@@ -160,7 +166,7 @@ class Arms:
             return arm.score(batch, base, units)
         except Exception as error:
             kind = NOT_FINITE if isinstance(error, RowsRefused) else RAISED
-            self._guard.failed(arm.author, base, batch.context.time_ns, kind, told(units))
+            self._guard.failed(arm.author, base, batch.context.time_ns, arm.kind_of(kind), told(units))
             raise
 
 

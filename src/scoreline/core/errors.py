@@ -19,6 +19,7 @@ ScorelineError
         RowsRefused         rows that break the schema, or have no score; carries every problem
         QuoteRefused        a quote token is not what it says it is, or not for this
         IdempotencyMismatch an idempotency key came again with another request
+    QuoteLapsed             the version of a quote must not answer on this host now
     Denied                  the caller may not do this
         Unauthenticated     ... because it did not say who it is
     RateLimited             the caller asks more often than it may
@@ -143,6 +144,10 @@ class QuoteRefused(InputError):
 
 class IdempotencyMismatch(InputError):
     """An idempotency key came again with another request than the one it was kept for."""
+
+
+class QuoteLapsed(ScorelineError):
+    """The version that a quote promises must not answer on this host now, and no other does in its place."""
 
 
 class Denied(ScorelineError):

@@ -111,7 +111,10 @@ class Sink(Protocol):
         ...
 
     def failed(self, author: Author, base: int, time_ns: int, kind: str, entities: Sequence[bytes], /) -> None:
-        """Keeps that a version did not score a request, and why: `raised`, `not_finite`, `overran` or `died`."""
+        """Keeps that a version did not score a request, and why: `raised`, `not_finite`, `overran`, `died`.
+
+        Or `degraded`: any of these but the last, where features were missing, so that it counts for nothing.
+        """
         ...
 
 

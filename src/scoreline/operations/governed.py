@@ -12,7 +12,7 @@ from scoreline.core.refs import Ref, is_path
 from scoreline.operations.install import install_tried, installed_copy
 from scoreline.operations.state import Assignment, Canary, Challenged, Pin
 from scoreline.records.database import Database
-from scoreline.records.ledger import Entry, last
+from scoreline.records.ledger import last, moves_since
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
 
@@ -74,13 +74,14 @@ def alone(before: Assignment) -> Assignment:
     return replace(before, canary=None, challengers=())
 
 
-def promised(entries: Sequence[Entry], policy: Policy, now_ns: int) -> list[Pin]:
-    """Versions that answered, answer no more, and may be promised still, by a model's entries, the newest first.
+def promised(database: Database, model: str, policy: Policy, now_ns: int) -> list[Pin]:
+    """Versions that answered, answer no more, and may be promised still, by the ledger.
 
-    One that was rolled back is among them if the policy honours its quotes.
+    One that was rolled back is among them if the policy honours its quotes. Raises DatabaseDown or DatabaseRefused.
     """
     days_ns, found, after = policy.quote_days * DAY_NS, dict[str, Pin](), None
-    if not entries or not days_ns:
+    entries = moves_since(database, model, now_ns - days_ns) if days_ns else ()
+    if not entries:
         return []
     current = Stage.from_json(entries[0].stage)
     answering = {current.champion.digest, *([current.canary.digest] if current.canary else [])}
@@ -95,6 +96,11 @@ def promised(entries: Sequence[Entry], policy: Policy, now_ns: int) -> list[Pin]
             answering.add(arm.digest)
         after = entry
     return list(found.values())
+
+
+def is_over(assigned: Assignment, now_ns: int) -> bool:
+    """Whether a promise has ended that workers still keep."""
+    return any(pin.until_ns <= now_ns for pin in assigned.pins)
 
 
 def decided(

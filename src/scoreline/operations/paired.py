@@ -1,9 +1,11 @@
 """Champion and challenger on the same decisions: how far they agree, and who was right once outcomes are known.
 
 Decisions are taken from the database in the order of their requests, as `compared` folds them: every one that has its
-score for agreement, and behind the watermark, where outcomes are final, by losses.
+score for agreement, and behind the watermark, where outcomes are final, by losses. It goes no further than what every
+host has shipped (`reach`), and begins anew where a host that was given up brought something after all.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +25,8 @@ from scoreline.records.archive import Archive
 from scoreline.records.comparing import awaited, followed
 from scoreline.records.database import Database
 from scoreline.records.joined import Joined, Places, joined
-from scoreline.records.shadowed import numbers_of, progress, scores_of
+from scoreline.records.reach import SLACK_NS, Reach, reach
+from scoreline.records.shadowed import ANSWERED, numbers_of, progress, scores_of
 from scoreline.records.walk import Wanted
 from scoreline.rollout.gates import ShadowEvidence
 from scoreline.rollout.losses import Loss, apart, loss_of
@@ -34,8 +37,9 @@ PAGE_ROWS: Final = 5000
 PAGES_AT_ONCE: Final = 20  # of a service: whoever else asks waits for so many
 GRACE_NS: Final = 600 * NS  # so long a decision waits for the score of a challenger that is not known to come to it
 LONGEST_NS: Final = 86_400 * NS  # and of one that lags behind
-LAG_NS: Final = 5 * NS  # what may still come from a spool, and from who reports an outcome at once
+LAG_NS: Final = SLACK_NS  # so late an outcome may come of what is final at once
 EVER_NS: Final = 1 << 62
+log = logging.getLogger("scoreline.paired")
 Scoring = Callable[[Sequence[Joined]], Scores]
 
 
@@ -83,6 +87,7 @@ class Pairing:
         self._policy = policy
         self._at_once = at_once
         self._found: dict[tuple[str, str, int, str], Compared] = {}
+        self._reached: dict[tuple[str, str, int, str], Reach] = {}
         self._one = threading.Lock()  # routes ask from several threads
 
     def report(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
@@ -91,15 +96,17 @@ class Pairing:
             return self._report(model, stage, challenger)
 
     def _report(self, model: str, stage: Stage, challenger: Challenger) -> Shown:
+        reached = reach(self._database, model, time.time_ns())
         try:
-            compared = self._compared(model, stage, challenger)
+            compared = self._compared(model, stage, challenger, reached)
         except (NotFound, BundleError, RolloutRefused) as error:
             return Shown(ShadowEvidence(), {"error": str(error)})
         numbers = numbers_of(self._database, model, challenger.arm.digest, challenger.since)
-        self._go_on(compared, model, stage.champion.digest, numbers)
+        self._go_on(compared, model, stage.champion.digest, numbers, reached)
         done = progress(self._database, numbers)
         told = {
             **report_of(compared, self._policy),
+            "late_shipped": reached.rows_since(challenger.since_ns),
             "scored": done.scored,
             "not_scorable": done.missed,
             "faults": dict(done.faults),
@@ -107,39 +114,43 @@ class Pairing:
         }
         return Shown(seen_of(compared), told)
 
-    def _compared(self, model: str, stage: Stage, challenger: Challenger) -> Compared:
+    def _compared(self, model: str, stage: Stage, challenger: Challenger, reached: Reach) -> Compared:
         key = (model, challenger.arm.digest, challenger.since, stage.champion.digest)
         known, name = self._found.get(key), self._policy.segment
+        if known is not None and reached.has_passed(self._reached[key], known.seen_ns):
+            log.warning("%s: decisions came late, and version %s is compared anew", model, challenger.arm.version)
+            known = None
         if known is None or (known.rivals.split is None and by_numbers(known.rivals.mine.schema, name)):
             mine = manifest_of(self._state_dir, stage.champion.digest)
             theirs = manifest_of(self._state_dir, challenger.arm.digest)
-            quarters = self._quarters(model, mine, challenger.since_ns)
+            quarters = self._quarters(model, mine, challenger.since_ns, reached.until_ns)
             if known is None or quarters is not None:  # then from the beginning, told apart
                 found = rivals(mine, theirs, self._policy, quarters=quarters)
                 self._found[key] = found.compared(challenger.since_ns)
             gone = [each for each in self._found if each[0] == model and not _is_of(stage, each)]
             for each in gone:
-                del self._found[each]
+                del self._found[each], self._reached[each]
+        self._reached[key] = reached
         return self._found[key]
 
-    def _quarters(self, model: str, mine: Manifest, since_ns: int) -> tuple[float, ...] | None:
+    def _quarters(self, model: str, mine: Manifest, since_ns: int, until_ns: int) -> tuple[float, ...] | None:
         """Of the numbers that the policy tells apart by, once enough were seen."""
-        name, until_ns = self._policy.segment, time.time_ns() - LAG_NS
+        name = self._policy.segment
         if not by_numbers(mine.schema, name):
             return None
         return quarters_seen(self._places, model, mine.digest, mine.schema.index[name], since_ns, until_ns)
 
-    def _go_on(self, compared: Compared, model: str, champion: str, numbers: Sequence[int]) -> None:
-        now_ns = time.time_ns()
+    def _go_on(self, compared: Compared, model: str, champion: str, numbers: Sequence[int], reached: Reach) -> None:
         database, places, at_once = self._database, self._places, self._at_once
-        loss, final_ns = compared.rivals.loss, now_ns - compared.rivals.final_ns
+        # Whether an entity was decided on again until an outcome was final is known once that is shipped as well.
+        loss, final_ns = compared.rivals.loss, reached.until_ns - compared.rivals.final_ns
         compared.is_behind = False
-        for number, page in enumerate(_pages(places, model, champion, compared.seen_ns, now_ns - LAG_NS)):
+        for number, page in enumerate(_pages(places, model, champion, compared.seen_ns, reached.until_ns)):
             if number == at_once:
                 compared.is_behind = True
                 break
             before_ns, scores = compared.seen_ns, scores_in(database, numbers, page)
-            whole = _until_awaited(database, page, scores, numbers, now_ns)
+            whole = _until_awaited(database, page, scores, numbers, reached.passed_ns)
             compared.agree(whole, scores)
             if loss and compared.from_ns == before_ns and compared.seen_ns <= final_ns:  # it is read once only
                 pair(database, model, compared, whole, scores)
@@ -203,7 +214,7 @@ def _pages(places: Places, model: str, champion: str, from_ns: int, until_ns: in
     if from_ns >= until_ns:
         return
     wanted = Wanted(model, from_ns=from_ns, until_ns=until_ns)
-    found = joined(places, wanted, lambda one: one.author.digest == champion)
+    found = joined(places, wanted, lambda one: one.author.digest == champion and one.author.role in ANSWERED)
     left: list[Joined] = []
     while page := list(islice(found, PAGE_ROWS)):
         page = left + page
@@ -216,14 +227,18 @@ def _pages(places: Places, model: str, champion: str, from_ns: int, until_ns: in
 
 
 def _until_awaited(
-    database: Database, page: list[Joined], scores: Scores, numbers: Sequence[int], now_ns: int
+    database: Database, page: list[Joined], scores: Scores, numbers: Sequence[int], passed_ns: int
 ) -> list[Joined]:
-    """The page up to a millisecond with a decision that may still get its score."""
+    """The page up to a millisecond with a decision that may still get its score.
+
+    Those that came late (`passed_ns`) are waited for from then on.
+    """
+    now_ns = time.time_ns()
     without = [one for one in page if one.row.id not in scores]
     with database.reading() as connection:
         behind = awaited(connection, numbers, [one.row.id for one in without])
     for one in without:
-        if one.row.time_ns > now_ns - (LONGEST_NS if one.row.id in behind else GRACE_NS):
+        if max(one.row.time_ns, passed_ns) > now_ns - (LONGEST_NS if one.row.id in behind else GRACE_NS):
             first = moment_of(one)
             return [each for each in page if moment_of(each) < first]
     return page

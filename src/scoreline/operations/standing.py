@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from scoreline.core.arms import CANARY, CHAMPION, LAPSED, PINNED, Arm, Arms, Guard, Leased, Pinned, Tell, fitted
 from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
-from scoreline.core.errors import BundleError, NotFound, ScorelineError
+from scoreline.core.errors import BundleError, NotFound, QuoteLapsed, ScorelineError
 from scoreline.core.fitting import Fit, fitting, widened
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Engine, Score
@@ -127,7 +127,7 @@ class _Standing:
         lapsed = self._champion.in_role(LAPSED)
         self._score = Leased(arms, lapsed, guard.lease)
         self._pinned[self._champion.author.digest] = ours
-        self._pinned[canary.digest] = Leased(fitted(its, fit), lapsed, guard.lease)
+        self._pinned[canary.digest] = Leased(fitted(its, fit), _not_kept, guard.lease)
         self._authors += arms.authors
         self._opened[canary.digest] = theirs
         numbered = self._arm(self._champion.unfitted())
@@ -186,6 +186,13 @@ def _check_form(mine: Manifest, theirs: Manifest) -> None:
         bool(theirs.policy.outcomes),
     ):
         raise BundleError("its answers have another form than the champion's: output, classes, or whether outcomes")
+
+
+def _not_kept(_: Batch) -> Decisions:
+    raise QuoteLapsed(
+        "this host cannot tell now whether the version of this quote may still answer: try again in some seconds, or "
+        "ask for a new quote"
+    )
 
 
 def _not_served(_: Batch) -> Decisions:

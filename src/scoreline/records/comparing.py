@@ -6,8 +6,8 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, exists, func, or_, select
 
+from scoreline.records.authors import numbers_by_model
 from scoreline.records.moved import SHIPPED
-from scoreline.records.outcomes import authors_of_models
 from scoreline.records.rollout_tables import SHADOW_OFFSETS
 from scoreline.records.tables import DECISIONS, SEGMENTS
 
@@ -19,7 +19,7 @@ def followed(connection: Connection, model: str, ids: Sequence[bytes], within_ns
 
     What happens to the entity from then on belongs to the later one.
     """
-    authors = authors_of_models(connection).get(model, [])
+    authors = numbers_by_model(connection, model).get(model, [])
     found: set[bytes] = set()
     for some, here, there in product(_pieces(ids), SHIPPED, SHIPPED):
         one, next_ = here.alias(), there.alias()

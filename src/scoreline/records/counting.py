@@ -40,6 +40,7 @@ _CANARY: Final = "canary"
 _CHAMPION: Final = "champion"
 _OVERRAN: Final = "overran"
 _DIED: Final = "died"
+_DEGRADED: Final = "degraded"
 _ENTITY_AT, _MODEL_NS_AT, _DEGRADED_AT, _SCORES_AT = 2, 12, 11, 8
 _AT_ONCE: Final = 200
 
@@ -175,7 +176,7 @@ def _add_failures(
     piece: Piece, steps: dict[int, tuple[Step, str, Watched]], found: dict[Step, dict[str, _Arm]]
 ) -> None:
     for place, base, _, kind, entities in piece.failed:
-        if place not in steps:
+        if place not in steps or kind == _DEGRADED:
             continue
         step, role, watched = steps[place]
         arm, events = found[step][role], [ERRORS]

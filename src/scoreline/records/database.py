@@ -20,6 +20,7 @@ VERSION_TABLE: Final = "scoreline_version"  # Alembic's own name for it may be t
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
 _LOCK: Final = 0x53434F5245  # of PostgreSQL's advisory locks: one steward at a time changes tables
+_CLOCK: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint")
 _PATIENCE_S: Final = 5
 _SCRUB_MS: Final = 1000
 # A peer that is gone without a word is noticed in seconds. Nothing is prepared: poolers hand sessions round.
@@ -74,6 +75,10 @@ class Database:
         """Until the transaction ends, nobody else changes tables; SQLite's writers are alone anyway."""
         if self.kind == POSTGRESQL:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+    def now_ns(self, connection: Connection) -> int:
+        """The time by the database's clock: those of its hosts may differ."""
+        return int(connection.scalar(_CLOCK) or 0) if self.kind == POSTGRESQL else time.time_ns()
 
     @contextmanager
     def writing(self, *, durable: bool = False) -> Iterator[Connection]:

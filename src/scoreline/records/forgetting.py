@@ -6,15 +6,16 @@ outcome by entity as it covers a decision of the time of the event; one by id na
 hold that names neither covers it.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, not_, or_, select, true
 
+from scoreline.records.authors import numbers_by_model
 from scoreline.records.database import Database
 from scoreline.records.holds import Hold, active_holds
 from scoreline.records.moved import SHIPPED
-from scoreline.records.outcomes import authors_of_models
 from scoreline.records.partitions import DAY_MS
 from scoreline.records.tables import OUTCOMES
 
@@ -53,11 +54,11 @@ def _old(cutoff_ns: int, now_ns: int) -> ColumnElement[bool]:
 
 def _matched(connection: Connection) -> ColumnElement[bool]:
     """Whether a decision is there that an outcome belongs to."""
-    authors = authors_of_models(connection)
+    authors = numbers_by_model(connection)
     return or_(*(_of(table, authors) for table in SHIPPED))
 
 
-def _of(table: Any, authors: dict[str, list[int]]) -> ColumnElement[bool]:
+def _of(table: Any, authors: Mapping[str, list[int]]) -> ColumnElement[bool]:
     row = table.c
     by_model = or_(false(), *(and_(_ROW.model == model, row.author.in_(ids)) for model, ids in authors.items()))
     by_id = select(row.id).where(row.id == _ROW.prediction).correlate(OUTCOMES)

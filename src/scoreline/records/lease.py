@@ -5,15 +5,13 @@ A lease spares work, it guards nothing: whoever acts on one also holds the datab
 
 import os
 import socket
-import time
 from typing import Final
 
 from sqlalchemy import text
 
-from scoreline.records.database import POSTGRESQL, Database
+from scoreline.records.database import Database
 
 LEASE_S: Final = 10.0
-_CLOCK: Final = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint")
 _TAKE: Final = text(
     "INSERT INTO leases (name, holder, until_ns) VALUES (:name, :holder, :until_ns) "
     "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ns = excluded.until_ns "
@@ -32,10 +30,8 @@ class Lease:
     def hold(self) -> bool:
         """Takes it, or renews it for LEASE_S; whether it is held now. Raises DatabaseDown or DatabaseRefused."""
         with self._database.writing() as connection:
-            # The database's clock: those of its hosts may differ.
-            postgresql = self._database.kind == POSTGRESQL
-            now_ns = connection.scalar(_CLOCK) if postgresql else time.time_ns()
-            until_ns = int(now_ns) + int(LEASE_S * 1e9)
+            now_ns = self._database.now_ns(connection)
+            until_ns = now_ns + int(LEASE_S * 1e9)
             times = {"now_ns": now_ns, "until_ns": until_ns}
             return connection.execute(_TAKE, self._names | times).one_or_none() is not None
 

@@ -15,6 +15,7 @@ from scoreline.core.manifest import canonical_json
 from scoreline.records.database import Database
 from scoreline.records.rollout_tables import LEDGER
 
+STAYING: Final = ("hold", "resume", "pause", "approve", "shadow", "end_shadow")  # after these the same versions answer
 _APPEND: Final = text(
     "INSERT INTO ledger (model, seq, at_ns, action, who, why, stage, evidence) "
     "SELECT CAST(:model AS TEXT), CAST(:seq AS BIGINT), CAST(:at_ns AS BIGINT), :action, :who, :why, :stage, :evidence "
@@ -70,6 +71,15 @@ def last(database: Database, model: str) -> Entry | None:
 def history(database: Database, model: str, limit: int) -> Sequence[Entry]:
     """The newest entries of a model, the newest first."""
     newest = select(LEDGER).where(LEDGER.c.model == model).order_by(LEDGER.c.seq.desc()).limit(limit)
+    with database.reading() as connection:
+        return [_entry(row) for row in connection.execute(newest)]
+
+
+def moves_since(database: Database, model: str, time_ns: int) -> Sequence[Entry]:
+    """The entries of a model since a time that changed who answers, and the one before those; the newest first."""
+    moves = LEDGER.c.model == model, LEDGER.c.action.not_in(STAYING)
+    before = select(func.max(LEDGER.c.seq)).where(*moves, LEDGER.c.at_ns < time_ns).scalar_subquery()
+    newest = select(LEDGER).where(*moves, LEDGER.c.seq >= func.coalesce(before, 0)).order_by(LEDGER.c.seq.desc())
     with database.reading() as connection:
         return [_entry(row) for row in connection.execute(newest)]
 

@@ -12,6 +12,7 @@ from scoreline.records.pieces import Piece
 from scoreline.records.rows import author_json, author_key
 from scoreline.records.tables import DECISIONS
 
+_ADD_AUTHOR: Final = text("INSERT INTO authors (key, json, model) VALUES (:key, :json, :model) ON CONFLICT DO NOTHING")
 COLUMNS: Final = tuple(column.name for column in DECISIONS.columns if column.name not in ("unsent", "leaf"))
 Values = Sequence[Any]
 
@@ -60,7 +61,7 @@ def author_ids(connection: Connection, authors: Iterable[Author]) -> dict[bytes,
     """The ids of authors by their keys; those that are new are inserted, in one order: nobody waits in a circle."""
     found = {}
     for key, author in sorted({author_key(author): author for author in authors}.items()):
-        known = {"key": key, "json": author_json(author)}
-        connection.execute(text("INSERT INTO authors (key, json) VALUES (:key, :json) ON CONFLICT DO NOTHING"), known)
+        known = {"key": key, "json": author_json(author), "model": author.model}
+        connection.execute(_ADD_AUTHOR, known)
         found[key] = connection.execute(text("SELECT id FROM authors WHERE key = :key"), known).scalar_one()
     return found

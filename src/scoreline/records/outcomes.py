@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, exists, fu
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scoreline.core.outcome import Outcome
+from scoreline.records.authors import numbers_by_model
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.moved import SHIPPED, shipped
-from scoreline.records.rows import author_of
-from scoreline.records.tables import AUTHORS, OUTCOMES
+from scoreline.records.tables import OUTCOMES
 
 BATCH: Final = 5000
 Target = tuple[bytes, str, bytes, int]  # prediction, model, entity hash, event_ns
@@ -108,7 +108,7 @@ def known_of(connection: Connection, decisions: Mapping[bytes, bytes]) -> dict[b
 
 def has_texts(connection: Connection, model: str) -> bool:
     """Whether the name of a class was reported for decisions of a model, ever."""
-    authors = authors_of_models(connection).get(model, [])
+    authors = numbers_by_model(connection, model).get(model, [])
     by_id = [
         exists(select(table.c.id).where(table.c.id == OUTCOMES.c.prediction, table.c.author.in_(authors)))
         for table in SHIPPED
@@ -119,7 +119,7 @@ def has_texts(connection: Connection, model: str) -> bool:
 
 def models_of(connection: Connection, ids: Sequence[bytes]) -> dict[bytes, str]:
     """The models of those decisions that are in the database or in the archive."""
-    models = {author: model for model, authors in authors_of_models(connection).items() for author in authors}
+    models = {author: model for model, authors in numbers_by_model(connection).items() for author in authors}
     found: dict[bytes, str] = {}
     for start, table in product(range(0, len(ids), BATCH), SHIPPED):
         wanted = select(table.c.id, table.c.author).where(table.c.id.in_(ids[start : start + BATCH]))
@@ -197,7 +197,7 @@ def _match_entities(connection: Connection, reports: list[Report]) -> dict[bytes
     """By key: the last decision about the entity at or before the event, and how many there are before that one."""
     counts = {report.key: 0 for report in reports}
     newest: dict[bytes, tuple[int, bytes]] = {}
-    for model, authors in authors_of_models(connection).items() if reports else ():
+    for model, authors in numbers_by_model(connection).items() if reports else ():
         keys = [report.key for report in reports if report.target[1] == model]
         for start, table in product(range(0, len(keys), BATCH), SHIPPED):
             wanted = _last_of(table, authors).where(OUTCOMES.c.key.in_(keys[start : start + BATCH]))
@@ -219,14 +219,6 @@ def _last_of(table: Table, authors: list[int]) -> Select[Any]:
     ]
     count = select(func.count()).select_from(table).where(*earlier).correlate(OUTCOMES).scalar_subquery()
     return select(OUTCOMES.c.key, *found, count)
-
-
-def authors_of_models(connection: Connection) -> dict[str, list[int]]:
-    """By model the ids of its authors."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for id_, author in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json)):
-        found[author_of(author).model].append(id_)
-    return found
 
 
 def _as_row(report: Report) -> dict[str, Any]:

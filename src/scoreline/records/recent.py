@@ -13,9 +13,9 @@ from sqlalchemy import Connection, and_, func, or_, select, text
 
 from scoreline.core.ids import ROW_BITS
 from scoreline.core.link import Floats
+from scoreline.records.authors import authors_of
 from scoreline.records.database import Database
-from scoreline.records.rows import author_of
-from scoreline.records.tables import AUTHORS, DECISIONS, OTHER_TIME, OUTCOMES
+from scoreline.records.tables import DECISIONS, OTHER_TIME, OUTCOMES
 
 MOST: Final = 20_000
 
@@ -68,11 +68,8 @@ def _newest(connection: Connection, kind: str, author: int, most: int, after: by
 
 def _authors(connection: Connection, model: str, digest: str) -> list[int]:
     """The numbers of a champion, the newest first."""
-    rows = connection.execute(select(AUTHORS.c.id, AUTHORS.c.json).order_by(AUTHORS.c.id.desc()))
-    found = ((number, author_of(json)) for number, json in rows)
-    return [
-        number for number, author in found if (author.model, author.digest, author.role) == (model, digest, "champion")
-    ]
+    found = authors_of(connection, model, digest).items()
+    return sorted((number for number, one in found if one.role == "champion"), reverse=True)
 
 
 def _known(connection: Connection, model: str, first: Any, last: Any) -> int:

@@ -14,17 +14,19 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, exists, func, not_, select, text
 
 from scoreline.core.decision import Author
+from scoreline.records.authors import authors_of
 from scoreline.records.database import SQLITE, Database
 from scoreline.records.load import author_ids
 from scoreline.records.rollout_tables import SHADOW_FAULTS, SHADOW_OFFSETS, SHADOW_SCORES
-from scoreline.records.rows import author_key, author_of
+from scoreline.records.rows import author_key
 from scoreline.records.segments import BEGIN, Segment
 from scoreline.records.tables import AUTHORS, DECISIONS
 
 Score = tuple[bytes, int]  # float64, and the outcome's code: -1 where there is none
 CHALLENGER: Final = "challenger"
-# What a challenger scores: all that was answered, whoever did. Those pinned to a version are compared as well.
-ANSWERED: Final = ("champion", "canary", "canary_failed", "mixed", "lapsed", "pinned")
+# What a challenger scores, and is compared by: all that was answered, but not where a version was asked for. Such a
+# request is no evidence.
+ANSWERED: Final = ("champion", "canary", "canary_failed", "mixed", "lapsed")
 GIVEN_UP: Final = 2  # faults at one place
 FAULTS: Final = 20  # and on one host, wherever: one that comes back each time it is tried again is no use either
 SLICE_ROWS: Final = 5000
@@ -185,16 +187,13 @@ def progress(database: Database, numbers: Sequence[int]) -> Progress:
 def numbers_of(database: Database, model: str, digest: str, since: int) -> list[int]:
     """The numbers of a challenger's authors: hosts may have its library in several versions."""
     with database.reading() as connection:
-        found = [(row.id, author_of(row.json)) for row in connection.execute(select(AUTHORS.c.id, AUTHORS.c.json))]
-    wanted = (CHALLENGER, model, digest, since)
-    return [number for number, one in found if (one.role, one.model, one.digest, one.epoch) == wanted]
+        found = authors_of(connection, model, digest)
+    return [number for number, one in found.items() if (one.role, one.epoch) == (CHALLENGER, since)]
 
 
 def _answered(connection: Connection, model: str, segment: Segment, shipped: Any) -> int:
     """Decisions of a model in a segment. Nothing leads from a segment to them but the times in their ids."""
-    named = select(AUTHORS.c.id, AUTHORS.c.json)
-    authors = [(row.id, author_of(row.json)) for row in connection.execute(named)]
-    wanted = [number for number, one in authors if one.model == model and one.role in ANSWERED]
+    wanted = [number for number, one in authors_of(connection, model).items() if one.role in ANSWERED]
     first_ms, last_ms = int(segment.writer[:16], 16) // _MS - _SLACK_MS, shipped.shipped_ns // _MS + _SLACK_MS
     within = DECISIONS.c.id.between(_first_id(max(0, first_ms)), _first_id(last_ms))
     found = select(func.count()).select_from(DECISIONS).where(within, DECISIONS.c.segment == shipped.id)

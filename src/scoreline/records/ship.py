@@ -4,8 +4,8 @@ Delivery order of a piece of a segment:
   1. it is read from the offset that the database has for the segment;
   2. a transaction begins, and moves that offset on where it still is the old one; else another shipper was faster, and
      the transaction ends here;
-  3. its authors, its decisions with the salts of their leaves, the tree over these, and what is counted of it for
-     rollouts go into the same transaction;
+  3. its authors, its decisions with the salts of their leaves, the tree over these, what is counted of it for rollouts,
+     and which of it came late (`reach`) go into the same transaction;
   4. when a segment has ended and is wholly shipped, a transaction that outlives the machine says so, and the root;
   5. only then its file is deleted, once whoever else reads it is through.
 A death between any two steps loses nothing and ships nothing twice: what is true is what is in the database.
@@ -14,7 +14,7 @@ A death between any two steps loses nothing and ships nothing twice: what is tru
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ from scoreline.records.merkle import Tree
 from scoreline.records.moved import any_moved
 from scoreline.records.partitions import days_of, make_days
 from scoreline.records.pieces import Piece, is_damaged, read_rows
+from scoreline.records.reach import Reaching
 from scoreline.records.rows import SALT_BYTES, author_key, first_score, leaf
 from scoreline.records.segments import BEGIN, DAMAGED, Segment, segments, size_of
 
@@ -82,6 +83,7 @@ class Shipper:
         self._host = host
         self._may_delete = may_delete or (lambda *_: True)
         self._counting = counting
+        self._reaching = Reaching(database, folder, host)
         self._known: dict[str, _Known] = {}
         self._author_ids: dict[bytes, int] = {}
         self._days: set[int] = set()
@@ -96,7 +98,10 @@ class Shipper:
         A writer's segments are shipped one after the other: one that is refused holds up the next of its writer, not
         those of others. Raises DatabaseDown, and then nothing is lost.
         """
+        begun_ns = time.time_ns()
+        self._reaching.begin()
         found, steps = segments(self._folder), 0
+        sizes = {segment.path.name: size_of(segment.path) for segment in found}
         held: set[str] = set()
         for name in self._known.keys() - {segment.path.name for segment in found}:
             del self._known[name]
@@ -118,12 +123,25 @@ class Shipper:
             if known is None or not known.final:
                 held.add(segment.writer)
         self.refused = refused
+        stuck = {segment.writer for segment in found if segment.path.name in refused}  # nobody waits for these
+        is_through = all(self._is_through(each, sizes) for each in found if each.writer not in stuck)
+        self._reaching.say(begun_ns if is_through else 0)
         return steps
+
+    def end(self) -> None:
+        """Nothing more comes to the spool; raises DatabaseDown or DatabaseRefused. What is left in it, others ship."""
+        if not segments(self._folder):
+            self._reaching.end()
 
     @property
     def lag_bytes(self) -> int:
         """Bytes that are in the spool and not in the database."""
         return sum(self._lag(segment) for segment in segments(self._folder))
+
+    def _is_through(self, segment: Segment, sizes: Mapping[str, int]) -> bool:
+        """Whether what was in a segment is shipped: of one that another shipper is through with nothing is left."""
+        name, known = segment.path.name, self._known.get(segment.path.name)
+        return bool(known and (known.final or known.offset >= sizes[name])) or not size_of(segment.path)
 
     def _lag(self, segment: Segment) -> int:
         known = self._known.get(segment.path.name)
@@ -172,6 +190,7 @@ class Shipper:
                 raise DatabaseRefused("ids that are in the archive came again")
             if self._counting:
                 self._counting.count(connection, piece, segment.writer, moved["now_ns"])
+            self._reaching.count_late(connection, piece)
             for base in piece.unsent:
                 connection.execute(mark_unsent(base))
             grown: dict[str, Any] = {

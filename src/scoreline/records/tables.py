@@ -48,13 +48,16 @@ class Id(TypeDecorator[bytes]):
         return value.bytes if isinstance(value, uuid.UUID) else value
 
 
+# `model` is the one in `json`; NULL where a steward of before wrote the row.
 AUTHORS: Final = Table(
     "authors",
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("key", LargeBinary, nullable=False, unique=True),
     Column("json", Text, nullable=False),
+    Column("model", Text),
 )
+Index("authors_model", AUTHORS.c.model)
 # `offset` is where shipping goes on, `tree` the Merkle tree so far, `missed` counts what was answered without a record,
 # `repeated` what had been shipped under the same id before; `root` and `final` come when its writer has ended. `unsent`
 # are the bases of requests whose answers never left, 16 bytes each; `signed` is the offset that the last checkpoint
@@ -258,5 +261,25 @@ Index(
 for _table in (DECISIONS, MOVED):
     _where: Any = {f"{kind}_where": text(condition) for kind, condition in OTHER_TIME.items()}
     Index(f"{_table.name}_time", _table.c.time_ns, _table.c.id, **_where)
+# Spools whose decisions come here. All that was in one at `through_ns`, by its host's clock, is shipped; the database's
+# clock says when it was heard of last.
+SPOOLS: Final = Table(
+    "spools",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("through_ns", BigInteger, nullable=False),
+    Column("heard_ns", BigInteger, nullable=False),
+)
+# Decisions of a model, the first of `from_ns`, that a spool brought when those up to `passed_ns` might have been folded
+# without them.
+LATE: Final = Table(
+    "late",
+    METADATA,
+    Column("spool", Text, primary_key=True),
+    Column("passed_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", String(100), primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+)
 # One row: the oldest schema a steward must know to use this database. Contracting steps raise it.
 COMPATIBLE: Final = Table("schema_compatible", METADATA, Column("since", Integer, nullable=False))

@@ -1,6 +1,6 @@
 """Upkeep of the database: what is past goes to the archive, what is older than the retention goes altogether.
 
-Outcomes go after the decisions they belong to.
+Outcomes go after the decisions they belong to. What was counted of rollouts goes by itself.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from scoreline.records.counted import forget_units
 from scoreline.records.database import Database
 from scoreline.records.erase import Eraser
 from scoreline.records.forgetting import remove_outcomes
+from scoreline.records.reach import forget_spools
 from scoreline.records.retention import remove_expired
 from scoreline.records.shadowed import forget_scores
 from scoreline.signing import Signer
@@ -54,6 +55,7 @@ class Upkeep:
         A file that cannot be read holds up no outcomes.
         """
         forget_units(database, now_ns)
+        forget_spools(database)
         days = self.retention_days
         if not days:
             return False

@@ -17,10 +17,11 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, or_, sele
 from scoreline.core.decision import Author
 from scoreline.core.errors import DatabaseRefused
 from scoreline.records.archive import Archive
+from scoreline.records.authors import authors_of
 from scoreline.records.database import Database
 from scoreline.records.moved import SHIPPED
-from scoreline.records.rows import Row, author_of
-from scoreline.records.tables import ARCHIVES, AUTHORS, DECISIONS, OTHER_TIME
+from scoreline.records.rows import Row
+from scoreline.records.tables import ARCHIVES, DECISIONS, OTHER_TIME
 
 _MS: Final = 1_000_000
 _LAST_NS: Final = 2**63 - 1
@@ -81,7 +82,7 @@ def walk(
 
     Without the archive its decisions are passed over. Raises DatabaseDown, DatabaseRefused or OSError.
     """
-    authors = {number: author for number, author in _authors(database).items() if wanted.by(author)}
+    authors = _authors(database, wanted)
     if not authors:
         return
     ways = ("entity",) if wanted.entity else ("told", "other")
@@ -91,7 +92,7 @@ def walk(
 
 def authors_in(database: Database, wanted: Wanted) -> list[Author]:
     """The authors whose decisions may be wanted, as they first came."""
-    return [author for author in _authors(database).values() if wanted.by(author)]
+    return list(_authors(database, wanted).values())
 
 
 class _Stub(NamedTuple):
@@ -194,10 +195,10 @@ def _moved(found: Any) -> _Stub:
     return _Stub(found.id, found.time_ns, found.author, found.archive, None)
 
 
-def _authors(database: Database) -> dict[int, Author]:
+def _authors(database: Database, wanted: Wanted) -> dict[int, Author]:
     with database.reading() as connection:
-        found = connection.execute(select(AUTHORS.c.id, AUTHORS.c.json).order_by(AUTHORS.c.id)).all()
-    return {number: author_of(json) for number, json in found}
+        found = authors_of(connection, wanted.model)
+    return {number: author for number, author in found.items() if wanted.by(author)}
 
 
 def _archived(database: Database, archive: Archive, page: Sequence[_Stub]) -> dict[bytes, Row]:

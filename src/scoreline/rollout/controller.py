@@ -6,11 +6,13 @@ the beginning, whenever another has died.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import HOLD_BACK, SILENCE, Stage, hold, promote, resume, roll_back, step_up
-from scoreline.rollout.verdict import ADVANCE, ROLL_BACK, CanaryEvidence, Verdict, judge, next_step
+from scoreline.rollout.verdict import ADVANCE, NS, ROLL_BACK, CanaryEvidence, Verdict, judge, next_step
+
+OFTEN: Final = 10  # units in the silence that is allowed, or more: a canary that answers seldom would flap otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,24 @@ class Action:
     numbers: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """When the ledger's last entry was written, and how many units the canary had answered by then in its step."""
+
+    at_ns: int = 0
+    units: int = 0
+
+
+UNKNOWN: Final = Since()
+
+
 def decide(
-    stage: Stage, evidence: CanaryEvidence | None, policy: Policy, now_ns: int, seq: int
+    stage: Stage, evidence: CanaryEvidence | None, policy: Policy, now_ns: int, seq: int, since: Since = UNKNOWN
 ) -> tuple[Stage, tuple[Action, ...]]:
     """The stage after this look and the action that led to it; none where nothing changes.
 
     `seq` is the number the ledger's next entry gets. Harm rolls back whatever the state. A canary that is paused, or
-    held for a person, goes no further; one held for silence goes on when it answers again.
+    held for a person, goes no further; one held for silence goes on when it answers again, often.
     """
     if stage.canary is None:
         return stage, ()
@@ -39,9 +52,15 @@ def decide(
         return _advanced(stage, verdict, policy, now_ns, seq)
     if verdict.held_for and verdict.held_for != stage.held_for:
         return _done("hold", hold(stage, verdict.why, verdict.held_for), verdict)
-    if not verdict.held_for and stage.held_for == SILENCE:
+    if not verdict.held_for and stage.held_for == SILENCE and _answers_often(verdict, policy, now_ns, since):
         return _done("resume", resume(stage, now_ns), verdict, "the canary answers again")
     return stage, ()
+
+
+def _answers_often(verdict: Verdict, policy: Policy, now_ns: int, since: Since) -> bool:
+    """Whether a canary held for silence has answered since as one that is never silent so long, for as long as that."""
+    lasted_s, units = (now_ns - since.at_ns) / NS, verdict.numbers["units_step"] - since.units
+    return lasted_s >= policy.silence_s and units >= OFTEN * lasted_s / policy.silence_s
 
 
 def _advanced(

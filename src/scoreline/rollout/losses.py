@@ -28,9 +28,7 @@ class Loss:
 
     @property
     def bound(self) -> float:
-        if self.kind == "log":
-            return math.log((1 - EPS) / EPS)
-        return max(self.costs.values(), default=1.0) if self.kind == "cost" else 1.0
+        return bound_of(self.kind, self.costs)
 
     def label(self, value: float | str) -> int | None:
         """What happened, as the position of a class, or 0 and 1; None where it is neither."""
@@ -54,6 +52,13 @@ class Loss:
     def labels(self) -> range:
         """Everything that can happen."""
         return range(len(self.classes) or 2)
+
+
+def bound_of(kind: str, costs: Mapping[tuple[str, str], float]) -> float:
+    """The largest difference of two answers in a loss."""
+    if kind == "log":
+        return math.log((1 - EPS) / EPS)
+    return max(costs.values(), default=1.0) if kind == "cost" else 1.0
 
 
 def apart(mine: Manifest, theirs: Manifest) -> str:

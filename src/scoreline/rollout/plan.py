@@ -11,6 +11,7 @@ from scoreline.evidence.planning import (
     duration_s,
     outcomes_to_safe,
 )
+from scoreline.rollout.losses import bound_of
 from scoreline.rollout.policy import WEIGHTS, Policy, alone
 
 
@@ -80,7 +81,8 @@ def plan(traffic: Traffic, policy: Policy) -> Plan:
     """
     outcomes = None
     if traffic.variance is not None:
-        outcomes = outcomes_to_safe(traffic.variance, policy.delta, policy.alpha_shadow)
+        bound = bound_of(policy.loss, policy.cost_of)
+        outcomes = outcomes_to_safe(traffic.variance, policy.delta, policy.alpha_shadow, bound)
     collected = duration_s(outcomes, traffic.outcomes_per_s)
     return Plan(
         shadow_outcomes=outcomes,

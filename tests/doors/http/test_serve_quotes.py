@@ -69,6 +69,28 @@ def test_what_a_rollback_does_to_quotes_is_a_setting(
         assert quoted(service, "c-1", token)[:2] == answers
 
 
+def test_a_quote_of_the_canary_is_not_answered_by_another_version_while_there_is_no_lease(
+    sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
+) -> None:
+    """The price that was promised, or none: here the steward hangs, as where the database is away from a host."""
+    with serving(sealed, folder=tmp_path, **DAYS) as service, closing(database_of(service)) as database:
+        wait_until(lambda: heads(database), "the first champion is in the ledger")
+        canary(database, sealed_next, steps=(1.0,))
+        wait_until(lambda: version_of(service) == "2", "the canary answers")
+        status, version, token = quoted(service, "c-1")
+        assert (status, version) == (200, "2")
+        steward = service.steward()
+        assert steward is not None
+        steward.suspend()
+        wait_until(lambda: version_of(service) == "1", "the lease has run out", 30)
+        refused = service.post(row("c-1"), x_quote=token)
+        assert (refused.status_code, refused.json()["type"]) == (409, "/errors/quote-lapsed")
+        assert "ask for a new quote" in refused.json()["detail"] and "x-quote" not in refused.headers
+        steward.resume()
+        wait_until(lambda: quoted(service, "c-1", token)[0] == 200, "the lease is renewed", 30)
+        assert quoted(service, "c-1", token) == (200, "2", token)
+
+
 def test_without_the_setting_no_promise_is_made_or_kept_silently(sealed: SealedModel, tmp_path: Path) -> None:
     with serving(sealed, folder=tmp_path) as service:
         refused = service.post(row("c-1"), x_quote="new")
