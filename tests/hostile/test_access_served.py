@@ -31,7 +31,8 @@ class Known(NamedTuple):
     sent: list[str]
 
     def bearer(self, token: str) -> dict[str, str]:
-        self.sent.append(token)
+        if len(token) > 20:  # shorter ones stand in any file
+            self.sent.append(token)
         return {"authorization": f"Bearer {token}"}
 
     def status(self, token: str, path: str = "/predict") -> int:
