@@ -110,7 +110,8 @@ def test_a_version_that_ends_its_workers_is_rolled_back_at_once(
         assert (entry.action, entry.who) == ("roll_back", "controller")
         assert "workers died in the canary and none in the champion" in entry.why
         assert entry.evidence["leading"] == "deaths"
-        assert [each.action for each in history(database, "fraud", 9)] == ["roll_back", "canary", "seed"]
+        actions = [each.action for each in history(database, "fraud", 9)]
+        assert [action for action in actions if action != "hold"] == ["roll_back", "canary", "seed"]
         assert 5 <= entry.evidence["deaths_canary"] <= 15, "at a share of 20 % four may be chance"
         assert {status for status, _ in answers} <= {200, 0}
 
