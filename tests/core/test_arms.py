@@ -1,6 +1,7 @@
 """Two arms: who is whose by a hash alone, and nobody is refused an answer because of a canary."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -263,14 +264,11 @@ def test_roles_share_one_engine() -> None:
 @pytest.mark.parametrize("outcome", ("raised", "overran"))
 def test_a_failure_where_features_are_missing_is_told_and_counts_as_no_failure(outcome: str) -> None:
     """As the answers of such a version count for nothing, or it would only ever collect failures."""
-    stored = plain_manifest(schema=Schema((Field("a", "number"), Field("b", "number", source="store", default=2.0))))
     bench = all_to_canary(over_ns=0 if outcome == "overran" else 10**12)
     if outcome == "raised":
         bench.other.act = lambda: 1 / 0
-    arms = Arms(
-        bench.champion, Scorer(stored, bench.other, CANARY, epoch=5), None, bench.guard, salt=b"s".hex(), share=1.0
-    )
-    bench.marks.name(arms.authors)
-    assert arms(batch_of("c-1")).author.role == CANARY_FAILED
-    assert [(author.role, kind) for author, _, _, kind, _ in bench.failures] == [(CANARY, "degraded")]
-    assert [kind for _, kind, _ in bench.told] == [outcome]
+    for degraded, kind in (({0: (1,)}, "degraded"), ({0: (2,)}, outcome), ({}, outcome)):  # it has two fields
+        bench.failures.clear()
+        assert bench.arms(replace(batch_of("c-1"), degraded=degraded)).author.role == CANARY_FAILED
+        assert [(author.role, kind) for author, _, _, kind, _ in bench.failures] == [(CANARY, kind)]
+    assert {kind for _, kind, _ in bench.told} == {outcome}

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from scoreline.core.decision import Author
 from scoreline.records import authors
 from scoreline.records.authors import authors_of, numbers_by_model
-from scoreline.records.database import POSTGRESQL, Database, open_database
+from scoreline.records.database import Database, open_database
 from scoreline.records.load import author_ids
 from scoreline.records.migrate import upgrade
 from scoreline.records.rows import author_json, author_key
@@ -76,18 +76,3 @@ def test_authors_of_other_models_and_bundles_are_not_even_read(
         with database.reading() as connection:
             read.clear()
             assert len(numbers_by_model(connection, "a")["a"]) == 11 and read == []
-
-
-def test_there_is_room_for_more_windows_than_32_bits_count(database_url: str) -> None:
-    with before(database_url, "0003") as database:
-        database.prepare()
-        columns = "model, rollout, epoch, kind, share, sticky, at_ns, n_c, n_b, k_c, k_b, late_c, late_b, new_c, step_c"
-        values = "'m', 1, 1, 'errors', 0.1, true, 1, 0, 0, 0, 0, 0, 0, 0, 0"
-        with database.writing() as connection:
-            if database.kind == POSTGRESQL:
-                connection.execute(text("SELECT setval('windows_id_seq', 2147483647)"))
-            else:
-                first = f"INSERT INTO windows (id, {columns}, deaths_c, deaths_b) VALUES (2147483647, {values}, 0, 0)"
-                connection.execute(text(first))
-            added = f"INSERT INTO windows ({columns}, deaths_c, deaths_b) VALUES ({values}, 0, 0) RETURNING id"
-            assert connection.scalar(text(added)) == 2**31

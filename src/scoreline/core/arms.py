@@ -72,11 +72,14 @@ class Arm:
         self._scorer = scorer
         self._marks = marks
         self._may_end = may_end
-        self._is_degraded = bool(scorer.schema.store_fields)
 
-    def kind_of(self, kind: str) -> str:
-        """How a failure of this kind counts: not at all where features are missing, as an answer would not either."""
-        return DEGRADED if self._is_degraded else kind
+    def kind_of(self, kind: str, batch: Batch) -> str:
+        """How a failure of this kind counts: not at all where its features are missing, as an answer would not either.
+
+        Fields behind its own are other versions'.
+        """
+        n_fields = len(self.author.fields)
+        return DEGRADED if any(at < n_fields for found in batch.degraded.values() for at in found) else kind
 
     def __call__(self, batch: Batch) -> Decisions:
         return self.score(batch, self.new_base(batch.context.time_ns), ())
@@ -145,9 +148,10 @@ class Arms:
 
     def _by_canary(self, canary: Arm, batch: Batch, base: int, units: Sequence[bytes]) -> Decisions:
         """The canary's decisions, or else the champion's, with an id of their own: the other is the failure's."""
-        guard, raised = self._guard, None
+        guard, raised, theirs = self._guard, None, batch
         try:
-            decisions = canary.score(self._fit(batch) if self._fit else batch, base, units)
+            theirs = self._fit(batch) if self._fit else batch
+            decisions = canary.score(theirs, base, units)
         except RowsRefused:
             kind = NOT_FINITE
         except Exception as error:
@@ -157,7 +161,7 @@ class Arms:
                 return decisions
             kind = OVERRAN
         time_ns = batch.context.time_ns
-        guard.failed(canary.author, base, time_ns, canary.kind_of(kind), told(units))
+        guard.failed(canary.author, base, time_ns, canary.kind_of(kind, theirs), told(units))
         guard.tell(canary.author, kind, raised)
         return self._scored(self._stand_in, batch, self._stand_in.new_base(time_ns), units)
 
@@ -166,7 +170,7 @@ class Arms:
             return arm.score(batch, base, units)
         except Exception as error:
             kind = NOT_FINITE if isinstance(error, RowsRefused) else RAISED
-            self._guard.failed(arm.author, base, batch.context.time_ns, arm.kind_of(kind), told(units))
+            self._guard.failed(arm.author, base, batch.context.time_ns, arm.kind_of(kind, batch), told(units))
             raise
 
 

@@ -1,6 +1,6 @@
 """Upkeep of the database: what is past goes to the archive, what is older than the retention goes altogether.
 
-Outcomes go after the decisions they belong to. What was counted of rollouts goes by itself.
+Outcomes go after the decisions they belong to.
 """
 
 from dataclasses import dataclass, field
