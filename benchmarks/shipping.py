@@ -127,6 +127,6 @@ def fill(spool: Path) -> None:
         now_ns = time.time_ns()
         context = Context(now_ns, f"{number:032x}", "caller", f"00-{number:032x}-00f067aa0ba902b7-01")
         values, score, entity = rng.normal(size=(1, 20)), rng.random((1, 1)), rng.bytes(16)
-        base, rest = ids.new_base(now_ns), ([1], {0: (3,)}, (), 5000, [entity])
+        base, rest = ids.new_base(now_ns), ([1], {0: (3,)}, {}, 5000, [entity])
         writer.write(Decisions(base, author, context, values, score, score, *rest))
     writer.close()

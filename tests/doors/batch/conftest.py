@@ -140,7 +140,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Model]:
         )
         booster = xgboost.train({**objective, "max_depth": 3, "nthread": 1}, matrix, 8)
         seal(booster, name=name, output="score", reference=table, key=folder / "key", out=folder / name,
-             schema=FIELDS, **options)  # fmt: skip
+             schema=FIELDS, entity="who", **options)  # fmt: skip
         return Model(folder / name, folder / "key.pub")
 
     return make

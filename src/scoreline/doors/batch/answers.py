@@ -18,18 +18,23 @@ _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
 _TYPES: Final = {ROW: pa.int64(), OUTCOME: _NAMES, DEFAULTED: _NAMES, DEGRADED: _NAMES}
 
 
-def answer_columns(manifest: Manifest) -> tuple[str, ...]:
-    """Every column an output has besides the kept ones, in order: `row` before them, the others after them."""
+def answer_columns(manifest: Manifest, *, looked_up: bool = False) -> tuple[str, ...]:
+    """Every column an output has besides the kept ones, in order: `row` before them, the others after them.
+
+    `looked_up`: features come from a store, so that some may be degraded.
+    """
     scores = [f"{manifest.output}_{name}" for name in manifest.classes] or [manifest.output]
     outcome = [OUTCOME] if manifest.policy.outcomes else []
     defaulted = [DEFAULTED] if any(field.default is not None for field in manifest.schema.fields) else []
-    degraded = [DEGRADED] if manifest.schema.entity and manifest.schema.store_fields else []
+    degraded = [DEGRADED] if looked_up else []
     return (ROW, *scores, *outcome, *defaulted, *degraded)
 
 
-def answer_schema(manifest: Manifest, kept: pa.Schema) -> pa.Schema:
+def answer_schema(manifest: Manifest, kept: pa.Schema, *, looked_up: bool = False) -> pa.Schema:
     """The columns of an output with their types."""
-    row, *after = [pa.field(name, _TYPES.get(name, pa.float64())) for name in answer_columns(manifest)]
+    row, *after = [
+        pa.field(name, _TYPES.get(name, pa.float64())) for name in answer_columns(manifest, looked_up=looked_up)
+    ]
     return pa.schema([row, *kept, *after])
 
 

@@ -44,6 +44,10 @@ class Job:
     records: bool = False
     lookup: Lookup | None = None
 
+    def schema(self, source: Source) -> pa.Schema:
+        """The columns of the output of an input."""
+        return answer_schema(self.manifest, source.kept, looked_up=self.lookup is not None)
+
 
 def score_parts(job: Job, number: int, file: InputFile, source: Source) -> list[Part]:
     """All parts of an input, those finished by an earlier run included; raises BatchRefused, EngineFailed."""
@@ -51,7 +55,7 @@ def score_parts(job: Job, number: int, file: InputFile, source: Source) -> list[
     first = parts[-1].last if parts else 0
     if first:
         job.meter.resumed(first)
-    schema = answer_schema(job.manifest, source.kept)
+    schema = job.schema(source)
     chunks = source.chunks(first, job.rows_per_chunk)
     for chunk in chunks:
         parts.append(_score_part(job, number, file, schema, first, chain([chunk], chunks)))

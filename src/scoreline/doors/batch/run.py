@@ -25,7 +25,7 @@ from scoreline.core import ids
 from scoreline.core.errors import BatchRefused
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
-from scoreline.doors.batch.answers import answer_columns, answer_schema
+from scoreline.doors.batch.answers import answer_columns
 from scoreline.doors.batch.inputs import InputFile, find_inputs, format_of
 from scoreline.doors.batch.outputs import check_writable, write_output
 from scoreline.doors.batch.partial import (
@@ -140,7 +140,7 @@ def _plan(manifest: Manifest, source: Path, target: Path, keep: Sequence[str] | 
     if twice := [name for name, count in Counter(keep or ()).items() if count > 1]:
         raise BatchRefused(f"column {twice[0]!r} is to be kept twice; name it once")
     files = find_inputs(source)
-    kept, taken = None if keep is None else tuple(keep), answer_columns(manifest)
+    kept, taken = None if keep is None else tuple(keep), answer_columns(manifest, looked_up=bool(entity))
     wanted = Wanted(without_source(manifest.schema), kept, taken, entity)
     works = []
     for number, file in enumerate(files):
@@ -170,6 +170,7 @@ def _identity(job: Job, works: Sequence[Work], keep: Sequence[str] | None, recor
         "columns to keep": None if keep is None else list(keep),
         "inputs": [[work.file.name, work.file.size, work.file.mtime_ns] for work in works],
         **({"record": str(record)} if record else {}),
+        **({"features": "looked up"} if job.lookup else {}),
     }
 
 
@@ -181,8 +182,7 @@ def _finish(job: Job, work: Work) -> tuple[int, int]:
         parts = score_parts(job, work.number, work.file, work.source)
         work.file.check_unchanged()
         with whole(output) as temporary:
-            schema = answer_schema(job.manifest, work.source.kept)
-            scored = write_output(work.kind, schema, parts, temporary, job.meter.wrote)
+            scored = write_output(work.kind, job.schema(work.source), parts, temporary, job.meter.wrote)
         if job.records:
             with whole(job.folder / RECORDS / work.record) as temporary:
                 join_records([part.record for part in parts], temporary)
