@@ -74,6 +74,6 @@ def exactly(decisions: Decisions) -> tuple[Any, ...]:
     """All of some decisions, floats as their bits."""
     columns = [(found.shape, found.tobytes()) for found in (decisions.values, decisions.margins, decisions.scores)]
     defaulted = {row: tuple(positions) for row, positions in decisions.defaulted.items()}
-    degraded = {row: tuple(positions) for row, positions in decisions.degraded.items()}
+    degraded = {row: tuple(positions) for row, positions in decisions.degraded.items() if len(positions)}
     small = (tuple(decisions.outcomes), decisions.model_ns, tuple(decisions.entities))
     return decisions.base, decisions.author, decisions.context, columns, defaulted, degraded, small
