@@ -62,10 +62,11 @@ def begin_canary(model: BenchModel, state_dir: Path, port: int) -> None:
         time.sleep(0.1)
 
 
-def another(model: BenchModel, state_dir: Path, version: str, engine: str = "") -> Manifest:
-    """The same model as another version, or on another kind of engine, in the state folder."""
+def another(model: BenchModel, state_dir: Path, version: str, engine: str = "", *, alone: bool = False) -> Manifest:
+    """The same model as another version, or on another kind of engine, in the state folder; `alone`: without a twin."""
     manifest = Manifest.from_bytes((model.bundle / MANIFEST).read_bytes())
-    specs = tuple(replace(spec, kind=engine or spec.kind) for spec in manifest.engines)
+    kept = manifest.engines[-1:] if alone else manifest.engines
+    specs = tuple(replace(spec, kind=engine or spec.kind) for spec in kept)
     other = replace(manifest, version=version, engines=specs)
     target = state_dir / "bundles" / other.digest
     shutil.copytree(model.bundle, target, ignore=shutil.ignore_patterns(SIGNATURE))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import batch
 import canary
 import lookup
+import overload
 import realtime
 import recording
 import registry
@@ -35,6 +36,7 @@ PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "shipping": lambda folder: shipping.measure(folder / "shipping"),
     "features": lambda folder: features.measure(folder / "features"),
     "lookup": lambda folder: lookup.measure(folder / "lookup"),
+    "overload": lambda folder: overload.measure(folder / "overload"),
 }
 
 

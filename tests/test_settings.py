@@ -218,7 +218,7 @@ def test_every_option_has_a_help_a_default_of_its_type_and_a_unit_where_it_measu
         assert field.metadata["help"].endswith("."), name
         assert isinstance(field.default, int | float | str | tuple), name
         if type(field.default) is int:
-            counts = ("port", "workers", "max_rows", "requests")
+            counts = ("port", "workers", "max_rows", "requests", "connections")
             assert name.endswith(("_ms", "_s", "_days", "_bytes", *counts)), f"{name} does not say its unit"
 
 

@@ -40,7 +40,7 @@ class Host:
         self.recorded = 0
         self.lease = Lasting()
         self.models: dict[str, Model] = {}
-        self.guard = Guard(self.lease, Marks(), _none_fails, lambda *_: None, b"", 10**12)
+        self.guard = Guard(self.lease, Marks(), _none_fails, lambda *_: None, b"", lambda _: 10**12)
 
     def install(self, version: str, **options: object) -> Bundle:
         path = sealed_bundle(self.folder, version=version, **options)  # type: ignore[arg-type]

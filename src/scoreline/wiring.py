@@ -181,12 +181,12 @@ def desk_of(settings: Settings, database: Any, at_once: int | None = None) -> An
 
 def policy(settings: Settings) -> Policy:
     """What rollouts ask of a version."""
-    return policy_of(settings.rollout)
+    return policy_of(settings.rollout, settings.latency.budgets)
 
 
 def patience_of(settings: Settings) -> Patience:
     """How long a canary may score: longer for many rows, each of which may take what the gate lets one take."""
-    return Patience(settings.rollout.hang_ms * 1_000_000, settings.rollout.model_ms * 1_000_000)
+    return Patience(settings.rollout.hang_ms * 1_000_000, settings.latency.budgets.longest_model_ms * 1_000_000)
 
 
 def keyring_of(settings: Settings, known: Credentials | None, used: set[int] | None = None) -> Keyring:
@@ -292,7 +292,7 @@ def recorder(settings: Settings, sink: Sink) -> Recording:
 
 def guard_of(settings: Settings, sink: Sink, lease: Lease, marks: Marks, tell: Tell) -> Guard:
     """What a worker watches its arms with."""
-    return Guard(lease, marks, sink.failed, tell, entity_key(settings), settings.rollout.model_ms * 1_000_000)
+    return Guard(lease, marks, sink.failed, tell, entity_key(settings), settings.latency.budgets.over_ns)
 
 
 def _open(path: Path, trust: Verifier) -> Opened:

@@ -73,7 +73,7 @@ class Bench:
         self.salt, self.share = salt, share
         self.marks, self.lease = Marks(), Lasting()
         self.engine, self.other = Fickle(self.marks), Fickle(self.marks)
-        self.guard = Guard(self.lease, self.marks, self._failed, self._tell, KEY, over_ns)
+        self.guard = Guard(self.lease, self.marks, self._failed, self._tell, KEY, lambda _: over_ns)
         self.champion = Scorer(ONE, self.engine, epoch=5)
         self.canary = Scorer(TWO, self.other, CANARY, epoch=5)
         self.arms = Arms(self.champion, self.canary, None, self.guard, salt=salt.hex(), share=share)

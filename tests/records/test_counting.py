@@ -144,7 +144,9 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         begun(database)
         spools = [Path(name) / str(host) for host in range(3)]
         writers = [Writer(spool, rng.choice((4096, 1 << 20))) for spool in spools]
-        shippers = [Shipper(spool, database, "h", counting=Counting(database, OVER_NS, PATIENCE)) for spool in spools]
+        shippers = [
+            Shipper(spool, database, "h", counting=Counting(database, lambda _: OVER_NS, PATIENCE)) for spool in spools
+        ]
         for item in items:
             write(rng.choice(writers), item)
             if rng.random() < 0.02:
@@ -152,7 +154,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         for writer in writers:
             writer.close()
         with closing(open_database(database_url, Path(name))) as other:  # another that ships the same
-            ship_all(Shipper(spools[0], other, "again", counting=Counting(other, OVER_NS, PATIENCE)))
+            ship_all(Shipper(spools[0], other, "again", counting=Counting(other, lambda _: OVER_NS, PATIENCE)))
         for shipper in shippers:
             ship_all(shipper)
         found = counts_of(database, "fraud", ROLLOUT)
@@ -163,7 +165,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
 def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_path: Path) -> None:
     with opened(database_url) as database:
         begun(database)
-        writer, counting = Writer(tmp_path, 1 << 20), Counting(database, OVER_NS, PATIENCE)
+        writer, counting = Writer(tmp_path, 1 << 20), Counting(database, lambda _: OVER_NS, PATIENCE)
         write(writer, (author_of(role="canary", epoch=2), b"e" * 16, {"failed": "raised"}))
         writer.close()
 
@@ -173,7 +175,7 @@ def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_pat
                 raise RuntimeError("the steward dies here")
 
         with pytest.raises(RuntimeError):
-            Shipper(tmp_path, database, "h", counting=Failing(database, OVER_NS, PATIENCE)).ship()
+            Shipper(tmp_path, database, "h", counting=Failing(database, lambda _: OVER_NS, PATIENCE)).ship()
         assert counts_of(database, "fraud", ROLLOUT) == []
         ship_all(Shipper(tmp_path, database, "h", counting=counting))
         (counts,) = counts_of(database, "fraud", ROLLOUT)

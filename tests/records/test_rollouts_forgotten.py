@@ -34,7 +34,11 @@ def begun(database: Database, spool: Path, days_ago: int = 0) -> None:
     for found in many:
         writer.write(found)
     writer.close()
-    ship_all(Shipper(spool, database, "here", counting=Counting(database, 1_000_000_000, Patience(2_000_000_000, 0))))
+    ship_all(
+        Shipper(
+            spool, database, "here", counting=Counting(database, lambda _: 1_000_000_000, Patience(2_000_000_000, 0))
+        )
+    )
     scores = [Scored(found.base.to_bytes(16, "big"), b"s" * 8, -1) for found in many]
     assert add_scores(database, CHALLENGER, Segment("a" * 24, 0, spool), BEGIN, BEGIN + 9, scores, 0)
     assert not add_scores(database, CHALLENGER, Segment("a" * 24, 0, spool), BEGIN, BEGIN + 9, scores, 0), "once"

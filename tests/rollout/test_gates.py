@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from scoreline.core.budget import Budget
 from scoreline.core.errors import RolloutRefused, SchemaError
 from scoreline.core.manifest import EngineSpec, Manifest
 from scoreline.core.policy import ThresholdPolicy
@@ -206,16 +207,16 @@ def test_outputs_classes_and_outcomes_are_those_callers_know() -> None:
 
 
 def test_a_version_over_its_share_of_the_time_is_refused_with_figures() -> None:
-    check_budget("2", 140.0, Policy())
+    check_budget("2", 140.0, Budget())
     with pytest.raises(RolloutRefused) as refused:
-        check_budget("2", 187.25, Policy())
+        check_budget("2", 187.25, Budget())
     assert str(refused.value) == (
         "version 2: p99 of 187.2 ms is over the model's 140 ms (200 ms less 50 for the network and 10 for features); "
-        "make it faster, or set rollout.model_ms"
+        "make it faster, or set latency.model_ms"
     )
     for unknown in (None, math.nan, math.inf):
         with pytest.raises(RolloutRefused, match="its time is not measured; let it run in shadow first"):
-            check_budget("2", unknown, Policy())
+            check_budget("2", unknown, Budget())
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ DATA_PLANE: Final = {
 
 CONTROL_PLANE: Final = {
     ("GET", "/status"): "admin",
+    ("GET", "/budget/{name}"): "read",
     ("POST", "/outcomes"): "feedback",
     ("GET", "/predictions/{id}"): "read",
     ("GET", "/predictions/{id}/replay"): "read",

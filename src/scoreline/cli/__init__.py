@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "inspect": "scoreline.cli.inspect:inspect",
     "pull": "scoreline.cli.pull:pull",
     "serve": "scoreline.cli.serve:serve",
+    "budget": "scoreline.cli.budget:budget",
     "batch": "scoreline.cli.batch:batch",
     "features": "scoreline.cli.features:features",
     "outcomes": "scoreline.cli.outcomes:outcomes",

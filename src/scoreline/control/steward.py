@@ -16,6 +16,7 @@ import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
 from scoreline.access.windows import Windows
 from scoreline.control.admitting import Admitting
+from scoreline.control.budget import add_budget
 from scoreline.control.challenge import Challenges
 from scoreline.control.challengers import is_needed, status_of_shadow
 from scoreline.control.following import Following
@@ -36,12 +37,13 @@ from scoreline.operations.state import read_state
 from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.segments import ITEMS_BYTES, Segment, segments
+from scoreline.records.spent import Spent
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Tallies
 from scoreline.records.upkeep import Upkeep
 from scoreline.settings import Settings
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
-from scoreline.web.server import DrainingServer, run
+from scoreline.web.server import DrainingServer, limits_of, run
 from scoreline.web.tls import Certificate
 from scoreline.wiring import (
     database_of,
@@ -74,7 +76,7 @@ def run_steward(
     steward = Steward(settings, refs, windows)
     server = DrainingServer(
         make_control_app(steward),
-        keep_alive_s=settings.server.keep_alive_s,
+        limits=limits_of(settings.server),
         delay_s=0.0,
         drain_s=1.0,
         on_drain=steward.drain,
@@ -117,7 +119,7 @@ class Steward:
         self.access = watched(settings)
         self.admitting = Admitting(self.database, state_dir, settings.oauth.jwks_url, settings.oauth.refresh_s)
         known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
-        counting = Counting(self.database, rules.model_ms * 1_000_000, patience_of(settings))
+        counting = Counting(self.database, rules.budgets.over_ns, patience_of(settings))
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]
@@ -162,6 +164,9 @@ class Steward:
                 log.error("the spool cannot be read now: %s", error)
             await asyncio.sleep(0.0 if behind else TAIL_S)
 
+    def spent(self, model: str) -> list[Spent]:
+        return self._tallies.spent(model)
+
     def status(self) -> dict[str, Any]:
         """Models as assigned, the spool, the database, and decisions as counted since this steward began.
 
@@ -204,6 +209,8 @@ def make_control_app(steward: Steward) -> FastAPI:
     add_keys(routes, steward.database, steward.settings)
     add_outcomes_route(routes, steward.settings, steward.database)
     kept, state_dir = kept_of(steward.settings, steward.database), Path(steward.settings.state_dir)
+    budgets = steward.settings.latency.budgets
+    add_budget(routes, budgets, lambda: tuple(read_state(state_dir).models), steward.spent)
     movers_of = partial(movers, steward.desk, kept, state_dir)
     add_rollouts(routes, steward.desk, movers_of, steward.settings.server.max_body_bytes)
     add_predictions(routes, kept, kept.known, state_dir)

@@ -51,8 +51,8 @@ class Failed(Protocol):
 class Guard:
     """What a worker watches its arms with.
 
-    `entity_key` is the one of its record. A canary that takes more than `over_ns` for a request has overrun. `tell` is
-    told of each failure of a canary and what it raised, for people.
+    `entity_key` is the one of its record. A canary that takes more than `over_ns` of its model for a request has
+    overrun. `tell` is told of each failure of a canary and what it raised, for people.
     """
 
     lease: Lease
@@ -60,7 +60,7 @@ class Guard:
     failed: Failed
     tell: Tell
     entity_key: bytes
-    over_ns: int
+    over_ns: Callable[[str], int]
 
 
 class Arm:
@@ -113,6 +113,7 @@ class Arms:
         self._fit = fit
         self._guard = guard
         self._entity_key = guard.entity_key
+        self._over_ns = guard.over_ns(champion.author.model)
         self._salt = bytes.fromhex(salt)
         self._share = share
         self._new_base = champion.new_base
@@ -157,7 +158,7 @@ class Arms:
         except Exception as error:
             kind, raised = RAISED, error
         else:
-            if decisions.model_ns <= guard.over_ns:
+            if decisions.model_ns <= self._over_ns:
                 return decisions
             kind = OVERRAN
         time_ns = batch.context.time_ns

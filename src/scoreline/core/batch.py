@@ -12,7 +12,8 @@ class Context:
     """Who asks, and under which request: the same for all rows of a batch. Nobody changes it once it is made.
 
     `time_ns` is the moment of take-up, in nanoseconds since 1970. `pin` is the digest of the version that must answer,
-    where it is loaded; it is not recorded, the decision's author is.
+    where it is loaded; it is not recorded, the decision's author is. `deadline_ns` is when the answer must leave, by
+    `time.perf_counter_ns` of this process (0: whenever), and not recorded either.
     """
 
     time_ns: int
@@ -20,6 +21,7 @@ class Context:
     caller: str = ""
     trace: str = ""
     pin: str = ""
+    deadline_ns: int = field(default=0, compare=False)
 
 
 NO_DEFAULTS: Final[Mapping[int, tuple[int, ...]]] = {}

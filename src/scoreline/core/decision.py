@@ -63,7 +63,9 @@ class Decisions:
 
     `values` float64 (n_rows, n_fields) as used; `margins` and `scores` float64 (n_rows, n_outputs);
     `outcomes` positions in `author.outcomes`, or empty; `model_ns` the engine's time; `entities` whom each row is
-    about, as a keyed hash of 16 bytes (empty: not told), or nothing for all rows.
+    about, as a keyed hash of 16 bytes (empty: not told), or nothing for all rows. Of the request, in nanoseconds:
+    `wait_ns` until it was taken up, `auth_ns` to see who asks, `features_ns` to look features up, `total_ns` from its
+    arrival to its answer; 0 where no door said.
     """
 
     base: int
@@ -77,6 +79,10 @@ class Decisions:
     degraded: Mapping[int, Sequence[int]]
     model_ns: int
     entities: Sequence[bytes] = ()
+    wait_ns: int = 0
+    auth_ns: int = 0
+    features_ns: int = 0
+    total_ns: int = 0
 
     def __len__(self) -> int:
         return len(self.values)

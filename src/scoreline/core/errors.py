@@ -27,6 +27,9 @@ ScorelineError
     IdempotencyDown         nobody can say now whether an idempotency key was used
     EngineFailed            an engine raised
     RecordRefused           the decision could not be recorded, so it is not answered
+    Pressed                 nothing is wrong with the request: there is no time or room for it now
+        TooLate             it cannot be answered by its deadline
+        Overloaded          all places are taken
     DatabaseDown            the database of decisions cannot be asked now
     DatabaseRefused         the database cannot be used as it is, or refuses what it is given
     BatchRefused            a batch job cannot start or finish as asked
@@ -189,6 +192,22 @@ class RecordRefused(ScorelineError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class Pressed(ScorelineError):
+    """There is no time or room for a request now; try again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class TooLate(Pressed):
+    """A request cannot be answered by its deadline, so it is not scored."""
+
+
+class Overloaded(Pressed):
+    """As many clients as there are places for are here already."""
 
 
 class DatabaseDown(ScorelineError):

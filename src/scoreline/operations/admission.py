@@ -90,7 +90,7 @@ def admitted(
         reasons.append(str(error))
     else:
         figures |= {"p50_ms": took.p50_ms, "p99_ms": took.p99_ms, "rows": took.rows}
-        reasons.append(_said(lambda: check_budget(arm.version, took.p99_ms, policy)))
+        reasons.append(_said(lambda: check_budget(arm.version, took.p99_ms, policy.budgets.of(manifest.name))))
     if not forced:
         reasons.append(_said(lambda: check_shadow(arm.version, seen or ShadowEvidence(), policy)))
     told = list(filter(None, reasons))

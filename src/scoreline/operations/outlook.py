@@ -14,7 +14,6 @@ from scoreline.operations.rollouts import Frozen, current, stage_of
 from scoreline.records.ledger import Entry, entry_at, history
 from scoreline.records.recent import Recent
 from scoreline.rollout.plan import Traffic, plan
-from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
 from scoreline.rollout.verdict import ADVANCE, HOLD, ROLL_BACK, Verdict
 
@@ -74,7 +73,7 @@ def planned(desk: Desk, model: str) -> Json:
     found = desk.recent(model, stage.champion)
     variances = (shown.report.get("variance") for _, shown in desk.shown(model, stage))
     variance = next(filter(None, variances), None)
-    traffic = _traffic(desk.host, stage, found, desk.policy, variance)
+    traffic = _traffic(desk.host, stage, found, desk.policy.budgets.over_ns(model), variance)
     taken_from = {"decisions": len(found), "span_s": found.span_s}
     return {
         "model": model,
@@ -149,7 +148,7 @@ def _canary(arm: Arm, stage: Stage, seen: Seen, desk: Desk, model: str) -> Json:
     }
 
 
-def _traffic(host: Host, stage: Stage, found: Recent, policy: Policy, variance: float | None) -> Traffic:
+def _traffic(host: Host, stage: Stage, found: Recent, over_ns: int, variance: float | None) -> Traffic:
     """Errors are assumed to be none: what the champion fails in is no decision."""
     span_s, manifest = found.span_s, None
     with suppress(NotFound, BundleError):  # the champion is not on this host
@@ -159,17 +158,17 @@ def _traffic(host: Host, stage: Stage, found: Recent, policy: Policy, variance: 
         limits = frozen(found, manifest)
     return Traffic(
         units_per_s=found.units / span_s if span_s else 0.0,
-        rates=dict(_rates(found, limits, policy)),
+        rates=dict(_rates(found, limits, over_ns)),
         outcomes_per_s=found.known / span_s if span_s else 0.0,
         variance=variance,
         maturity_s=manifest.maturity_s if manifest else 0.0,
     )
 
 
-def _rates(found: Recent, limits: Frozen, policy: Policy) -> Mapping[str, float]:
+def _rates(found: Recent, limits: Frozen, over_ns: int) -> Mapping[str, float]:
     rates = {"errors": 0.0, "overruns": 0.0}
     if len(found):
-        rates["overruns"] = float((found.model_ns > policy.model_ms * _NS).mean())
+        rates["overruns"] = float((found.model_ns > over_ns).mean())
     if limits.slow_ns and len(found):
         rates["slow"] = float((found.model_ns > limits.slow_ns).mean())
     if limits.high_score is not None and len(found):

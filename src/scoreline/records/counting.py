@@ -12,7 +12,7 @@ canary lasts, and no two hosts wait for one another's.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -108,10 +108,10 @@ Step = tuple[str, int]  # a model and an epoch
 class Counting:
     """Counts pieces for the rollouts of one database.
 
-    `over_ns`: a model's share of the latency budget. `patience`: when a canary's worker is ended.
+    `over_ns`: a model's share of the latency budget, by its name. `patience`: when a canary's worker is ended.
     """
 
-    def __init__(self, database: Database, over_ns: int, patience: Patience) -> None:
+    def __init__(self, database: Database, over_ns: Callable[[str], int], patience: Patience) -> None:
         self._database = database
         self._over_ns = over_ns
         self._patience = patience
@@ -154,7 +154,7 @@ class Counting:
                 continue
             step, role, watched = steps[place]
             request, model_ns, events = _request(row[0]), row[_MODEL_NS_AT], []
-            if model_ns > self._over_ns:
+            if model_ns > self._over_ns(step[0]):
                 events.append(OVERRUNS)
             if watched.slow_ns and model_ns > watched.slow_ns:
                 events.append(SLOW)

@@ -22,6 +22,7 @@ from scoreline.core.decision import Author, Decisions, author_from
 MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
 _NO_HEAD: Final = bytes(_HEAD.size)
+_NO_TIMES: Final = (0, 0, 0, 0)  # as in segments written before these were
 AUTHOR: Final = 0
 DECISIONS: Final = 1
 UNSENT: Final = 2
@@ -84,6 +85,10 @@ def append_decisions(frames: bytearray, author_index: int, decisions: Decisions)
             decisions.degraded,
             decisions.model_ns,
             decisions.entities,
+            decisions.wait_ns,
+            decisions.auth_ns,
+            decisions.features_ns,
+            decisions.total_ns,
         ),
     )
 
@@ -168,7 +173,8 @@ def of_each_row(degraded: Any, n_rows: int) -> Mapping[int, Sequence[int]]:
 
 def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
     index, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
-    outcomes, defaulted, degraded, model_ns, entities = rest
+    outcomes, defaulted, degraded, model_ns, entities, *times = rest
+    wait_ns, auth_ns, features_ns, total_ns = times or _NO_TIMES
 
     def column(raw: object) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return np.frombuffer(raw, dtype="<f8").reshape(n_rows, -1)  # type: ignore[call-overload, no-any-return]
@@ -185,4 +191,8 @@ def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
         degraded=of_each_row(degraded, n_rows),
         model_ns=model_ns,
         entities=entities,
+        wait_ns=wait_ns,
+        auth_ns=auth_ns,
+        features_ns=features_ns,
+        total_ns=total_ns,
     )

@@ -51,7 +51,7 @@ def is_damaged(path: Path, end: int) -> bool:
 def rows_of_parts(parts: list[Any]) -> list[Cells]:
     """The rows of a decisions frame: `rows.rows_of` of the decisions it was made of."""
     base, n_rows, time_ns, request_id, caller, trace, values = parts[2:9]
-    margins, scores, outcomes, defaulted, degraded, model_ns, entities = parts[9:]
+    margins, scores, outcomes, defaulted, degraded, model_ns, entities = parts[9:16]
     if not is_plain(caller + request_id + trace):
         caller, request_id, trace = plain(caller), plain(request_id), plain(trace)
     degraded = of_each_row(degraded, n_rows)

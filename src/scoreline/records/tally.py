@@ -6,6 +6,7 @@ from typing import Any
 
 from scoreline.core.decision import Decisions
 from scoreline.records.frames import Missed, Unsent
+from scoreline.records.spent import Spent
 
 
 @dataclass(slots=True)
@@ -19,9 +20,11 @@ class Tally:
     unsent: int = 0
     score_sum: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    spent: Spent = field(default_factory=Spent)
 
     def add(self, decisions: Decisions) -> None:
         author = decisions.author
+        self.spent.add(decisions)
         self.requests += 1
         self.decisions += len(decisions)
         self.defaulted += len(decisions.defaulted)
@@ -42,6 +45,7 @@ class Tally:
             "unsent": self.unsent,
             "mean_score": means,
             "outcomes": dict(self.outcomes),
+            "seconds": self.spent.to_json(),
         }
 
 
@@ -62,6 +66,10 @@ class Tallies:
             tally.unsent += 1
         else:
             tally.add(item)
+
+    def spent(self, model: str) -> list[Spent]:
+        """Where the time of a model's requests went, by version and role."""
+        return [tally.spent for (name, _, _), tally in self._found.items() if name == model]
 
     def to_json(self) -> list[dict[str, Any]]:
         return [

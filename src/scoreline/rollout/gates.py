@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from scoreline.core.budget import Budget
 from scoreline.core.errors import RolloutRefused
 from scoreline.core.manifest import Manifest
 from scoreline.core.schema import Field, Schema
@@ -65,15 +66,15 @@ def refused_rows(champion: Schema, challenger: Schema) -> Iterator[str]:
         yield f"rows say with {champion.entity!r} whom they are about, which it does not know"
 
 
-def check_budget(version: str, p99_ms: float | None, policy: Policy) -> None:
+def check_budget(version: str, p99_ms: float | None, budget: Budget) -> None:
     """Raises RolloutRefused where the 99th percentile of the model's time is over its share, or not known."""
-    shares = f"{policy.total_ms} ms less {policy.network_ms} for the network and {policy.features_ms} for features"
+    shares = f"{budget.total_ms} ms less {budget.network_ms} for the network and {budget.features_ms} for features"
     if p99_ms is None or not math.isfinite(p99_ms):
         raise RolloutRefused(f"version {version}: its time is not measured; let it run in shadow first")
-    if p99_ms > policy.model_ms:
+    if p99_ms > budget.model_ms:
         raise RolloutRefused(
-            f"version {version}: p99 of {p99_ms:.4g} ms is over the model's {policy.model_ms} ms ({shares}); "
-            "make it faster, or set rollout.model_ms"
+            f"version {version}: p99 of {p99_ms:.4g} ms is over the model's {budget.model_ms} ms ({shares}); "
+            "make it faster, or set latency.model_ms"
         )
 
 

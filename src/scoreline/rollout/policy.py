@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, pairwise
 from typing import Final
 
+from scoreline.core.budget import Budgets
 from scoreline.core.errors import SettingError
 
 LOSSES: Final = ("brier", "log", "cost")
@@ -53,10 +54,6 @@ _RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "score_ratio": (1, 100),
     "delta": (1e-9, 1e9),
     "hold_back": (0, 0.99),
-    "total_ms": (1, 3_600_000),
-    "network_ms": (0, 3_600_000),
-    "features_ms": (0, 3_600_000),
-    "model_ms": (1, 3_600_000),
     "hang_ms": (1, 3_600_000),
     "quote_days": (0, MAX_QUOTE_DAYS),
 }
@@ -69,7 +66,10 @@ def alone(kind: str) -> str:
 
 @dataclass(frozen=True)
 class Policy:
-    """The settings `[rollout]`, where docs/settings.md says what each means; raises SettingError by their names."""
+    """The settings `[rollout]`, where docs/settings.md says what each means; raises SettingError by their names.
+
+    `budgets` are those of `[latency]`.
+    """
 
     steps: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
     min_step_s: int = 600
@@ -91,14 +91,11 @@ class Policy:
     loss: str = "brier"
     costs: tuple[str, ...] = ()
     segment: str = ""
-    total_ms: int = 200
-    network_ms: int = 50
-    features_ms: int = 10
-    model_ms: int = 140
     hang_ms: int = 1000
     quote_days: int = 0
     quotes_on_rollback: str = "honour"
     alias_moved: str = "shadow"
+    budgets: Budgets = field(default_factory=Budgets)
 
     def __post_init__(self) -> None:
         for problem in chain(self._wrong_values(), self._wrong_steps(), self._wrong_together()):
@@ -121,10 +118,6 @@ class Policy:
     def _wrong_together(self) -> Iterator[str]:
         if self.max_requests < self.min_requests:
             yield "max_requests: at least rollout.min_requests"
-        if self.network_ms + self.features_ms + self.model_ms > self.total_ms:
-            yield "total_ms: at least network_ms, features_ms and model_ms together"
-        if self.hang_ms <= self.model_ms:
-            yield "hang_ms: more than rollout.model_ms"
         if (self.loss == "cost") != bool(self.cost_of):
             yield 'costs: as ["decline/0=25", "approve/1=100"], for the loss cost and no other'
 

@@ -5,6 +5,7 @@
 
 from scoreline.settings.access import Access
 from scoreline.settings.features import Features
+from scoreline.settings.latency import Latency
 from scoreline.settings.limits import Limits
 from scoreline.settings.oauth import OAuth
 from scoreline.settings.records import Records
@@ -16,6 +17,7 @@ __all__ = [
     "PREFIX",
     "Access",
     "Features",
+    "Latency",
     "Limits",
     "Notify",
     "OAuth",

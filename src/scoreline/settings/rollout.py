@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from scoreline.core.budget import Budgets
 from scoreline.core.errors import SettingError
 from scoreline.rollout.policy import Policy
 from scoreline.settings.option import option
@@ -41,14 +42,10 @@ class Rollout:
     loss: str = option("brier", "What scores are held against outcomes by: `brier`, `log`, or `cost` with `costs`.")
     costs: tuple[str, ...] = option((), "What wrong outcomes cost, as `decline/0=25`: OUTCOME/ACTUAL=COST.")
     segment: str = option("", "A field: shadow is told for each of its words, or each quarter of its numbers, too.")
-    total_ms: int = option(200, "What a request may take in all.")
-    network_ms: int = option(50, "Of it, the network's share.")
-    features_ms: int = option(10, "Of it, the feature store's share.")
-    model_ms: int = option(140, "Of it, the model's share: a version with a higher p99 becomes no canary.")
     hang_ms: int = option(
         1000,
         "A worker whose canary has not scored a request by then is ended and started anew; "
-        "a request of many rows has `model_ms` more for each further one.",
+        "a request of many rows has `latency.model_ms` more for each further one.",
     )
     quote_days: int = option(
         0, "How long a quote token pins its version, which stays loaded; at most 30; 0: none are made."
@@ -59,7 +56,7 @@ class Rollout:
     )
 
     def __post_init__(self) -> None:
-        policy_of(self)
+        policy_of(self, Budgets())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,6 @@ class Notify:
             raise SettingError("notify.secret: at least 24 characters, ASCII only; `openssl rand -hex 24` makes one")
 
 
-def policy_of(rollout: Rollout) -> Policy:
+def policy_of(rollout: Rollout, budgets: Budgets) -> Policy:
     """The policy these settings make; raises SettingError."""
-    return Policy(**dataclasses.asdict(rollout))
+    return Policy(**dataclasses.asdict(rollout), budgets=budgets)

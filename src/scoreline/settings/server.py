@@ -18,6 +18,15 @@ class Server:
     max_rows: int = option(5000, "Most rows in one request; more are answered 413.")
     csv_header: bool = option(True, "Whether CSV sent to /invocations names its columns in the first line.")
     keep_alive_s: int = option(5, "How long an idle connection is kept open.")
+    max_connections: int = option(
+        4096,
+        "Most connections of a process; then who has been silent longest makes room, and else predictions get 503.",
+    )
+    max_peer_connections: int = option(0, "Most connections of one address to a process; 0: any number.")
+    head_ms: int = option(10_000, "How long a request's head may take to come; then it is answered 408.")
+    body_ms: int = option(10_000, "How long a body may take to come; longer by a second for each `body_min_bytes`.")
+    body_min_bytes: int = option(1024, "What a body must bring each second after `body_ms`; else it is answered 408.")
+    unread_ms: int = option(30_000, "How long a client may leave answers unread; then its connection is cut.")
     drain_delay_ms: int = option(0, "On SIGTERM, how long to go on accepting while readiness is already false.")
     drain_ms: int = option(10_000, "On SIGTERM, how long open connections may take to finish.")
     tls_cert: str = option("", "File of the certificate with its chain (PEM); with tls_key both planes speak TLS only.")
@@ -30,7 +39,8 @@ class Server:
         if self.max_rows > ids.MAX_ROWS:
             raise SettingError(f"server.max_rows: at most {ids.MAX_ROWS}")
         leasts = {"workers": 1, "max_body_bytes": 1, "max_rows": 1, "keep_alive_s": 1}
-        leasts |= {"drain_delay_ms": 0, "drain_ms": 0}
+        leasts |= {"drain_delay_ms": 0, "drain_ms": 0, "max_peer_connections": 0}
+        leasts |= {"max_connections": 1, "head_ms": 1, "body_ms": 1, "body_min_bytes": 1, "unread_ms": 1}
         for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise SettingError(f"server.{name}: at least {least}")

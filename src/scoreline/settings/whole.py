@@ -11,6 +11,7 @@ from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.given import typed
 from scoreline.settings.access import Access
 from scoreline.settings.features import Features
+from scoreline.settings.latency import Latency
 from scoreline.settings.limits import Limits
 from scoreline.settings.oauth import OAuth
 from scoreline.settings.option import option
@@ -34,9 +35,14 @@ class Settings:
     features: Features = dataclasses.field(default_factory=Features)
     limits: Limits = dataclasses.field(default_factory=Limits)
     oauth: OAuth = dataclasses.field(default_factory=OAuth)
+    latency: Latency = dataclasses.field(default_factory=Latency)
     records: Records = dataclasses.field(default_factory=Records)
     rollout: Rollout = dataclasses.field(default_factory=Rollout)
     notify: Notify = dataclasses.field(default_factory=Notify)
+
+    def __post_init__(self) -> None:
+        if self.rollout.hang_ms <= self.latency.budgets.longest_model_ms:
+            raise SettingError("rollout.hang_ms: more than latency.model_ms, of every model")
 
 
 def load_settings(

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 from scoreline.core import ids
@@ -21,6 +22,7 @@ Answer = tuple[int, Headers, bytes]
 
 CLOSE: Final = (b"connection", b"close")
 EXPECT: Final = "scoreline.expect"  # in a scope: takes what to call where the answer, about to be sent, never leaves
+ARRIVED: Final = "scoreline.arrived_ns"  # in a scope: when the request was wholly here, by time.perf_counter_ns
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 LINGER_S: Final = 30.0
 LINGER_IDLE_S: Final = 1.0
@@ -86,9 +88,14 @@ def given_id(headers: Mapping[bytes, bytes]) -> str:
     return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else ""
 
 
+@cache
+def _ids() -> ids.IdSource:
+    return ids.IdSource()
+
+
 def named(answer: Answer, headers: Mapping[bytes, bytes]) -> Answer:
     """An answer that decides nothing, under the caller's X-Request-Id or one made for it."""
-    answer_id = given_id(headers) or ids.text(ids.IdSource().new_base(time.time_ns()))
+    answer_id = given_id(headers) or ids.text(_ids().new_base(time.time_ns()))
     answer[1].append((b"x-request-id", answer_id.encode()))
     return answer
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with corked writes.
+"""uvicorn's HTTP protocol with corked writes, a line of requests, and limits on clients.
 
 uvicorn writes head and body of an answer separately, each of them at once, and each may wake the peer. Corked, the
 answers of one turn of the event loop leave together at its end, one write per connection. Measured on one core with 32
@@ -7,23 +7,48 @@ connections: 35 us instead of 51 us for a prediction, 17 instead of 22 for a fix
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from scoreline.web.asgi import CLOSE, EXPECT, Answer
-from scoreline.web.heads import MAX_HEAD_BYTES, NO_HTTP, TOO_LARGE, HeadRefused, contradicts, head_bytes, without_offer
+from scoreline.web import connections
+from scoreline.web.asgi import ARRIVED, EXPECT
+from scoreline.web.connections import Connections, Limits
+from scoreline.web.heads import (
+    MAX_HEAD_BYTES,
+    NO_HTTP,
+    TOO_LARGE,
+    TOO_SLOW,
+    HeadRefused,
+    contradicts,
+    head_bytes,
+    without_offer,
+)
+from scoreline.web.line import Line
 from scoreline.web.transport import Cork, CorkedTransport, Gate
+from scoreline.web.whole import expect, nothing, send_whole
 
-MAX_TURN_S: Final = 0.001
+PIECE_BYTES: Final = 16 * 1024  # parsed at once: how many requests of one connection can be waiting is bounded by it
+BODY_PIECE_BYTES: Final = 64 * 1024
+AT_ONCE_NS: Final = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connections of an event loop have in common."""
+
+    cork: Cork
+    line: Line
+    connections: Connections
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """What `uvicorn.Config(http=...)` takes. Beside the cork: limits on heads and trailers, and no upgrades.
+    """What `uvicorn.Config(http=...)` takes. A `line.Waiting` and a `connections.Connection`.
 
-    `scope` is None between messages. Trailers are counted, and are in no request: a header that comes after the body
-    cannot change who asked for what.
+    Beside the cork: limits on heads and trailers, and no upgrades. `scope` is None between messages. Trailers are
+    counted, and are in no request: a header that comes after the body cannot change who asked for what.
     """
 
     _apart_bytes = 0  # of whole pieces that were neither body nor the beginning of a head
@@ -32,23 +57,70 @@ class CorkedProtocol(HttpToolsProtocol):
     _next: "tuple[RequestResponseCycle, Any] | None" = None
     _starting = False
     _waiting: RequestResponseCycle | None = None
+    _in_line = _is_guest = False
+    _arrived_ns = 0  # when the bytes that are parsed were there
+    _since_ns = 0
+    _rested_ns = 0  # since when nothing was read, where that has just ended
+    _rested_turn = _read_again_ns = 0
+    _message_ns = _body_bytes = 0
+    _unread_ns = 0
 
     def connection_made(self, transport: Any) -> None:
-        cork = getattr(self.server_state, "cork", None)
-        if cork is None:
-            commit = getattr(self.app, "commit", _nothing)
-            cork = self.server_state.cork = Cork(self.loop, commit)  # type: ignore[attr-defined]
-        super().connection_made(CorkedTransport(transport, cork))  # type: ignore[arg-type]
-        self.flow = Gate(self.transport, self.pipeline)
+        shared = getattr(self.server_state, "shared", None)
+        if shared is None:
+            cork = Cork(self.loop, getattr(self.app, "commit", nothing))
+            limits = getattr(self.server_state, "limits", Limits())
+            shared = Shared(cork, Line(self.loop, cork.release), Connections(limits))
+            self.server_state.shared = shared  # type: ignore[attr-defined]
+        self._line: Line = shared.line
+        self._all: Connections = shared.connections
+        super().connection_made(CorkedTransport(transport, shared.cork))  # type: ignore[arg-type]
+        self.flow = self._gate = Gate(self.transport, self.pipeline)
+        self._line.came()
+        self._since_ns = time.perf_counter_ns()
+        self._is_guest = not self._all.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._all.leave(self)
         self.transport.lost(exc)  # type: ignore[attr-defined]
         if self._next is not None:
-            self._next[0].on_response = _nothing
+            self._next[0].on_response = nothing
             self._next = self._waiting = None
+        self._gate.behind = b""
 
     def data_received(self, data: bytes) -> None:
+        self._line.turn()
+        self._arrived_ns = self._since_ns = self._line.arrived_ns
+        if self._rested_ns:
+            at_once = self._line.n_turns <= self._rested_turn + 1 and self._since_ns - self._read_again_ns < AT_ONCE_NS
+            self._arrived_ns = self._rested_ns if at_once else self._since_ns  # they may have been there all the time
+            self._rested_ns = 0
+        if len(data) <= PIECE_BYTES and not self._gate.behind:
+            self._feed(data)
+        else:
+            self._feed_all(self._gate.behind + data)
+
+    def _feed_all(self, data: bytes) -> None:
+        """Parses piece by piece, until requests wait behind the one under way: what is left then is parsed later."""
+        at = 0
+        while at < len(data) and not self.pipeline and not self.transport.is_closing():
+            in_body = self.scope is not None and "path" in self.scope
+            piece = data[at : at + (BODY_PIECE_BYTES if in_body else PIECE_BYTES)]
+            at += len(piece)
+            self._feed(piece)
+        self._gate.behind = data[at:]
+        if self._gate.behind:
+            self.flow.pause_reading()
+        else:
+            self.flow.resume_reading()
+
+    def _read_on(self) -> None:
+        """Parses what was left, once no request waits behind the one under way."""
+        if self._gate.behind and not self.pipeline and not self._starting:
+            self._feed_all(self._gate.behind)
+
+    def _feed(self, data: bytes) -> None:
         if self.cycle is None or not self.cycle.more_body:
             data = without_offer(data)
         scope = self.scope
@@ -61,6 +133,7 @@ class CorkedProtocol(HttpToolsProtocol):
             self._start()
         if self.scope is None or self.scope is not scope:  # a head that began in this piece: nobody knows where
             self._apart_bytes = 0
+            self._message_ns = self._arrived_ns
         elif self._apart_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(TOO_LARGE)
 
@@ -70,20 +143,83 @@ class CorkedProtocol(HttpToolsProtocol):
             raise HeadRefused
         if contradicts(self.headers, self.parser.get_http_version()):
             raise HeadRefused
+        self._body_bytes = 0
         super().on_headers_complete()
         self.headers = []  # takes the trailers
 
     def on_body(self, body: bytes) -> None:
         self._apart_bytes = 0
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self.scope[ARRIVED] = self._arrived_ns  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
         self.scope = None  # type: ignore[assignment]
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for its timer: `Connections` looks whether a connection is idle."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._since_ns = time.perf_counter_ns()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        self._read_on()
+
+    def pause_writing(self) -> None:
+        self._unread_ns = time.perf_counter_ns()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._unread_ns = 0
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """What is no HTTP gets a problem as everything else does."""
         self._refuse(self._refusal)
+
+    def begin(self) -> bool:
+        return self._go_on(self._answer)
+
+    def refuse(self) -> None:
+        self._go_on(self._be_late)
+
+    @property
+    def peer(self) -> str:
+        return self.client[0] if self.client else ""
+
+    @property
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def state(self) -> tuple[str, int, int]:
+        if self._unread_ns:
+            return connections.UNREAD, self._unread_ns, 0
+        if self.flow.read_paused:
+            return connections.BUSY, 0, 0
+        if self.scope is not None:
+            return (connections.BODY if "path" in self.scope else connections.HEAD), self._message_ns, self._body_bytes
+        if self.cycle is not None and not self.cycle.response_complete:
+            return connections.BUSY, 0, 0
+        return connections.IDLE, self._since_ns, 0
+
+    def end(self, *, late: bool) -> None:
+        if late:
+            self._refuse(TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def drop(self) -> None:
+        self.transport.abort()
+
+    def read_again(self, since_ns: int) -> None:
+        self._gate.rests = False
+        if not self.transport.is_closing():
+            self._rested_ns, self._rested_turn = since_ns, self._line.n_turns
+            self._read_again_ns = time.perf_counter_ns()
+            self.flow.resume_reading()
 
     def _refuse(self, answer: bytes) -> None:
         """Answers and closes; a request that has its answer already gets no second one."""
@@ -100,25 +236,61 @@ class CorkedProtocol(HttpToolsProtocol):
     def _start(self) -> None:
         """Begins the next request: at once, without a task, where the app can. Its end may bring the one behind it."""
         self._starting = True
-        until_s = time.perf_counter() + MAX_TURN_S
-        while self._next is not None:
-            if time.perf_counter() > until_s:
-                self.flow.pause_reading()
-                self.loop.call_soon(self._start)  # others have their turn
-                break
+        self._line.turn()
+        while self._next is not None and not self._in_line:
             cycle, app = self._next
             if cycle.more_body and self._waits(cycle, app):
                 cycle.flow.resume_reading()
                 break  # until more of it is received
-            self._next = self._waiting = None
-            cycle.scope[EXPECT] = partial(_expect, cycle)  # type: ignore[typeddict-unknown-key]
-            prompt = not cycle.more_body and not cycle.flow.write_paused and hasattr(app, "at_once")
-            answer = app.at_once(cycle.scope, cycle.body) if prompt else None
-            if answer is None:
-                super()._start_asgi_task(cycle, app)
+            if self._is_guest or not self._line.is_free():
+                self._ask_for_a_place(cycle, app)
             else:
-                _send_whole(cycle, answer)
+                self._answer(cycle, app)
         self._starting = False
+
+    def _ask_for_a_place(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Only predictions stand in line; all else begins."""
+        place = app.place(cycle.scope) if hasattr(app, "place") and not cycle.more_body else None
+        if self._is_guest:
+            cycle.keep_alive = False
+        if place is None:
+            self._answer(cycle, app)
+        elif self._is_guest:
+            self._next = None
+            send_whole(cycle, app.crowded(cycle.scope))
+        elif self._line.join(self, place):
+            self._in_line = True
+        else:
+            self._be_late(cycle, app)
+
+    def _go_on(self, answer: Callable[[RequestResponseCycle, Any], None]) -> bool:
+        """The next request has its turn, and those behind it ask for theirs; False where the client is gone."""
+        self._in_line = False
+        if self._next is None:
+            return False
+        self._starting = True
+        answer(*self._next)
+        self._start()
+        self._read_on()
+        return True
+
+    def _answer(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._next = self._waiting = None
+        cycle.scope[EXPECT] = partial(expect, cycle)  # type: ignore[typeddict-unknown-key]
+        prompt = not cycle.more_body and not cycle.flow.write_paused and hasattr(app, "at_once")
+        answer = app.at_once(cycle.scope, cycle.body) if prompt else None
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+        else:
+            send_whole(cycle, answer)
+
+    def _be_late(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._next = self._waiting = None
+        if self._line.is_long and not self._gate.rests:
+            self._gate.rests = True
+            self.flow.pause_reading()
+            self._all.rest(self)
+        send_whole(cycle, app.late(cycle.scope))
 
     def _waits(self, cycle: RequestResponseCycle, app: Any) -> bool:
         """Whether a request may begin when its body is whole; asked once, when its head is here."""
@@ -126,39 +298,3 @@ class CorkedProtocol(HttpToolsProtocol):
             prompt = hasattr(app, "waits") and not cycle.waiting_for_100_continue
             self._waiting = cycle if prompt and app.waits(cycle.scope) else None
         return self._waiting is cycle
-
-
-def _expect(cycle: RequestResponseCycle, never_left: Callable[[], None]) -> Callable[[Answer], None]:
-    """Takes what to call if the answer written next never leaves; returns what replaces it until it has left."""
-    transport: Any = cycle.transport
-    position = transport.expect(never_left)
-    return lambda answer: transport.replace(position, _whole(cycle, answer), never_left)
-
-
-def _send_whole(cycle: RequestResponseCycle, answer: Answer) -> None:
-    """What the cycle's `send` does in two calls, without its look at each header: they are our own."""
-    if CLOSE in answer[1]:
-        cycle.keep_alive = False
-    cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(_whole(cycle, answer))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    on_response, cycle.on_response = cycle.on_response, _nothing
-    cycle.body = bytearray()
-    on_response()
-
-
-def _whole(cycle: RequestResponseCycle, answer: Answer) -> bytes:
-    status, headers, body = answer
-    content = [STATUS_LINE[status]]
-    for name, value in (*cycle.default_headers, *headers):
-        content += (name, b": ", value, b"\r\n")
-    if not cycle.keep_alive and CLOSE not in headers:
-        content.append(b"connection: close\r\n")
-    content += (b"\r\n", body)
-    return b"".join(content)
-
-
-def _nothing() -> None:
-    """Instead of a cycle's way back to its protocol: without it both are freed at once."""

@@ -34,6 +34,7 @@ def _last(status: int, kind: str, title: str, detail: str) -> bytes:
 
 
 TOO_LARGE: Final = _last(431, "head-too-large", "The request head is too large", "at most 64 KiB of headers")
+TOO_SLOW: Final = _last(408, "too-slow", "The request did not come in time", "send its head and body without pauses")
 NO_HTTP: Final = _last(400, "malformed", "The request is not HTTP", "its head, length or chunks contradict HTTP/1.1")
 
 

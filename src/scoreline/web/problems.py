@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from scoreline.core.errors import (
@@ -19,6 +20,8 @@ from scoreline.core.errors import (
     LedgerMoved,
     Malformed,
     NotFound,
+    Overloaded,
+    Pressed,
     QuoteLapsed,
     QuoteRefused,
     RateLimited,
@@ -30,6 +33,7 @@ from scoreline.core.errors import (
     ScorelineError,
     StoreDown,
     TooLarge,
+    TooLate,
     Unauthenticated,
     WrongType,
 )
@@ -39,6 +43,9 @@ PROBLEM_TYPE: Final = b"application/problem+json"
 
 # (error, status, type, title); the first class that matches counts.
 PROBLEMS: Final[tuple[tuple[type[ScorelineError], int, str, str], ...]] = (
+    (TooLate, 503, "deadline", "The request cannot be answered in time"),
+    (Overloaded, 503, "overloaded", "There is no place left"),
+    (Pressed, 503, "overloaded", "There is no place left"),
     (RowsRefused, 422, "rows-refused", "A row is refused"),
     (QuoteRefused, 422, "quote-refused", "The quote token is refused"),
     (IdempotencyMismatch, 422, "idempotency-mismatch", "The idempotency key was used for another request"),
@@ -92,11 +99,11 @@ def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tu
         (status, kind, title) for known, status, kind, title in PROBLEMS if isinstance(error, known)
     )
     headers: list[tuple[bytes, bytes]] = []
-    if isinstance(error, RecordRefused | RateLimited | IdempotencyBusy | IdempotencyDown | FeaturesMissing):
+    if isinstance(error, RecordRefused | RateLimited | IdempotencyBusy | IdempotencyDown | FeaturesMissing | Pressed):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
-    if status >= 500:
+    if status >= 500 and not isinstance(error, Pressed):  # of those there are thousands a second; workers count them
         log.error("%s: %s", type(error).__name__, error)
     return status, headers, (kind, title), title if status == 500 else str(error)
 
@@ -104,8 +111,15 @@ def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tu
 def problem_of(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body of an error's answer as problem+json."""
     status, headers, (kind, title), detail = described(error)
-    extra = {"errors": error.to_json()} if isinstance(error, RowsRefused) else {}
-    return status, headers, problem_json(status, kind, title, detail, **extra)
+    if isinstance(error, RowsRefused):
+        return status, headers, problem_json(status, kind, title, detail, errors=error.to_json())
+    return status, headers, _plain(status, kind, title, detail)
+
+
+@lru_cache(maxsize=64)
+def _plain(status: int, kind: str, title: str, detail: str) -> bytes:
+    """Encoded once: what is refused under pressure is refused thousands of times a second."""
+    return problem_json(status, kind, title, detail)
 
 
 def problem_json(status: int, kind: str, title: str, detail: str, **extra: Any) -> bytes:

@@ -19,12 +19,15 @@ from typing import Any, Final
 
 import uvicorn
 
+from scoreline.settings import Server
 from scoreline.web.asgi import ASGI
+from scoreline.web.connections import Limits
 from scoreline.web.corked import CorkedProtocol
 from scoreline.web.tls import LOOK_S, Certificate
 
 QUEUE_S: Final = 0.3
 REPEAT_S: Final = 1.0
+LOOK_TICKS: Final = 2  # tenths of a second
 _SO_ATTACH_FILTER: Final = 26
 # Classic BPF over the TCP header: a segment with SYN set is dropped, any other passes.
 _DROP_SYN: Final = b"".join(
@@ -46,7 +49,7 @@ class DrainingServer(uvicorn.Server):
         self,
         app: ASGI,
         *,
-        keep_alive_s: int,
+        limits: Limits,
         delay_s: float,
         drain_s: float,
         on_drain: Callable[[], None],
@@ -63,12 +66,12 @@ class DrainingServer(uvicorn.Server):
             server_header=False,
             date_header=True,
             proxy_headers=False,
-            timeout_keep_alive=keep_alive_s,
             timeout_graceful_shutdown=1,  # after the drain, which has had its time
             backlog=2048,
             ssl_context_factory=(lambda *_: tls.context) if tls else None,
         )
         super().__init__(config)
+        self.server_state.limits = limits  # type: ignore[attr-defined]
         self._delay_s = delay_s
         self._drain_s = drain_s
         self._on_drain = on_drain
@@ -92,6 +95,9 @@ class DrainingServer(uvicorn.Server):
         if self._tls is not None and time.monotonic() - self._looked_s >= LOOK_S:
             self._looked_s = time.monotonic()
             self._tls.look()
+        shared = getattr(self.server_state, "shared", None)
+        if shared is not None and counter % LOOK_TICKS == 0:
+            shared.connections.look()
         if self._draining_since is not None:
             elapsed_s = time.monotonic() - self._draining_since
             empty = not self.server_state.connections and elapsed_s >= self._delay_s + QUEUE_S
@@ -115,6 +121,19 @@ def run(
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(serve())
+
+
+def limits_of(server: Server) -> Limits:
+    """What clients may do, by the settings."""
+    return Limits(
+        n_connections=server.max_connections,
+        n_per_peer=server.max_peer_connections,
+        keep_alive_s=server.keep_alive_s,
+        head_ms=server.head_ms,
+        body_ms=server.body_ms,
+        body_bytes_per_s=server.body_min_bytes,
+        unread_ms=server.unread_ms,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -24,13 +24,14 @@ class Cork:
 
     def add(self, transport: "CorkedTransport") -> None:
         if not self._waiting:
-            self._loop.call_soon(self._release)
+            self._loop.call_soon(self.release)
         self._waiting.append(transport)
 
     def look_later(self, transport: "CorkedTransport") -> None:
         self._loop.call_later(LOOK_S, transport.look)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Sends what is kept; the loop calls it at the end of each turn."""
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
             transport.release()
@@ -142,12 +143,14 @@ class CorkedTransport:
 
 
 class Gate(FlowControl):
-    """Reads nothing more while requests wait behind the one under way."""
+    """Reads nothing more while requests, or bytes of them, wait behind the one under way, or while it rests."""
 
     def __init__(self, transport: Any, pipeline: Any) -> None:
         super().__init__(transport)
         self._pipeline = pipeline
+        self.behind = b""
+        self.rests = False
 
     def resume_reading(self) -> None:
-        if not self._pipeline:
+        if not self._pipeline and not self.behind and not self.rests:
             super().resume_reading()

@@ -8,6 +8,7 @@ import httpx
 
 from atonce import AtOnce
 from scoreline.access.keyring import Keyring
+from scoreline.core.budget import Budget
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.core.scorer import Scorer
@@ -17,6 +18,8 @@ from scoreline.engines.load import load_engine
 from scoreline.records.spool import recorded
 from scoreline.web.asgi import ASGI
 from service import SealedModel
+
+PATIENT = Budget(total_ms=60_000)  # nothing is refused because the machine is busy
 
 
 class Kept:
@@ -52,7 +55,7 @@ def open_door(
     for model in models:
         bundle = model.bundle
         score = recorded(Scorer(bundle.manifest, load_engine(bundle)), kept)
-        served[bundle.manifest.name] = serve_model(bundle.manifest, score, max_rows)
+        served[bundle.manifest.name] = serve_model(bundle.manifest, score, max_rows, budget=PATIENT)
     door.open(served, default or next(iter(served)) if len(served) == 1 else default, keyring or Keyring())
     return door
 

@@ -1,5 +1,7 @@
 """The app of a worker: the few hot prediction routes as plain ASGI, every other route by FastAPI behind them."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
@@ -8,7 +10,16 @@ from scoreline.access.caller import Caller
 from scoreline.access.hosts import check_host
 from scoreline.access.keyring import Keyring, offered_key
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import Denied, NotFound, RecordRefused, ScorelineError, WrongType
+from scoreline.core.errors import (
+    Denied,
+    NotFound,
+    Overloaded,
+    Pressed,
+    RecordRefused,
+    ScorelineError,
+    TooLate,
+    WrongType,
+)
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.keyed import HEADER as KEY
@@ -16,6 +27,7 @@ from scoreline.doors.http.keyed import Keyed
 from scoreline.doors.http.limiting import Limiting
 from scoreline.doors.http.served import Served
 from scoreline.web.asgi import (
+    ARRIVED,
     ASGI,
     CLOSE,
     EXPECT,
@@ -27,7 +39,9 @@ from scoreline.web.asgi import (
     log,
     named,
     read_body,
+    refusal,
 )
+from scoreline.web.line import PRIORITIES, Place
 
 
 class Turn(Protocol):
@@ -44,7 +58,8 @@ class Door:
     """Models and endpoints by path, replaced as a whole when a version changes; who may use them; whether open.
 
     What is decided waits in `turn` and is committed before any answer leaves. `limiting` counts requests, where there
-    are limits; `keyed` answers those with an idempotency key.
+    are limits; `keyed` answers those with an idempotency key. `pressed` counts by model what was refused
+    because there was no time or room for it.
     """
 
     def __init__(
@@ -58,6 +73,7 @@ class Door:
         self.default = ""
         self.keyring = Keyring()
         self.draining = False
+        self.pressed: Counter[str] = Counter()
         self.recording = True
         self._hot: Mapping[str, Endpoint] = {}
 
@@ -141,6 +157,8 @@ class Door:
         if not isinstance(error, ScorelineError):
             log.error("a prediction failed", exc_info=error)
             error = ScorelineError("Scoreline failed")
+        if isinstance(error, Pressed):
+            self.pressed[endpoint.model] += 1
         return self.told(scope, named(endpoint.dialect.refuse(error), dict(scope["headers"])))
 
     def told(self, scope: Scope, answer: Answer) -> Answer:
@@ -162,25 +180,29 @@ class Door:
 
         `now`: its decisions are recorded on return. Else they wait, and a refusal may still replace the answer.
         """
+        taken_ns = time.perf_counter_ns()
         given = dict(scope["headers"]) if headers is None else headers
+        taken = scope.get(ARRIVED, taken_ns), taken_ns, scope.get("client")
         return self._answered(
             endpoint,
             scope,
-            lambda: endpoint.predict(given, body, self.enter(endpoint, scope, given)),
+            lambda: endpoint.predict(given, body, self.enter(endpoint, scope, given), taken),
             now=now,
         )
 
     async def answer(self, endpoint: Endpoint, scope: Scope, body: Body) -> Answer:
         """The same for what others have a say in: its features, or its idempotency key. It is recorded on return."""
+        taken_ns = time.perf_counter_ns()
         headers = dict(scope["headers"])
+        taken = scope.get(ARRIVED, taken_ns), taken_ns, scope.get("client")
         keyed = self.keyed if KEY in headers else None
         if keyed is None and endpoint.lookup is None:
             return self.predict(endpoint, scope, body, headers, now=True)
         try:
             caller = self.enter(endpoint, scope, headers)
             if keyed is not None:
-                return self.told(scope, await keyed.answer(endpoint, scope, body, caller))
-            asked = await endpoint.ask(headers, body, caller)
+                return self.told(scope, await keyed.answer(endpoint, scope, body, caller, taken))
+            asked = await endpoint.ask(headers, body, caller, taken)
         except Exception as error:
             return self.refuse(endpoint, scope, error)
         return self._answered(endpoint, scope, lambda: endpoint.answer(headers, asked), now=True)
@@ -206,6 +228,16 @@ class Door:
                 self.turn.tell(lambda error: replace(self.refuse(endpoint, scope, error)))
         return answer
 
+    def place(self, endpoint: Endpoint, scope: Scope) -> Place | None:
+        """Where a request stands in line; None: it is refused, whenever."""
+        headers, now_ns = dict(scope["headers"]), time.perf_counter_ns()
+        try:
+            caller = self.admit(endpoint, headers)
+            until_ns = endpoint.deadlines.until_ns(headers, scope.get(ARRIVED, now_ns), scope.get("client"))
+        except ScorelineError:
+            return None
+        return Place(PRIORITIES.index(caller.priority), endpoint.deadlines.latest_ns(until_ns, now_ns))
+
 
 class App:
     """The ASGI app: hot routes straight to the door, the rest to `pages`."""
@@ -229,6 +261,19 @@ class App:
         except ScorelineError:
             return False
         return length.isdigit() and len(length) <= 20 and int(length) <= self._door.max_body_bytes
+
+    def place(self, scope: Scope) -> Place | None:
+        """Where a request stands in line; None: it does not, and begins."""
+        endpoint = self._hot(scope)
+        return None if endpoint is None else self._door.place(endpoint, scope)
+
+    def late(self, scope: Scope) -> Answer:
+        """To a prediction that can no longer be in time."""
+        return self._refused(scope, TooLate("there are too many requests to answer this one in time: try again"))
+
+    def crowded(self, scope: Scope) -> Answer:
+        """To a prediction of a client for whom there is no place."""
+        return self._refused(scope, Overloaded("as many clients as there are places for are here: try again"))
 
     def at_once(self, scope: Scope, body: Body) -> Answer | None:
         """The answer to a request that is wholly here, without a task for it; None: it goes the way of ASGI."""
@@ -272,6 +317,12 @@ class App:
 
     def _hot(self, scope: Scope) -> Endpoint | None:
         return self._door.hot(scope["path"]) if scope["method"] == "POST" else None
+
+    def _refused(self, scope: Scope, error: Pressed) -> Answer:
+        endpoint, headers = self._hot(scope), dict(scope["headers"])
+        if endpoint is None:  # its model left while it stood in line
+            return self._closing(named(refusal(error), headers))
+        return self._closing(self._door.refuse(endpoint, scope, error))
 
     def _closing(self, answer: Answer) -> Answer:
         if self._door.draining:

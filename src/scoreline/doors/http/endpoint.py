@@ -9,14 +9,20 @@ from typing import Any, Final
 from scoreline.core import ids
 from scoreline.core.batch import Batch, Context
 from scoreline.core.decision import Decisions
+from scoreline.core.errors import TooLate
 from scoreline.core.ports import Score
 from scoreline.core.strictjson import Body
+from scoreline.doors.http.deadlines import LATE, Deadlines
 from scoreline.doors.http.dialect import Dialect
 from scoreline.doors.http.quoting import HEADER, Quoting
 from scoreline.features.ladder import Lookup
 from scoreline.web.asgi import Answer, given_id
 
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+# When a request was here and when it was taken up, by `time.perf_counter_ns`, and the client of its scope.
+Taken = tuple[int, int, Any]
 
 
 @dataclass(slots=True)
@@ -29,7 +35,8 @@ class Asked:
     batch: Batch
     asked: Any
     start_ns: int
-    features_ns: int = -1
+    taken: Taken
+    features_ns: int = 0
 
 
 class Endpoint:
@@ -43,29 +50,38 @@ class Endpoint:
         model: str,
         dialect: Dialect,
         score: Score,
+        deadlines: Deadlines,
         quoting: Quoting | None = None,
         lookup: Lookup | None = None,
     ) -> None:
         self.model = model
         self.dialect = dialect
+        self.deadlines = deadlines
         self.lookup = lookup
         self._score = score
         self._quoting = quoting
 
-    def predict(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> tuple[Answer, Decisions]:
-        """Decode, score (and record), encode; raises InputError, EngineFailed or RecordRefused."""
-        return self.answer(headers, self.read(headers, body, caller))
+    def predict(
+        self, headers: Mapping[bytes, bytes], body: Body, caller: str, taken: Taken
+    ) -> tuple[Answer, Decisions]:
+        """Decode, score (and record), encode; raises InputError, TooLate, EngineFailed or RecordRefused."""
+        return self.answer(headers, self.read(headers, body, caller, taken))
 
-    def read(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> Asked:
-        """The rows of a request; raises InputError."""
+    def read(self, headers: Mapping[bytes, bytes], body: Body, caller: str, taken: Taken) -> Asked:
+        """The rows of a request; raises InputError, or TooLate where they cannot be answered in time."""
         start_ns = time.perf_counter_ns()
-        context = Context(time.time_ns(), given_id(headers), caller, _trace(headers))
+        arrived_ns, _, client = taken
+        until_ns = self.deadlines.until_ns(headers, arrived_ns, client)
+        if start_ns > until_ns:
+            raise TooLate(LATE)
+        context = Context(time.time_ns(), given_id(headers), caller, _trace(headers), "", until_ns)
         batch, asked = self.dialect.read(headers, body, context)
-        return Asked(batch, asked, start_ns)
+        self.deadlines.check(len(batch.values), until_ns)
+        return Asked(batch, asked, start_ns, taken)
 
-    async def ask(self, headers: Mapping[bytes, bytes], body: Body, caller: str) -> Asked:
-        """The rows of a request with their features; raises InputError, FeaturesMissing."""
-        found = self.read(headers, body, caller)
+    async def ask(self, headers: Mapping[bytes, bytes], body: Body, caller: str, taken: Taken) -> Asked:
+        """The rows of a request with their features; raises InputError, TooLate, FeaturesMissing."""
+        found = self.read(headers, body, caller, taken)
         if self.lookup is not None:
             start_ns = time.perf_counter_ns()
             found.batch = await self.lookup.in_time(found.batch)
@@ -81,20 +97,33 @@ class Endpoint:
         decisions = self._score(batch)
         sent, answer = self.dialect.write(decisions, found.asked)
         answer_id = context.request_id or ids.text(decisions.base)
-        total_ns = time.perf_counter_ns() - found.start_ns
-        spent = b"model;dur=%.3f, total;dur=%.3f" % (decisions.model_ns / 1e6, total_ns / 1e6)
-        if found.features_ns >= 0:
-            spent = b"features;dur=%.3f, " % (found.features_ns / 1e6) + spent
+        arrived_ns, taken_ns, _ = found.taken
+        now_ns = time.perf_counter_ns()
+        self.deadlines.expected.took(len(batch.values), now_ns - found.start_ns, now_ns)
+        decisions.wait_ns, decisions.auth_ns = taken_ns - arrived_ns, found.start_ns - taken_ns
+        decisions.features_ns, decisions.total_ns = found.features_ns, now_ns - arrived_ns
         sent += [
             (b"content-length", b"%d" % len(answer)),
             (b"x-request-id", answer_id.encode()),
-            (b"server-timing", spent),
+            (b"server-timing", _timing(decisions)),
         ]
         if quoting:
             sent.append((HEADER, quoting.made(headers, decisions)))
         if context.trace:
             sent.append((b"traceparent", headers[b"traceparent"]))
         return (200, sent, answer), decisions
+
+
+def _timing(decisions: Decisions) -> bytes:
+    """Milliseconds by part, as Server-Timing has them; of features where any were looked up."""
+    features = b"features;dur=%.3f, " % (decisions.features_ns / 1e6) if decisions.features_ns else b""
+    return b"wait;dur=%.3f, auth;dur=%.3f, %smodel;dur=%.3f, total;dur=%.3f" % (
+        decisions.wait_ns / 1e6,
+        decisions.auth_ns / 1e6,
+        features,
+        decisions.model_ns / 1e6,
+        decisions.total_ns / 1e6,
+    )
 
 
 def _trace(headers: Mapping[bytes, bytes]) -> str:

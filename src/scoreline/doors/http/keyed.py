@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -19,7 +19,7 @@ from scoreline.access.answers import Answers, Kept
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import IdempotencyDown, Malformed, RecordRefused
 from scoreline.core.strictjson import Body
-from scoreline.doors.http.endpoint import Asked
+from scoreline.doors.http.endpoint import Asked, Taken
 from scoreline.records.frames import frame_author, frame_decisions, read_frames
 from scoreline.records.turn import Turn
 from scoreline.web.asgi import Answer, Scope, named
@@ -30,6 +30,7 @@ _KEY: Final = re.compile(rb"[!-~][ -~]{0,253}[!-~]|[!-~]")
 # What beside the body makes an answer another one, and what of an answer is of the one request.
 _ASKED: Final = (b"content-type", b"inference-header-content-length", b"x-quote")
 _OF_ONE: Final = (b"x-request-id", b"server-timing", b"traceparent")
+Ask = Callable[[], Awaitable[Asked]]
 _Found = TypeVar("_Found")
 log = logging.getLogger("scoreline.http")
 
@@ -39,7 +40,7 @@ class Predict(Protocol):
 
     model: str
 
-    async def ask(self, headers: Mapping[bytes, bytes], body: Body, caller: str, /) -> Asked: ...
+    async def ask(self, headers: Mapping[bytes, bytes], body: Body, caller: str, taken: Taken, /) -> Asked: ...
 
     def answer(self, headers: Mapping[bytes, bytes], found: Asked, /) -> tuple[Answer, Decisions]: ...
 
@@ -53,23 +54,25 @@ class Keyed:
         self._secret = secret
         self._thread = ThreadPoolExecutor(1, "answers")
 
-    async def answer(self, endpoint: Predict, scope: Scope, body: Body, caller: str) -> Answer:
+    async def answer(self, endpoint: Predict, scope: Scope, body: Body, caller: str, taken: Taken) -> Answer:
         """The answer of this request, or of the one before with its key; raises ScorelineError."""
         headers = dict(scope["headers"])
         key = self._digest(caller, scope["path"], endpoint.model, given_key(scope))
         request = self._digest(*(headers.get(name, b"") for name in _ASKED), body)
         kept = await self._ask(self._answers.claim, key, request)
         if kept is None:
-            return await self._first(endpoint, headers, body, caller, key, request)
+            return await self._first(
+                partial(endpoint.ask, headers, body, caller, taken), endpoint, headers, key, request
+            )
         if kept.frames:
             await self._record_again(key, kept.frames)
         return _again(kept.answer, headers)
 
     async def _first(
-        self, endpoint: Predict, headers: Mapping[bytes, bytes], body: Body, caller: str, key: bytes, request: bytes
+        self, ask: Ask, endpoint: Predict, headers: Mapping[bytes, bytes], key: bytes, request: bytes
     ) -> Answer:
         try:
-            asked = await endpoint.ask(headers, body, caller)
+            asked = await ask()
             with self._turn.aside() as made:
                 answer, _ = endpoint.answer(headers, asked)
             await self._ask(self._answers.prepare, key, request, Kept(_written(answer), _frames(made)))

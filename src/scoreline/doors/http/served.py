@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scoreline.core.arms import CHAMPION
+from scoreline.core.budget import USUAL, Budget
 from scoreline.core.manifest import Manifest
 from scoreline.core.ports import Score
 from scoreline.core.schema import Schema
+from scoreline.doors.http.deadlines import Deadlines, Trusted, nobody
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
@@ -48,21 +50,24 @@ def serve_model(
     quoting: Quoting | None = None,
     schema: Schema | None = None,
     looking: Looking = no_lookup,
+    budget: Budget = USUAL,
+    is_trusted: Trusted = nobody,
 ) -> Served:
     """All dialects over one score, and those that name a version over the score of that one, where it has its own.
 
     `schema` is what `score` takes rows of, if not the manifest's; `looking` gives the lookup of a schema.
     """
     name, schema = manifest.name, schema or manifest.schema
-    lookup = looking(schema)
-    own = Endpoint(name, OwnDialect(schema, max_rows), score, quoting, lookup)
-    open_inference = Endpoint(name, OpenInferenceDialect(manifest, max_rows, schema), score, quoting, lookup)
-    mlflow = Endpoint(name, MlflowDialect(schema, max_rows, csv_header=csv_header), score, quoting, lookup)
+    lookup, deadlines = looking(schema), Deadlines(name, budget, manifest.measured, is_trusted)
+    own = Endpoint(name, OwnDialect(schema, max_rows), score, deadlines, quoting, lookup)
+    open_inference = Endpoint(name, OpenInferenceDialect(manifest, max_rows, schema), score, deadlines, quoting, lookup)
+    mlflow = Endpoint(name, MlflowDialect(schema, max_rows, csv_header=csv_header), score, deadlines, quoting, lookup)
     asked = {
         f"/v2/models/{name}/versions/{version.manifest.version}/infer": Endpoint(
             name,
             OpenInferenceDialect(version.manifest, max_rows),
             version.score,
+            deadlines,
             None,
             looking(version.manifest.schema),
         )
@@ -73,7 +78,9 @@ def serve_model(
         manifest,
         {
             f"/models/{name}/predict": own,
-            f"/v1/models/{name}:predict": Endpoint(name, KServeDialect(schema, max_rows), score, quoting, lookup),
+            f"/v1/models/{name}:predict": Endpoint(
+                name, KServeDialect(schema, max_rows), score, deadlines, quoting, lookup
+            ),
             f"/v2/models/{name}/infer": open_inference,
             f"/v2/models/{name}/versions/{manifest.version}/infer": open_inference,
             **asked,

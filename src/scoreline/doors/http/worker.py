@@ -6,11 +6,12 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from scoreline.access.limits import Window
-from scoreline.access.peers import networks
+from scoreline.access.peers import is_trusted, networks
 from scoreline.core.arms import DIED
 from scoreline.core.errors import ScorelineError
 from scoreline.core.marks import Marks
@@ -28,7 +29,7 @@ from scoreline.records.turn import Turn
 from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
-from scoreline.web.server import DrainingServer, run
+from scoreline.web.server import DrainingServer, limits_of, run
 from scoreline.web.tls import Certificate
 from scoreline.wiring import (
     answers_of,
@@ -47,6 +48,7 @@ from scoreline.wiring import (
 WATCH_S: Final = 0.2
 SYNC_S: Final = 1.0
 TELL_S: Final = 60.0
+PRESSED_S: Final = 10.0
 LIVE: Final = "/healthz/live"
 HEALTH: Final = (LIVE, "/healthz/ready", "/healthz/startup")
 PAGES: Final = "scoreline.doors.http.pages:make_pages"
@@ -72,7 +74,7 @@ def run_worker(
     door, server = worker.door, settings.server
     draining = DrainingServer(
         App(door, LatePages(door)),
-        keep_alive_s=server.keep_alive_s,
+        limits=limits_of(server),
         delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
         on_drain=lambda: setattr(door, "draining", True),
@@ -98,11 +100,11 @@ class Worker:
         self._ladder = ladder_of(settings)
         self._models: dict[str, Model] = {}
         self._seen: Any = None
-        self._synced_s = self._told_s = 0.0
+        self._synced_s = self._told_s = self._pressed_s = 0.0
         self._access = watched(settings)
         server = settings.server
-        proxies = networks(server.trusted_proxies)
-        limiting = limiting_of(windows, limiter_elsewhere(settings), proxies, server.forwarded_header)
+        self._proxies = networks(server.trusted_proxies)
+        limiting = limiting_of(windows, limiter_elsewhere(settings), self._proxies, server.forwarded_header)
         self.door = Door(settings.server.max_body_bytes, self._turn, limiting, Keyed(*answers_of(settings), self._turn))
 
     def take_over(self) -> None:
@@ -135,6 +137,7 @@ class Worker:
             if loop.time() - self._told_s >= TELL_S:
                 self._told_s = loop.time()
                 self._ladder.tell()
+            self._tell_of_pressure(loop)
             stamp = self._stamp()
             if stamp == self._seen:
                 continue
@@ -156,6 +159,15 @@ class Worker:
             self._synced_s = loop.time()
             if fds := self._sink.unsynced():
                 loop.run_in_executor(None, sync_and_close, fds)
+
+    def _tell_of_pressure(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Says now and then how many requests were refused because there was no time or room for them."""
+        pressed = self.door.pressed
+        if pressed and loop.time() - self._pressed_s >= PRESSED_S:
+            self._pressed_s = loop.time()
+            told = ", ".join(f"{n} to {model}" for model, n in sorted(pressed.items()))
+            log.warning("requests were refused for lack of time or room: %s", told)
+            pressed.clear()
 
     def close(self) -> None:
         """Ends the record."""
@@ -179,6 +191,8 @@ class Worker:
                 csv_header=server.csv_header,
                 versions=model.versions,
                 quoting=self._quoting(name, model),
+                budget=self._settings.latency.budgets.of(name),
+                is_trusted=partial(is_trusted, trusted=self._proxies),
             )
             for name, model in models.items()
         }

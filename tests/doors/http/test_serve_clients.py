@@ -1,0 +1,163 @@
+"""Clients that take their time, or more than their share, on the real service: they are ended, the others are not."""
+
+import json
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from burst import answers, burst, connected, read_answer, request
+
+from service import FRAUD_ROW, SealedModel, serving, wait_until
+
+HEAD = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+
+
+def ended(found: socket.socket) -> bool:
+    """Waits until the service has closed a connection, after whatever else it says."""
+    while found.recv(65_536):
+        pass
+    return True
+
+
+@pytest.mark.parametrize(
+    ("sent", "setting"),
+    (
+        (HEAD, {"SCORELINE_SERVER__HEAD_MS": "300"}),
+        (HEAD + b"content-length: 100\r\n\r\n{", {"SCORELINE_SERVER__BODY_MS": "300"}),
+        (HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n", {"SCORELINE_SERVER__BODY_MS": "300"}),
+    ),
+    ids=("a head", "a body", "a body in chunks"),
+)
+def test_what_does_not_come_in_time_is_answered_408_and_closed(
+    sealed: SealedModel, tmp_path: Path, sent: bytes, setting: dict[str, str]
+) -> None:
+    with serving(sealed, folder=tmp_path, **setting) as service, connected(service.port, 1) as (client,):
+        client.sendall(sent)
+        answer = read_answer(client)
+        assert answer is not None
+        assert (answer.status, answer.body["type"]) == (408, "/errors/too-slow")
+        assert ended(client)
+        assert service.post(FRAUD_ROW).status_code == 200
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_ended_all_the_same(sealed: SealedModel, tmp_path: Path) -> None:
+    settings = {"SCORELINE_SERVER__HEAD_MS": "1000", "SCORELINE_SERVER__KEEP_ALIVE_S": "60"}
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 1) as (client,):
+        client.sendall(HEAD + b"x-slow: ")
+        client.settimeout(0.05)
+
+        def is_ended() -> bool:
+            try:
+                client.sendall(b"s")
+                return b"408" in client.recv(65_536)
+            except TimeoutError:
+                return False
+
+        wait_until(is_ended, "it is ended")
+
+
+def test_a_body_that_comes_steadily_may_take_its_time(sealed: SealedModel, tmp_path: Path) -> None:
+    body = json.dumps(FRAUD_ROW).encode()
+    settings = {"SCORELINE_SERVER__BODY_MS": "1", "SCORELINE_SERVER__BODY_MIN_BYTES": "1"}
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 1) as (client,):
+        client.sendall(HEAD + b"content-length: %d\r\n\r\n%s" % (len(body), body[:60]))
+        looks = [service.get("/healthz/live").status_code for _ in range(20)]
+        client.sendall(body[60:])
+        answer = read_answer(client)
+    assert set(looks) == {200}
+    assert answer is not None and answer.status == 200
+
+
+def test_who_is_silent_is_closed_after_a_while_and_who_was_never_heard_too(sealed: SealedModel, tmp_path: Path) -> None:
+    settings = {"SCORELINE_SERVER__KEEP_ALIVE_S": "1"}
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 2) as (heard, silent):
+        heard.sendall(request(row=FRAUD_ROW))
+        answer = read_answer(heard)
+        assert answer is not None and answer.status == 200
+        assert ended(heard) and ended(silent)
+
+
+def test_who_does_not_read_its_answers_is_cut_and_keeps_no_memory(sealed: SealedModel, tmp_path: Path) -> None:
+    rows = json.dumps([FRAUD_ROW] * 1000).encode()
+    with serving(sealed, folder=tmp_path, SCORELINE_SERVER__UNREAD_MS="500") as service:
+        (worker,) = service.workers()
+        with connected(service.port, 1) as (client,):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(30)
+            sent = HEAD + b"content-length: %d\r\n\r\n%s" % (len(rows), rows)
+            with pytest.raises(OSError, match=r"reset|pipe"):
+                while True:
+                    client.sendall(sent)
+        assert worker.memory_info().rss < 400 << 20
+        assert service.post(FRAUD_ROW).status_code == 200
+
+
+def test_where_all_places_are_taken_the_silent_make_room(sealed: SealedModel, tmp_path: Path) -> None:
+    settings = {"SCORELINE_SERVER__MAX_CONNECTIONS": "8", "SCORELINE_SERVER__KEEP_ALIVE_S": "600"}
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 30) as silent:
+        with httpx.Client(base_url=service.url) as client:
+            for _ in range(50):
+                assert client.post("/predict", json=FRAUD_ROW).status_code == 200
+        for found in silent[:20]:
+            assert ended(found)
+
+
+def test_where_nobody_is_silent_a_guest_learns_that_the_service_is_well_and_nothing_else(
+    sealed: SealedModel, tmp_path: Path
+) -> None:
+    settings = {"SCORELINE_SERVER__MAX_CONNECTIONS": "4", "SCORELINE_SERVER__BODY_MS": "600000"}
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 4) as busy:
+        for found in busy:
+            found.sendall(HEAD + b"content-length: 100\r\n\r\n{")
+
+        def guests() -> set[tuple[int, int, str]]:
+            told = burst(service.port, [request("/healthz/live"), request(row=FRAUD_ROW)])
+            return {(answer.number, answer.status, answer.headers.get("connection", "")) for answer in told}
+
+        wait_until(lambda: guests() == {(0, 200, "close"), (1, 503, "close")}, "all places are taken")
+        (told,) = burst(service.port, [request(row=FRAUD_ROW)])
+        assert told.body["type"] == "/errors/overloaded"
+        assert told.headers["retry-after"] == "1"
+        busy[0].close()
+        wait_until(lambda: service.post(FRAUD_ROW).status_code == 200, "there is a place again")
+        assert service.admin("/status").status_code == 200
+
+
+def test_one_address_has_so_many_connections_and_no_more(sealed: SealedModel, tmp_path: Path) -> None:
+    settings = {"SCORELINE_SERVER__MAX_PEER_CONNECTIONS": "3"}
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 3) as sockets:
+        for found in sockets:
+            found.sendall(request(row=FRAUD_ROW))
+        assert [answer.status for answer in answers(sockets)] == [200] * 3
+        with connected(service.port, 1) as (fourth,), suppress(ConnectionResetError):
+            assert ended(fourth)
+
+
+def test_a_client_that_sends_ten_thousand_requests_ahead_is_read_as_it_is_answered(
+    sealed: SealedModel, tmp_path: Path
+) -> None:
+    n = 10_000
+    with serving(sealed, folder=tmp_path) as service, connected(service.port, 1) as (client,):
+        (worker,) = service.workers()
+        before = worker.memory_info().rss
+        client.settimeout(60)
+        client.setblocking(False)
+        sent, said = memoryview(request("/healthz/live") * n), 0
+
+        def go_on() -> bool:
+            nonlocal sent, said
+            try:
+                while sent:
+                    sent = sent[client.send(sent) :]
+            except BlockingIOError:
+                pass
+            try:
+                while True:
+                    said += client.recv(65_536).count(b"HTTP/1.1 200")
+            except BlockingIOError:
+                return said == n
+
+        wait_until(go_on, "all are answered", 60)
+        assert worker.memory_info().rss - before < 48 << 20
