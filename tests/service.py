@@ -137,7 +137,7 @@ def run_scoreline(*arguments: str | Path, cwd: Path, **environment: str) -> "sub
     )
 
 
-def wait_until(condition: Callable[[], Any], what: str, patience_s: float = 20) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, patience_s: float = 60) -> Any:
     """What the condition gives once it is true; fails with `what` did not come true in time."""
     deadline_s = time.monotonic() + patience_s
     while time.monotonic() < deadline_s:
@@ -169,7 +169,7 @@ class Service:
     def said(self) -> str:
         return self._out.read_text()
 
-    def wait_until_ready(self, patience_s: float = 20) -> None:
+    def wait_until_ready(self, patience_s: float = 60) -> None:
         wait_until(
             lambda: "control plane" in self.said or self.process.poll() is not None, "the service starts", patience_s
         )

@@ -213,7 +213,7 @@ def test_what_is_a_day_old_is_no_news(database: Database, hook: Hook, monkeypatc
     clock.ahead_ns = notify.NEWS_NS
     told.look()
     clock.ahead_ns = 0
-    rollouts.roll_back(database, "m", By("ada"))
+    rollouts.take_back(database, "m", By("ada"), "2")
     told.look()
     assert hook.told == [("m", 7, "roll_back")]
     assert told.status() == {"on": True, "told": 1, "given_up": 3, "error": None}

@@ -65,7 +65,7 @@ ASSIGNED = 'models={"fraud": Assignment(manifest.version, manifest.digest)}'
 CANARIES = (
     SWAPS.replace(
         "from scoreline.operations.state import Assignment, read_state, write_state",
-        "from scoreline.operations.leased import renew\n"
+        "import time\n    from scoreline.operations.leased import renew\n"
         "    from scoreline.operations.state import Assignment, Canary, read_state, write_state",
     )
     .replace(

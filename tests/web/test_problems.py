@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from scoreline.core import errors
-from scoreline.core.errors import Problem, RateLimited, RecordRefused, RowsRefused, ScorelineError, Unauthenticated
+from scoreline.core.errors import (
+    FeaturesMissing,
+    Problem,
+    RateLimited,
+    RecordRefused,
+    RowsRefused,
+    ScorelineError,
+    Unauthenticated,
+)
 from scoreline.web.asgi import health, problem, refusal
 from scoreline.web.problems import OTHER, PROBLEMS, problem_json, problem_of
 
@@ -22,6 +30,8 @@ def one_of(kind: type[ScorelineError]) -> ScorelineError:
         return RowsRefused([Problem(0, "amount", "is required")])
     if kind is RecordRefused:
         return RecordRefused(SECRET, 7)
+    if kind is FeaturesMissing:
+        return FeaturesMissing(["income"], 7)
     if kind is RateLimited:
         return RateLimited(SECRET, 7, "caller")
     return kind(SECRET)

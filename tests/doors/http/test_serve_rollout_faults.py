@@ -118,7 +118,8 @@ def test_a_host_that_starts_without_the_database_begins_with_the_champion_it_had
 ) -> None:
     """The REF names version 1; the ledger's champion, which is cached, is version 2."""
     url = postgres.new_schema()
-    with serving(sealed, folder=tmp_path, SCORELINE_RECORDS__DATABASE=url) as service:
+    how = {"SCORELINE_RECORDS__DATABASE": url, "SCORELINE_ACCESS__ANONYMOUS": "predict"}
+    with serving(sealed, folder=tmp_path, **how) as service:
         with closing(database_of(service)) as database:
             wait_until(lambda: heads(database), "the first champion is in the ledger")
             digest = sealed_next.manifest.digest
@@ -126,7 +127,7 @@ def test_a_host_that_starts_without_the_database_begins_with_the_champion_it_had
         wait_until(lambda: service.post(FRAUD_ROW).json()["version"] == "2", "the next version answers")
     postgres.stop()
     try:
-        with serving(sealed, folder=tmp_path, SCORELINE_RECORDS__DATABASE=url) as service:
+        with serving(sealed, folder=tmp_path, **how) as service:
             assert service.post(FRAUD_ROW).json()["version"] == "2"
             assert "version 2 of fraud answers, as was decided before" in service.log
     finally:
