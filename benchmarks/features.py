@@ -101,7 +101,7 @@ def lookups(url: str) -> dict[str, Any]:
 
     async def rounds() -> list[tuple[float, float]]:
         bare = redis.asyncio.Redis.from_url(url)
-        lookup = Ladder(RedisStore(url), NO_HURRY_S, Known(ROWS)).looking(schema)
+        lookup = Ladder(RedisStore(url), Known(ROWS)).looking(schema, NO_HURRY_S)
         assert lookup is not None
         found = []
         for _ in range(6):

@@ -106,8 +106,7 @@ def store_of(settings: Settings) -> FeatureStore:
 
 def ladder_of(settings: Settings) -> Ladder:
     """What a process gets its features by."""
-    features = settings.features
-    return Ladder(store_of(settings), features.timeout_ms / 1e3, Known(features.known_max_rows))
+    return Ladder(store_of(settings), Known(settings.features.known_max_rows))
 
 
 def registries(settings: Settings) -> dict[str, Registry]:

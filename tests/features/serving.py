@@ -39,9 +39,9 @@ def with_sqlite(model: SealedModel, folder: Path, **environment: str) -> Iterato
 
 
 @contextmanager
-def with_redis(model: SealedModel, folder: Path, url: str, timeout_ms: int = 100, **more: str) -> Iterator[Service]:
-    features = {"STORE": "redis", "URL": url, "TIMEOUT_MS": str(timeout_ms)}
-    environment = {f"SCORELINE_FEATURES__{name}": text for name, text in features.items()}
+def with_redis(model: SealedModel, folder: Path, url: str, features_ms: int = 100, **more: str) -> Iterator[Service]:
+    environment = {"SCORELINE_FEATURES__STORE": "redis", "SCORELINE_FEATURES__URL": url}
+    environment["SCORELINE_LATENCY__FEATURES_MS"] = str(features_ms)
     with serving(model, folder=folder, **environment, **more) as service:
         yield service
 

@@ -53,7 +53,7 @@ def wanted_of(model: SealedModel) -> list[float]:
 
 def job(model: SealedModel, store: Any, source: Path, target: Path, **options: Any) -> Any:
     bundle = model.bundle
-    lookup = Ladder(store, 0.01, Known(0)).looking(bundle.manifest.schema)
+    lookup = Ladder(store, Known(0)).looking(bundle.manifest.schema)
     score = Scorer(bundle.manifest, load_engine(bundle))
     return run_batch(score, bundle.manifest, source, target, lookup=lookup, **options)
 
@@ -121,7 +121,7 @@ def test_rows_without_an_indispensable_feature_are_rejected_with_the_reason(tmp_
     store.put("customer", [old._replace(values={"visits": 1, "need": 2.0})])
     people = ["c0", "c3", "c9", None]
     source = write(pd.DataFrame({"customer": people, "amount": 1.0}), tmp_path / "in.jsonl")
-    lookup = Ladder(store, 0.01, Known(0), lambda: NOW_NS).looking(bundle.manifest.schema)
+    lookup = Ladder(store, Known(0), lambda: NOW_NS).looking(bundle.manifest.schema)
     score = Scorer(bundle.manifest, load_engine(bundle))
     report = run_batch(score, bundle.manifest, source, tmp_path / "out.csv", lookup=lookup)
     assert (report.scored, report.rejected) == (1, 3)

@@ -167,7 +167,7 @@ def test_an_indispensable_feature_is_a_deliberate_503_while_redis_is_away(redis:
 def test_a_drain_waits_for_a_lookup_under_way(stored: SealedModel, redis: Any, tmp_path: Path) -> None:
     """Redis is stopped, so the lookup lasts its whole budget; SIGTERM comes in the middle of it."""
     fill(redis)
-    with with_redis(stored, tmp_path, redis.url, timeout_ms=3000) as service:
+    with with_redis(stored, tmp_path, redis.url, features_ms=3000) as service:
         wait_until(sound(service), "the first lookup is answered")
         redis.suspend()
         answers: list[httpx.Response] = []

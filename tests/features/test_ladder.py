@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,12 @@ class Shelf:
     async def aclose(self) -> None: ...
 
 
-def ladder_over(shelf: Shelf, known: int = 100, budget_s: float = BUDGET_S) -> Ladder:
-    return Ladder(shelf, budget_s, Known(known), lambda: NOW_NS)
+def ladder_over(shelf: Shelf, known: int = 100) -> Ladder:
+    return Ladder(shelf, Known(known), lambda: NOW_NS)
 
 
 def lookup_over(shelf: Shelf, schema: Schema = SCHEMA) -> Lookup:
-    found = ladder_over(shelf).looking(schema)
+    found = ladder_over(shelf).looking(schema, BUDGET_S)
     assert found is not None
     return found
 
@@ -100,7 +102,7 @@ def test_a_value_that_the_field_does_not_take_is_as_good_as_none_and_counted(unf
     shelf = Shelf()
     shelf.put("customer", "anna", visits=unfit)
     ladder = ladder_over(shelf)
-    lookup = ladder.looking(SCHEMA)
+    lookup = ladder.looking(SCHEMA, BUDGET_S)
     assert lookup is not None
     found = lookup.all(rows_for("anna"))
     assert found.values[0, 1] == 3.0
@@ -121,8 +123,8 @@ def test_a_value_older_than_its_field_allows_is_not_used_and_the_row_is_degraded
 def test_a_store_that_is_down_is_answered_for_by_what_was_looked_up_while_it_is_young_enough() -> None:
     shelf = Shelf()
     now_ns = NOW_NS
-    ladder = Ladder(shelf, BUDGET_S, Known(100), lambda: now_ns)
-    lookup = ladder.looking(SCHEMA)
+    ladder = Ladder(shelf, Known(100), lambda: now_ns)
+    lookup = ladder.looking(SCHEMA, BUDGET_S)
     assert lookup is not None
     shelf.put("customer", "anna", visits=12)
 
@@ -159,6 +161,43 @@ def test_a_store_that_hangs_costs_its_budget_once() -> None:
         return shelf.asked - asked
 
     assert asyncio.run(many()) == 0, "a thousand requests do not ask, and do not even give way to the probe"
+
+
+def test_a_caller_in_a_hurry_waits_for_half_of_what_it_has_and_says_nothing_about_the_store() -> None:
+    shelf = Shelf()
+    shelf.hangs = True
+    lookup = ladder_over(shelf).looking(SCHEMA, 60.0)
+    assert lookup is not None
+
+    async def hurry() -> float:
+        deadline_ns = time.perf_counter_ns() + 100_000_000
+        context = Context(1, deadline_ns=deadline_ns)
+        for asked in (1, 2):  # the breaker stays closed: it is asked again
+            found = await lookup.in_time(replace(rows_for("anna"), context=context))
+            assert found.degraded == {0: (1, 2)}
+            assert shelf.asked == asked
+        return (deadline_ns - time.perf_counter_ns()) / 1e6
+
+    assert asyncio.run(hurry()) < 51
+
+
+def test_each_budget_has_its_own_breaker() -> None:
+    """A store that is too slow for one model does for another that has more time."""
+    shelf = Shelf()
+    shelf.put("customer", "anna", visits=12)
+    ladder = ladder_over(shelf)
+    quick, patient = ladder.looking(SCHEMA, BUDGET_S), ladder.looking(SCHEMA, 60.0)
+    assert quick is not None and patient is not None
+
+    async def slowly(views: Views, entities: Sequence[str]) -> Looked:
+        await asyncio.sleep(3 * BUDGET_S)
+        return shelf.get(views, entities)
+
+    async def ask() -> list[Batch]:
+        return [await lookup.in_time(rows_for("anna")) for lookup in (quick, patient, quick)]
+
+    shelf.aget = slowly  # type: ignore[method-assign]
+    assert [bool(found.degraded) for found in asyncio.run(ask())] == [True, False, True]
 
 
 @pytest.mark.parametrize("fault", ["down", "hangs"])
@@ -283,8 +322,8 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
 
 def test_nothing_is_looked_up_for_a_schema_without_entity_or_store() -> None:
     ladder = ladder_over(Shelf())
-    assert ladder.looking(Schema((AMOUNT,), "customer")) is None
-    assert ladder.looking(Schema((AMOUNT, VISITS))) is None
+    assert ladder.looking(Schema((AMOUNT,), "customer"), BUDGET_S) is None
+    assert ladder.looking(Schema((AMOUNT, VISITS)), BUDGET_S) is None
 
 
 entities = st.sampled_from(("anna", "ben", "cleo", ""))

@@ -78,7 +78,7 @@ def _plain(score: Score) -> Score:
 
 def ask(model: Model, shelf: Shelf, pin: str = "", *, twice: bool = False) -> Decision:
     """One row about anna; `twice`: once before the store goes down, and the second counts."""
-    lookup = Ladder(shelf, 0.05, Known(10), lambda: NOW_NS).looking(model.schema)
+    lookup = Ladder(shelf, Known(10), lambda: NOW_NS).looking(model.schema, 0.05)
     assert lookup is not None
     batch = read_rows(model.schema, [{**ROW, "customer": "anna"}], Context(1, pin=pin))
 

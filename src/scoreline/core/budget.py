@@ -7,7 +7,7 @@ from typing import Final
 from scoreline.core.errors import SettingError
 
 MAX_MS: Final = 3_600_000
-_LEAST: Final = {"total_ms": 1, "network_ms": 0, "features_ms": 0, "model_ms": 1}
+_LEAST: Final = {"total_ms": 1, "network_ms": 0, "features_ms": 1, "model_ms": 1}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class Breaker:
 
     def __init__(self, ask: Ask, budget_s: float) -> None:
         self._ask = ask
-        self._budget_s = budget_s
+        self.budget_s = budget_s
         self._probing: asyncio.Task[None] | None = None
 
     @property
@@ -45,7 +45,7 @@ class Breaker:
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     await self._ask(at_once)
-                async with asyncio.timeout(self._budget_s):
+                async with asyncio.timeout(self.budget_s):
                     await self._ask(1)
             except (StoreDown, TimeoutError):
                 continue

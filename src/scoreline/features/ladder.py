@@ -6,6 +6,7 @@ files, come to what a row gets in the same place, `_Filling`.
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -32,43 +33,54 @@ Now = Callable[[], int]
 class Ladder:
     """One store, what was looked up in it lately, and the breaker before it: a process has one for all its models.
 
-    A lookup of up to 100 rows may take `budget_s`, one of more as much for each 100 begun. `counts` says how often a
-    value was `absent`, `stale` or `unfit`, and how often the store did `not_answer`.
+    `counts` says how often a value was `absent`, `stale` or `unfit`, and how often the store did `not_answer`.
     """
 
-    def __init__(self, store: FeatureStore, budget_s: float, known: Known, now: Now = time.time_ns) -> None:
+    def __init__(self, store: FeatureStore, known: Known, now: Now = time.time_ns) -> None:
         self._store = store
-        self._budget_s = budget_s
         self.known = known
         self.now = now
         self.counts: Counter[str] = Counter()
-        self._breaker = Breaker(self._ask, budget_s)
+        self._breakers: dict[float, Breaker] = {}
         self._under_way = 0
         self._views: dict[str, Sequence[str]] = {}
 
-    def looking(self, schema: Schema) -> "Lookup | None":
-        """What fills batches of a schema; None where nothing of it is looked up."""
+    def looking(self, schema: Schema, budget_s: float = math.inf) -> "Lookup | None":
+        """What fills batches of a schema; None where nothing of it is looked up.
+
+        A lookup of up to 100 rows may take `budget_s`, one of more as much for each 100 begun.
+        """
         plan = Plan(schema)
         self._views.update(plan.views)
-        return Lookup(self, plan) if plan.views else None
+        return Lookup(self, plan, budget_s) if plan.views else None
+
+    def breaker(self, budget_s: float) -> Breaker:
+        """The one of all lookups with this budget: a store too slow for one model may do for another."""
+        if budget_s not in self._breakers:
+            self._breakers[budget_s] = Breaker(self._ask, budget_s)
+        return self._breakers[budget_s]
 
     def all(self, plan: Plan, entities: Sequence[str]) -> Sequence[Sequence[FeatureRow | None]]:
         """What the store has, however long it takes; raises StoreDown."""
         return self._store.get(plan.views, entities)
 
-    async def in_time(self, plan: Plan, entities: Sequence[str]) -> Sequence[Sequence[FeatureRow | None]] | None:
+    async def in_time(
+        self, plan: Plan, entities: Sequence[str], breaker: Breaker, deadline_ns: int
+    ) -> Sequence[Sequence[FeatureRow | None]] | None:
         """What the store has, or None where it does not answer in time."""
-        if self._breaker.is_open:
+        if breaker.is_open:
             return None
-        budget_s = self._budget_s * -(-len(entities) // ROWS_A_BUDGET)
+        budget_s = breaker.budget_s * -(-len(entities) // ROWS_A_BUDGET)
+        patience_s = min(budget_s, _half_left_s(deadline_ns)) if deadline_ns else budget_s
         self._under_way += 1
         try:
-            async with asyncio.timeout(budget_s):
+            async with asyncio.timeout(patience_s):
                 found = await self._store.aget(plan.views, entities)
         except TimeoutError:
-            self._breaker.trip(f"nothing within {budget_s * 1e3:g} ms", self._under_way)
+            if patience_s >= breaker.budget_s:  # else its caller was in a hurry, which says nothing about the store
+                breaker.trip(f"nothing within {budget_s * 1e3:g} ms", self._under_way)
         except StoreDown as error:
-            self._breaker.trip(str(error), self._under_way)
+            breaker.trip(str(error), self._under_way)
         else:
             for rows in found:
                 self.known.keep(plan.views, rows)
@@ -91,15 +103,17 @@ class Ladder:
 class Lookup:
     """Puts what a store has into the batches of one schema."""
 
-    def __init__(self, ladder: Ladder, plan: Plan) -> None:
+    def __init__(self, ladder: Ladder, plan: Plan, budget_s: float) -> None:
         self._ladder = ladder
         self._plan = plan
+        self._breaker = ladder.breaker(budget_s)
         self.schema = plan.schema
 
     async def in_time(self, batch: Batch) -> Batch:
         """The batch with features within the budget; raises RowsRefused or FeaturesMissing."""
         entities = self._entities(batch)
-        found = await self._ladder.in_time(self._plan, entities) if entities else []
+        deadline_ns = batch.context.deadline_ns
+        found = await self._ladder.in_time(self._plan, entities, self._breaker, deadline_ns) if entities else []
         filling = _Filling(self._ladder, self._plan, batch)
         if found is None:
             self._ladder.counts["not_answered"] += 1
@@ -117,6 +131,11 @@ class Lookup:
         if not self._plan.views or not batch.entities:
             return []
         return [entity for entity in dict.fromkeys(batch.entities) if entity]
+
+
+def _half_left_s(deadline_ns: int) -> float:
+    """What a lookup may take of the time that is left until an answer has to leave."""
+    return max(0.0, (deadline_ns - time.perf_counter_ns()) / 2e9)
 
 
 class _Filling:

@@ -13,7 +13,6 @@ STORES: Final = ("sqlite", "redis", "feast")
 class Features:
     store: str = option("sqlite", "Where features are kept: `sqlite` (in `state_dir`), `redis`, or `feast`.")
     url: str = option("", "Redis, as redis://HOST:6379/0, or Feast's server, as http://HOST:6566.", secret=True)
-    timeout_ms: int = option(10, "How long a request waits for its features, for each 100 rows begun.")
     known_max_rows: int = option(
         100_000, "How many rows a worker keeps of what it looked up, for when the store does not answer."
     )
@@ -27,7 +26,5 @@ class Features:
             raise SettingError(f"features.url: where is {self.store}?")
         if self.store == "feast" and not self.feast_key:
             raise SettingError("features.feast_key: the name of the join key that entities have in Feast")
-        if self.timeout_ms < 1:
-            raise SettingError("features.timeout_ms: at least 1")
         if self.known_max_rows < 0:
             raise SettingError("features.known_max_rows: 0 or more")

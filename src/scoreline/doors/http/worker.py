@@ -180,18 +180,18 @@ class Worker:
         return state, open_state(state, self._state_dir, self._verifier, self._record, self._guard, self._models)
 
     def _open(self, state: State, models: dict[str, Model]) -> None:
-        server = self._settings.server
+        server, budgets = self._settings.server, self._settings.latency.budgets
         served = {
             name: serve_model(
                 model.manifest,
                 model.score,
                 server.max_rows,
                 schema=model.schema,
-                looking=self._ladder.looking,
+                looking=partial(self._ladder.looking, budget_s=budgets.of(name).features_ms / 1e3),
                 csv_header=server.csv_header,
                 versions=model.versions,
                 quoting=self._quoting(name, model),
-                budget=self._settings.latency.budgets.of(name),
+                budget=budgets.of(name),
                 is_trusted=partial(is_trusted, trusted=self._proxies),
             )
             for name, model in models.items()
