@@ -12,9 +12,7 @@ class Latency:
 
     total_ms: int = option(200, "What a request may take in all; a caller's X-Deadline-Ms can only shorten it.")
     network_ms: int = option(50, "Of it, the network's share: what is not answered in the rest is refused.")
-    features_ms: int = option(
-        10, "Of it, the feature store's share, for each 100 rows begun; then defaults are used."
-    )
+    features_ms: int = option(10, "Of it, the feature store's share, for each 100 rows begun; then defaults are used.")
     model_ms: int = option(140, "Of it, the model's share: a version with a higher p99 becomes no canary.")
     models: tuple[str, ...] = option((), "What is other for one model, as `fraud/total_ms=100`: MODEL/NAME=MS.")
 
