@@ -53,6 +53,15 @@ def postgres() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
+def mlflow_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real MLflow server: `mlflow_server.Mlflow`, of which a test takes its own by `anew`."""
+    from mlflow_server import mlflow_server
+
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def redis_store() -> Iterator[Any]:
     """A real Redis, the same for all tests that do it no harm: `redis_server.RedisServer`."""
     with _redis() as server:

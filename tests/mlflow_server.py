@@ -1,11 +1,13 @@
-"""A real MLflow: its tracking server over HTTP, or the sqlite file behind one, and versions of models in it."""
+"""A real MLflow: its tracking server over HTTP, or the sqlite file behind one, and versions of models in it.
 
-import socket
+A server takes longer to start than most tests to run: those of a process share one, which a proxy cuts off and mends.
+"""
+
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pandas as pd
 import xgboost
 
 from models import frame, targets
+from postgres_server import free_port
+from proxy import Proxy, proxy_to
 from service import clean_environment, wait_until
 
 NAME = "Churn"
@@ -21,11 +25,12 @@ NAME = "Churn"
 
 @dataclass
 class Mlflow:
-    """An MLflow by its address; `kill` and `start` where it is a server of its own."""
+    """An MLflow by its address, with a folder for what a test seals; `cut` where it is a server behind a proxy."""
 
     uri: str
     folder: Path
-    process: "subprocess.Popen[bytes] | None" = None
+    artifacts: Path
+    proxy: Proxy | None = None
     rows: pd.DataFrame = field(default_factory=frame)
 
     @property
@@ -55,52 +60,53 @@ class Mlflow:
 
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
-        if self.process is None and mlflow.get_experiment_by_name("tests") is None:
-            mlflow.create_experiment("tests", artifact_location=str(self.folder / "artifacts"))
+        if self.proxy is None and mlflow.get_experiment_by_name("tests") is None:
+            mlflow.create_experiment("tests", artifact_location=str(self.artifacts))
         mlflow.set_experiment("tests")
         with mlflow.start_run():
             yield
 
-    def start(self) -> None:
-        """Starts the server again on its port, with the same store."""
-        port = self.uri.rpartition(":")[2]
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=clean_environment(), stdout=log, stderr=log, start_new_session=True
-            )
-        wait_until(self._is_up, "MLflow's server answers", 90)
+    def cut(self) -> None:
+        """Nobody reaches the server any more."""
+        assert self.proxy is not None
+        self.proxy.cut()
 
-    def kill(self) -> None:
-        """Ends the server with all its processes."""
-        if self.process is not None:
-            subprocess.run(["pkill", "-KILL", "-g", str(self.process.pid)], check=False)
-            self.process.wait(20)
-            self.process = None
-
-    def _is_up(self) -> bool:
-        try:
-            return httpx.get(f"{self.uri}/health", timeout=5).status_code == 200
-        except httpx.HTTPError:
-            return False
+    def anew(self, folder: Path) -> "Mlflow":
+        """The same server, reached again and without any version, for a test with a folder of its own."""
+        assert self.proxy is not None
+        self.proxy.mend()
+        for model in self.client.search_registered_models():
+            self.client.delete_registered_model(model.name)
+        return replace(self, folder=folder)
 
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[Mlflow]:
-    """MLflow's tracking server on a free loopback port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    found = Mlflow(f"http://127.0.0.1:{port}", folder)
-    found.start()
+    """MLflow's tracking server on a free loopback port, behind a proxy."""
+    port, artifacts = free_port(), folder / "artifacts"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
+    command += ["--artifacts-destination", str(artifacts)]
+    with (folder / "server.log").open("ab") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, env=clean_environment(), stdout=log, stderr=log, start_new_session=True
+        )
     try:
-        yield found
+        wait_until(lambda: _answers(port), "MLflow's server answers", 120)
+        with proxy_to(port) as proxy:
+            yield Mlflow(f"http://127.0.0.1:{proxy.port}", folder, artifacts, proxy)
     finally:
-        found.kill()
+        subprocess.run(["pkill", "-KILL", "-g", str(server.pid)], check=False)
+        server.wait(20)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def mlflow_file(folder: Path) -> Mlflow:
     """MLflow without a server, on a sqlite file."""
-    return Mlflow(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    return Mlflow(f"sqlite:///{folder / 'mlflow.db'}", folder, folder / "artifacts")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from redis_server import Proxy, proxy_to
+from proxy import Proxy, proxy_to
 from scoreline.features.redis import RedisStore
 from service import SealedModel, Service, wait_until
 from stored import DEFAULTS, rows_of, seal_stored

@@ -30,8 +30,8 @@ CHECKS = [
     response_headers_conformance,
     negative_data_rejection,
 ]
-CASES = 600  # of each operation on rows and each mode
-SOME = 400  # of each operation of another protocol and each mode
+CASES = 300  # of each operation on rows and each mode
+SOME = 200  # of each operation of another protocol and each mode
 FEW = 60  # of the operations that take no body
 PROTOCOLS = sorted(f"POST {path}" for method, path in DATA_PLANE if method == "POST" and "/predict" not in path)
 OTHERS = ("/ping", "/health", "/version")

@@ -3,7 +3,6 @@
 import shlex
 import threading
 import warnings
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlflow_server import NAME, Mlflow, mlflow_file, mlflow_server
+from mlflow_server import NAME, Mlflow, mlflow_file
 from models import keys
 from scoreline.core.batch import Context
 from scoreline.core.bundle import read_bundle, read_files
@@ -27,19 +26,14 @@ from service import run_scoreline
 
 
 @pytest.fixture(scope="module", params=["sqlite", "server"])
-def mlflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+def mlflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mlflow:
     """A sqlite file, and a tracking server over HTTP. Version 1 of Churn is there, sealed and registered."""
     folder = tmp_path_factory.mktemp("mlflow")
-    if request.param == "sqlite":
-        found = mlflow_file(folder)
-        found.log_version()
-        seal_it(found, f"models:/{NAME}/1")
-        yield found
-        return
-    with mlflow_server(folder) as found:
-        found.log_version()
-        seal_it(found, f"models:/{NAME}/1")
-        yield found
+    is_file = request.param == "sqlite"
+    found: Mlflow = mlflow_file(folder) if is_file else request.getfixturevalue("mlflow_shared").anew(folder)
+    found.log_version()
+    seal_it(found, f"models:/{NAME}/1")
+    return found
 
 
 def seal_it(mlflow: Mlflow, ref: str, **settings: Any) -> Path:
@@ -180,7 +174,7 @@ def test_artifact_that_was_changed_in_the_registry_is_refused(mlflow: Mlflow, tm
     version, _ = mlflow.log_version(seed=5)
     seal_it(mlflow, f"models:/{NAME}/{version}")
     digest = MlflowRegistry(mlflow.uri).resolve(f"models:/{NAME}/{version}").digest
-    stored = next((mlflow.folder / "artifacts").rglob(digest))
+    stored = next(mlflow.artifacts.rglob(digest))
     (stored / "profile.json").write_text("{}")
     with pytest.raises(BundleError, match=r"other bytes than these: profile\.json"):
         bring(mlflow, f"models:/{NAME}/{version}", tmp_path)
@@ -202,19 +196,21 @@ def test_model_of_a_flavor_that_cannot_be_sealed_says_so(mlflow: Mlflow) -> None
         seal_it(mlflow, "models:/Own/1")
 
 
-def test_registry_that_is_down_says_so_and_the_last_verified_copy_goes_on(tmp_path: Path) -> None:
-    with mlflow_server(tmp_path) as mlflow:
-        mlflow.log_version()
-        seal_it(mlflow, f"models:/{NAME}/1")
-        mlflow.client.set_registered_model_alias(NAME, "champion", "1")
-        brought = bring(mlflow, f"models:/{NAME}@champion", tmp_path / "state")
-        mlflow.kill()
-        with pytest.raises(RegistryDown, match=f"the registry cannot be asked for models:/{NAME}/1"):
-            bring(mlflow, f"models:/{NAME}/1", tmp_path / "state")
-        assert bring(mlflow, f"models:/{NAME}@champion", tmp_path / "state") == brought
-        (brought / "profile.json").write_text("{}")
-        with pytest.raises(RegistryDown):
-            bring(mlflow, f"models:/{NAME}@champion", tmp_path / "state")
+def test_registry_that_is_down_says_so_and_the_last_verified_copy_goes_on(
+    mlflow_shared: Mlflow, tmp_path: Path
+) -> None:
+    mlflow = mlflow_shared.anew(tmp_path)
+    mlflow.log_version()
+    seal_it(mlflow, f"models:/{NAME}/1")
+    mlflow.client.set_registered_model_alias(NAME, "champion", "1")
+    brought = bring(mlflow, f"models:/{NAME}@champion", tmp_path / "state")
+    mlflow.cut()
+    with pytest.raises(RegistryDown, match=f"the registry cannot be asked for models:/{NAME}/1"):
+        bring(mlflow, f"models:/{NAME}/1", tmp_path / "state")
+    assert bring(mlflow, f"models:/{NAME}@champion", tmp_path / "state") == brought
+    (brought / "profile.json").write_text("{}")
+    with pytest.raises(RegistryDown):
+        bring(mlflow, f"models:/{NAME}@champion", tmp_path / "state")
 
 
 def answering(status: int) -> type[BaseHTTPRequestHandler]:

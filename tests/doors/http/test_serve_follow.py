@@ -1,6 +1,5 @@
 """`serve` by an alias in a real MLflow: it follows the alias, and needs the registry for nothing else."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 from inservice import database_of
 from load import failures_of, load
 
-from mlflow_server import NAME, Mlflow, mlflow_server
+from mlflow_server import NAME, Mlflow
 from models import keys, misdirect, sealed_bundle
 from scoreline.operations.register import seal_version
 from scoreline.operations.rollouts import By, current, promote, stage_of
@@ -24,9 +23,8 @@ ROW = {"a": 1.5, "b": 0.25, "c": 7.0}
 
 
 @pytest.fixture
-def mlflow(tmp_path: Path) -> Iterator[Mlflow]:
-    with mlflow_server(tmp_path) as found:
-        yield found
+def mlflow(mlflow_shared: Mlflow, tmp_path: Path) -> Mlflow:
+    return mlflow_shared.anew(tmp_path)
 
 
 def seal_next(mlflow: Mlflow, seed: int) -> SealedModel:
@@ -55,7 +53,7 @@ def test_alias_is_followed_and_the_registry_may_go(mlflow: Mlflow, tmp_path: Pat
             unsealed, _ = mlflow.log_version(seed=2)
             champion(NAME, "champion", unsealed)
             wait_until(lambda: "which is not sealed: run `scoreline seal" in service.log, "the steward says so")
-            mlflow.kill()
+            mlflow.cut()
             wait_until(lambda: "the registry cannot be asked" in service.log, "the steward says that, too", 60)
             before = [len(client.answers) for client in clients]
             wait_until(
@@ -110,7 +108,7 @@ def test_an_alias_that_someone_moved_only_asks_for_a_shadow_and_then_names_the_c
 
 def test_service_that_never_saw_its_version_says_that_the_registry_is_down(mlflow: Mlflow, tmp_path: Path) -> None:
     one = seal_next(mlflow, 0)
-    mlflow.kill()
+    mlflow.cut()
     arguments = ["serve", f"models:/{NAME}/1", "--trust", str(one.public_key), "--port", "0", "--admin-port", "0"]
     ended = run_scoreline(*arguments, cwd=tmp_path, MLFLOW_TRACKING_URI=mlflow.uri)
     assert ended.returncode == 1
