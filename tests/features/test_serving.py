@@ -44,7 +44,7 @@ def test_every_dialect_answers_with_the_features_of_whom_it_is_about(stored: Sea
             answer = service.post({"inputs": tensors}, path).json()
             assert answer["outputs"][0]["data"] == wanted
         timing = service.post(told[0]).headers["server-timing"]
-        assert timing.startswith("features;dur=")
+        assert "features;dur=" in timing
         recorded = [decision for decisions in service.recorded() for decision in decisions]
     assert len(recorded) == 4 + 5 * 4 + 1
     used = [dict(decision.features) for decision in recorded[:4]]
