@@ -68,7 +68,7 @@ def standing(pair: tuple[SealedModel, SealedModel], share: float, *, pinned: boo
         canary=None if pinned else Canary("2", other.digest, share, "00"),
         pins=(Pin("2", other.digest, 2**62),) if pinned else (),
     )
-    guard = Guard(Lease(), Marks(), lambda *_: None, lambda *_: None, b"k", 10**12)
+    guard = Guard(Lease(), Marks(), lambda *_: None, lambda *_: None, b"k", lambda _: 10**12)
     return stand(assignment, opened.__getitem__, _plain, guard)
 
 

@@ -20,7 +20,8 @@ from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, OF_OWN_MODELS, PUBLIC, SCOPES
 from scoreline.control.steward import Steward, make_control_app
 from scoreline.core.scorer import Scorer
-from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.app import App
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.openinference import as_tensors
 from scoreline.doors.http.pages import make_pages
 from scoreline.doors.http.served import serve_model

@@ -199,7 +199,9 @@ def test_in_a_new_step_an_entity_counts_once_more_when_it_is_first_seen_there(
             writer = Writer(tmp_path / str(number), 1 << 20)
             write(writer, item)
             writer.close()
-            ship_all(Shipper(tmp_path / str(number), database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+            ship_all(
+                Shipper(tmp_path / str(number), database, "h", counting=Counting(database, lambda _: OVER_NS, PATIENCE))
+            )
         first, second = (one for one in counts_of(database, "fraud", ROLLOUT) if one.kind == "errors")
     assert (first.k_c, first.step_c, first.sight_c) == (1, 1, 1)
     assert (first.new_b, first.k_b, first.late_b) == (2, 1, 0)
@@ -219,6 +221,6 @@ def test_a_champion_that_takes_as_long_as_a_canary_is_ended_for_counts_as_dead(
                 took = decided(n_rows, NOON_NS, champion)
                 writer.write(replace(took, model_ns=PATIENCE.limit_ns(n_rows) + more_ns))
         writer.close()
-        ship_all(Shipper(tmp_path, database, "h", counting=Counting(database, OVER_NS, PATIENCE)))
+        ship_all(Shipper(tmp_path, database, "h", counting=Counting(database, lambda _: OVER_NS, PATIENCE)))
         found = {one.kind: one for one in counts_of(database, "fraud", ROLLOUT)}
     assert (found["deaths"].k_b, found["errors"].k_b, found["errors"].new_b) == (2, 2, 4)

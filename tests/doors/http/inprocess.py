@@ -12,7 +12,7 @@ from scoreline.core.budget import Budget
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.core.scorer import Scorer
-from scoreline.doors.http.app import Door
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.served import serve_model
 from scoreline.engines.load import load_engine
 from scoreline.records.spool import recorded

@@ -9,7 +9,8 @@ import httpx
 import pytest
 from inprocess import Kept, ask, open_door
 
-from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.app import App
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.pages import make_pages
 from scoreline.web.asgi import ASGI, Receive, Scope, Send
 from service import CHURN_ROW, FRAUD_ROW, SealedModel

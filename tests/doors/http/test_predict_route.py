@@ -14,7 +14,8 @@ from inprocess import Kept, ask, open_door
 from atonce import AtOnce
 from scoreline.access.keyring import Keyring
 from scoreline.core.scorer import Scorer
-from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.app import App
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.pages import make_pages
 from scoreline.doors.http.quoting import Quoting
 from scoreline.doors.http.served import serve_model

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 import scoreline
 from scoreline.access.caller import Caller
 from scoreline.access.scopes import DATA_PLANE
-from scoreline.doors.http.app import Door
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.openapi import answers_schema, request_body
 from scoreline.doors.http.own import OwnDialect
 from scoreline.doors.http.protocols import add_protocols, in_protocols_words, predict_as_declared, protocol_bodies

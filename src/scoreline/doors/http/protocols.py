@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 import scoreline
 from scoreline.core.errors import NotFound, ScorelineError
 from scoreline.core.manifest import Manifest
-from scoreline.doors.http.app import Door
 from scoreline.doors.http.dialect import JSON, Dialect
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.kserve import KServeDialect
 from scoreline.doors.http.mlflow import MlflowDialect
 from scoreline.doors.http.openapi import example_row, instances_schema, invocations_schema, tensors_schema

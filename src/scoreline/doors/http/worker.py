@@ -16,7 +16,8 @@ from scoreline.core.arms import DIED
 from scoreline.core.errors import ScorelineError
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
-from scoreline.doors.http.app import App, Door
+from scoreline.doors.http.app import App
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.keyed import Keyed
 from scoreline.doors.http.limiting import limiting_of
 from scoreline.doors.http.quoting import Quoting
