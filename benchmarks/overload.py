@@ -30,12 +30,13 @@ ROUND_S: Final = 5.0
 PEAK_RATES: Final = (0.8, 0.9, 1.0)
 LAG_MS: Final = 5.0
 IDLE: Final = 1000
+BUDGET: Final = {"SCORELINE_LATENCY__TOTAL_MS": "200"}
 SLOW: Final = 200
 
 
 def measure(folder: Path) -> list[Figure]:
     model = bench_model(folder / "model", 20)
-    with service(model, folder / "fast") as running, running.without_steward():
+    with service(model, folder / "fast", **BUDGET) as running, running.without_steward():
         found = [*pressed(running, model, folder, "5 us model", 1.3), slow_clients(running, model, folder)]
     with slow_service(model, folder) as running:
         return [*pressed(running, model, folder, "2 ms model", 3.0), *found]
@@ -45,7 +46,7 @@ def measure(folder: Path) -> list[Figure]:
 def slow_service(model: BenchModel, folder: Path) -> Iterator[Running]:
     """The same model as version 2 on the slow engine, assigned as a steward does it, and taken by the worker."""
     state_dir = folder / "slow"
-    with service(model, state_dir, HERE / "slow.py") as running, running.without_steward():
+    with service(model, state_dir, HERE / "slow.py", **BUDGET) as running, running.without_steward():
         other = another(model, state_dir, "2", KIND, alone=True)
         state = read_state(state_dir)
         assigned = replace(state.models["fraud"], version="2", digest=other.digest)
@@ -63,7 +64,7 @@ def pressed(running: Running, model: BenchModel, folder: Path, name: str, factor
     def offer(*phases: float) -> dict[str, Any]:
         return open_loop(running.port, body, *phases)
 
-    capacity = median(requests_per_s(running.port, script, 32) for _ in range(3))
+    capacity = median(requests_per_s(running.port, script, 32, refusals=True) for _ in range(3))
     ratios, p99s, lags, said = list[float](), list[float](), list[float](), list[dict[str, Any]]()
     for _ in range(ROUNDS):
         at_peak = [offer(rate * capacity, ROUND_S) for rate in PEAK_RATES]
