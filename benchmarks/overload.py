@@ -92,12 +92,12 @@ def slow_clients(running: Running, model: BenchModel, folder: Path) -> Figure:
 
     def held() -> float:
         with holding(running.port):
-            return requests_per_s(running.port, script, 32)
+            return requests_per_s(running.port, script, 32, refusals=True)
 
     return interleaved(
         f"requests/s beside {IDLE} idle connections and {SLOW} that send a byte a second / without them",
         ">= 0.9",
-        lambda: requests_per_s(running.port, script, 32),
+        lambda: requests_per_s(running.port, script, 32, refusals=True),
         held,
     )
 
@@ -112,6 +112,7 @@ def holding(port: int) -> Iterator[None]:
             yield
         finally:
             process.kill()
+            time.sleep(1)  # until all of them are gone
 
 
 def open_loop(port: int, body: Path, *phases: float) -> dict[str, Any]:
