@@ -56,8 +56,8 @@ class Connection(Protocol):
         """Cuts it, whatever has not left."""
         ...
 
-    def read_again(self, since_ns: int) -> None:
-        """Its rest is over, which began at `since_ns`."""
+    def read_again(self) -> None:
+        """Its rest is over."""
         ...
 
 
@@ -115,8 +115,7 @@ class Connections:
         """Ends every connection whose client takes too long, and every rest that was long enough."""
         now_ns = time.perf_counter_ns()
         while self._resting and self._resting[0][0] < now_ns - REST_NS:
-            since_ns, connection = self._resting.popleft()
-            connection.read_again(since_ns)
+            self._resting.popleft()[1].read_again()
         for connection in list(self._all):
             if connection.is_closing:
                 if now_ns - self._closing.setdefault(connection, now_ns) > self._limits.unread_ms * _MS:

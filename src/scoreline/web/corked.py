@@ -60,7 +60,8 @@ class CorkedProtocol(HttpToolsProtocol):
     _in_line = _is_guest = False
     _arrived_ns = 0  # when the bytes that are parsed were there
     _since_ns = 0
-    _rested_ns = 0  # since when nothing was read, where that has just ended
+    _rests = False
+    _held_ns = 0  # when what it sent while it rested was there, after which nothing was read
     _rested_turn = _read_again_ns = 0
     _message_ns = _body_bytes = 0
     _unread_ns = 0
@@ -92,14 +93,23 @@ class CorkedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._line.turn()
         self._arrived_ns = self._since_ns = self._line.arrived_ns
-        if self._rested_ns:
+        if self._rests:
+            self._hold(data)
+            return
+        if self._held_ns:
             at_once = self._line.n_turns <= self._rested_turn + 1 and self._since_ns - self._read_again_ns < AT_ONCE_NS
-            self._arrived_ns = self._rested_ns if at_once else self._since_ns  # they may have been there all the time
-            self._rested_ns = 0
+            self._arrived_ns = self._held_ns if at_once else self._since_ns  # they may have been there all the time
+            self._held_ns = 0
         if len(data) <= PIECE_BYTES and not self._gate.behind:
             self._feed(data)
         else:
             self._feed_all(self._gate.behind + data)
+
+    def _hold(self, data: bytes) -> None:
+        """Keeps what a client sends while it rests, and reads nothing more of it."""
+        self._held_ns = self._held_ns or self._arrived_ns
+        self._gate.behind += data
+        self.flow.pause_reading()
 
     def _feed_all(self, data: bytes) -> None:
         """Parses piece by piece, until requests wait behind the one under way: what is left then is parsed later."""
@@ -117,7 +127,7 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def _read_on(self) -> None:
         """Parses what was left, once no request waits behind the one under way."""
-        if self._gate.behind and not self.pipeline and not self._starting:
+        if self._gate.behind and not self._rests and not self.pipeline and not self._starting:
             self._feed_all(self._gate.behind)
 
     def _feed(self, data: bytes) -> None:
@@ -214,12 +224,13 @@ class CorkedProtocol(HttpToolsProtocol):
     def drop(self) -> None:
         self.transport.abort()
 
-    def read_again(self, since_ns: int) -> None:
-        self._gate.rests = False
-        if not self.transport.is_closing():
-            self._rested_ns, self._rested_turn = since_ns, self._line.n_turns
-            self._read_again_ns = time.perf_counter_ns()
-            self.flow.resume_reading()
+    def read_again(self) -> None:
+        self._rests = False
+        if self._held_ns and not self.transport.is_closing():
+            self._line.turn()
+            self._arrived_ns, self._since_ns = self._held_ns, self._line.arrived_ns
+            self._rested_turn, self._read_again_ns = self._line.n_turns, self._line.arrived_ns
+            self._read_on()
 
     def _refuse(self, answer: bytes) -> None:
         """Answers and closes; a request that has its answer already gets no second one."""
@@ -286,9 +297,8 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def _be_late(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._next = self._waiting = None
-        if self._line.is_long and not self._gate.rests:
-            self._gate.rests = True
-            self.flow.pause_reading()
+        if self._line.is_long and not self._rests:
+            self._rests = True
             self._all.rest(self)
         send_whole(cycle, app.late(cycle.scope))
 

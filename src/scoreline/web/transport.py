@@ -143,14 +143,13 @@ class CorkedTransport:
 
 
 class Gate(FlowControl):
-    """Reads nothing more while requests, or bytes of them, wait behind the one under way, or while it rests."""
+    """Reads nothing more while requests, or bytes of them, wait behind the one under way."""
 
     def __init__(self, transport: Any, pipeline: Any) -> None:
         super().__init__(transport)
         self._pipeline = pipeline
         self.behind = b""
-        self.rests = False
 
     def resume_reading(self) -> None:
-        if not self._pipeline and not self.behind and not self.rests:
+        if not self._pipeline and not self.behind:
             super().resume_reading()

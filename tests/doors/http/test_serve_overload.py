@@ -70,6 +70,25 @@ def test_beyond_capacity_what_is_admitted_is_in_time_and_recorded_and_the_rest_i
     assert set(rollout.service.recorded_ids()) - before == told, "what was refused was not decided"
 
 
+def test_who_was_refused_and_asks_again_at_once_waits_behind_those_who_were_not(
+    sealed: SealedModel, tmp_path: Path
+) -> None:
+    with slow(sealed, tmp_path, **PATIENT) as rollout:
+        port = rollout.service.port
+        burst(port, [request(row=SLOW_ROW)] * 5)  # by which it is known what each takes
+        with connected(port, 60) as (*clients, fresh):
+            for found in clients:
+                found.sendall(request(row=SLOW_ROW))
+            first = next(answer for answer in answers(clients) if answer.status == 503)
+            again = clients[first.number]
+            again.sendall(request(row=SLOW_ROW))
+            fresh.sendall(request(row=SLOW_ROW))
+            told = list(answers([again, fresh]))
+    assert [answer.number for answer in told] == [1, 0], "what it sent while it rested is read after that"
+    assert_late(told[0])
+    assert told[1].status in (200, 503)
+
+
 def test_health_and_pages_are_answered_while_predictions_wait(sealed: SealedModel, tmp_path: Path) -> None:
     with slow(sealed, tmp_path, **PATIENT) as rollout:
         port = rollout.service.port
