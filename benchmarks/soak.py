@@ -33,7 +33,7 @@ from typing import Any, Final
 import numpy as np
 import psutil
 from report import figure, write
-from services import answer_when_up, free_port
+from services import PATIENT_MS, answer_when_up, free_port
 from soak_models import WORDS, assign, seal_two
 
 REQUESTS: Final = int(os.environ.get("SOAK_REQUESTS", "1000000"))
@@ -233,6 +233,7 @@ def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, "subproc
         "SCORELINE_REGISTRY__FOLDER": str(folder / "bundles"),
         "SCORELINE_REGISTRY__POLL_MS": "200",
         "SCORELINE_ROLLOUT__ALIAS_MOVED": "serve",
+        "SCORELINE_LATENCY__TOTAL_MS": PATIENT_MS,
     }
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
     try:
