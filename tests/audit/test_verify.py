@@ -103,9 +103,9 @@ def rows_of(files: Path, table: str) -> list[Any]:
 
 
 def test_every_alteration_of_every_record_is_found(files: Path) -> None:
-    """Each second column of each record, the others of the next: the first byte, or a number one higher."""
+    """Each column of each record, one at a time: the first byte, or a number one higher."""
     attacks = 0
-    for number, row in enumerate(rows_of(files, "decisions")):
+    for row in rows_of(files, "decisions"):
         erased = row.salt is None
         this = DECISIONS.update().where(DECISIONS.c.id == row.id)
         changes: list[dict[str, Any]] = []
@@ -115,13 +115,13 @@ def test_every_alteration_of_every_record_is_found(files: Path) -> None:
         changes += [{name: (getattr(row, name) or 0) + add} for name, add in STRUCTURE.items()]
         changes += [{"entity": b"x" * 16}, {"unsent": not row.unsent}]
         changes += [{"leaf": b"x" * 32}] if erased else [{"salt": None, "leaf": b"x" * 32}]
-        for change in changes[number % 2 :: 2]:
+        for change in changes:
             if erased and change.keys() & {"time_ns", "author"}:
                 continue  # of an erased decision it is proven where it was, and that it was erased by right
             report = attacked(files, this.values(**change))
             assert report.verdict == "broken", change
             attacks += 1
-    assert attacks > 500
+    assert attacks > 1000
 
 
 def test_every_removal_and_every_insertion_is_found(files: Path) -> None:
