@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,10 +134,18 @@ def agree(answer: dict[str, Any], own: float) -> bool:
 
 
 def post(url: str, row: dict[str, Any]) -> dict[str, Any]:
+    """The answer; where a busy machine leaves no time for one, it is asked for again when the service says so."""
     request = urllib.request.Request(url, json.dumps(row).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        found: dict[str, Any] = json.load(response)
-        return found
+    for _ in range(10):
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                found: dict[str, Any] = json.load(response)
+                return found
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            time.sleep(int(error.headers["Retry-After"]))
+    raise SystemExit("the service has no time for a request")
 
 
 def wait_until_ready(url: str) -> None:
