@@ -17,13 +17,14 @@ PARTS: Final = ("wait", "auth", "features", "model", "rest", "total")
 # Of the histograms that metrics show, in seconds.
 BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.14, 0.2, 0.25, 0.5, 1.0, 2.5)
 SHOWN: Final = ("total", "features", "model")
-SLOT_NS: Final = 10_000_000_000
+SLOT_NS: Final = 60_000_000_000
 RECENT_S: Final = 600
 _SLOTS: Final = RECENT_S * 1_000_000_000 // SLOT_NS
 _PER_OCTAVE: Final = 16
-_BINS: Final = 64 * _PER_OCTAVE
+_LEAST: Final = 9 * _PER_OCTAVE  # the first bin has what took half a microsecond or less, the last a minute or more
+_BINS: Final = 27 * _PER_OCTAVE
 _AT_ONCE: Final = 1024
-Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+Counts = np.ndarray[tuple[int, int], np.dtype[np.int32]]
 
 
 class Spent:
@@ -68,7 +69,7 @@ class Spent:
             return
         table, self._waiting = np.array(self._waiting, np.int64), []
         slots, times = table[:, 0], table[:, 1:]
-        bins = np.minimum(np.log2(np.maximum(times, 1)) * _PER_OCTAVE, _BINS - 1).astype(np.int64)
+        bins = np.clip(np.log2(np.maximum(times, 1)) * _PER_OCTAVE - _LEAST, 0, _BINS - 1).astype(np.int64)
         within = np.searchsorted(np.array(BOUNDS_S) * 1e9, times)
         self._sum_ns += times.sum(axis=0)
         for part in range(len(PARTS)):
@@ -112,8 +113,8 @@ def _percentile_ms(counts: Any, share: float) -> float | None:
 
 
 def _tops_ms() -> Any:
-    return np.exp2((np.arange(_BINS) + 1) / _PER_OCTAVE) / 1e6
+    return np.exp2((np.arange(_BINS) + 1 + _LEAST) / _PER_OCTAVE) / 1e6
 
 
 def _no_counts() -> Counts:
-    return np.zeros((len(PARTS), _BINS), np.int64)
+    return np.zeros((len(PARTS), _BINS), np.int32)
