@@ -1,6 +1,5 @@
 """How the parts fit together: REF -> verified bundle -> engine -> stacked Score. The only file that knows them all."""
 
-import gc
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,7 +68,6 @@ def open_state(
 
     Engines that run are used again: another share or epoch loads nothing, and who is in shadow changes nothing here.
     Raises where a champion cannot be opened.
-    A collector's pass over what has just been loaded would stop the process for tens of milliseconds: it is frozen.
     """
     running = running or {}
     loaded = {digest: opened for model in running.values() for digest, opened in model.opened.items()}
@@ -86,8 +84,6 @@ def open_state(
         if model is None or model.assignment != wanted:
             model = stand(wanted, partial(opening, name), record, guard)
         found[name] = model
-    gc.collect()
-    gc.freeze()
     return found
 
 

@@ -29,7 +29,7 @@ class Author:
     epoch: int = 0
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def same_author(author: Author) -> Author:
     """One object for equal authors: a version that answers again is named in the record once, and kept once."""
     return author

@@ -27,12 +27,12 @@ from scoreline.web.heads import (
     without_offer,
 )
 from scoreline.web.line import Line
+from scoreline.web.rest import Rest
 from scoreline.web.transport import Cork, CorkedTransport, Gate
 from scoreline.web.whole import expect, nothing, send_whole
 
 PIECE_BYTES: Final = 16 * 1024  # parsed at once: how many requests of one connection can be waiting is bounded by it
 BODY_PIECE_BYTES: Final = 64 * 1024
-AT_ONCE_NS: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,6 @@ class CorkedProtocol(HttpToolsProtocol):
     _in_line = _is_guest = False
     _arrived_ns = 0  # when the bytes that are parsed were there
     _since_ns = 0
-    _rests = False
-    _held_ns = 0  # when what it sent while it rested was there, after which nothing was read
-    _rested_turn = _read_again_ns = 0
     _message_ns = _body_bytes = 0
     _unread_ns = 0
 
@@ -75,6 +72,7 @@ class CorkedProtocol(HttpToolsProtocol):
             self.server_state.shared = shared  # type: ignore[attr-defined]
         self._line: Line = shared.line
         self._all: Connections = shared.connections
+        self._rest = Rest(shared.line)
         super().connection_made(CorkedTransport(transport, shared.cork))  # type: ignore[arg-type]
         self.flow = self._gate = Gate(self.transport, self.pipeline)
         self._line.came()
@@ -92,24 +90,17 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._line.turn()
-        self._arrived_ns = self._since_ns = self._line.arrived_ns
-        if self._rests:
-            self._hold(data)
+        self._since_ns = self._line.arrived_ns
+        if self._rest.is_on:
+            self._rest.hold()
+            self._gate.behind += data
+            self.flow.pause_reading()
             return
-        if self._held_ns:
-            at_once = self._line.n_turns <= self._rested_turn + 1 and self._since_ns - self._read_again_ns < AT_ONCE_NS
-            self._arrived_ns = self._held_ns if at_once else self._since_ns  # they may have been there all the time
-            self._held_ns = 0
+        self._arrived_ns = self._rest.arrived_ns() if self._rest.held_ns else self._since_ns
         if len(data) <= PIECE_BYTES and not self._gate.behind:
             self._feed(data)
         else:
             self._feed_all(self._gate.behind + data)
-
-    def _hold(self, data: bytes) -> None:
-        """Keeps what a client sends while it rests, and reads nothing more of it."""
-        self._held_ns = self._held_ns or self._arrived_ns
-        self._gate.behind += data
-        self.flow.pause_reading()
 
     def _feed_all(self, data: bytes) -> None:
         """Parses piece by piece, until requests wait behind the one under way: what is left then is parsed later."""
@@ -127,7 +118,7 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def _read_on(self) -> None:
         """Parses what was left, once no request waits behind the one under way."""
-        if self._gate.behind and not self._rests and not self.pipeline and not self._starting:
+        if self._gate.behind and not self._rest.is_on and not self.pipeline and not self._starting:
             self._feed_all(self._gate.behind)
 
     def _feed(self, data: bytes) -> None:
@@ -225,11 +216,9 @@ class CorkedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def read_again(self) -> None:
-        self._rests = False
-        if self._held_ns and not self.transport.is_closing():
-            self._line.turn()
-            self._arrived_ns, self._since_ns = self._held_ns, self._line.arrived_ns
-            self._rested_turn, self._read_again_ns = self._line.n_turns, self._line.arrived_ns
+        self._rest.end()
+        if self._rest.held_ns and not self.transport.is_closing():
+            self._arrived_ns, self._since_ns = self._rest.held_ns, self._line.arrived_ns
             self._read_on()
 
     def _refuse(self, answer: bytes) -> None:
@@ -297,8 +286,8 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def _be_late(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._next = self._waiting = None
-        if self._line.is_long and not self._rests:
-            self._rests = True
+        if self._line.is_long and not self._rest.is_on:
+            self._rest.is_on = True
             self._all.rest(self)
         send_whole(cycle, app.late(cycle.scope))
 

@@ -121,10 +121,16 @@ class Worker:
         self._marks.clear()
 
     def load(self) -> None:
-        """Opens the door for the state as it is; raises what reading or loading raises, and then changes nothing."""
+        """Opens the door for the state as it is; raises what reading or loading raises, and then changes nothing.
+
+        A collector's pass over all that is here from the beginning would stop the process for tens of milliseconds: it
+        is frozen. What comes with later versions is not: connections that are open just then would never be freed.
+        """
         self._lease.look()
         self._seen = self._stamp()
         self._open(*self._prepare())
+        gc.collect()
+        gc.freeze()
 
     async def watch(self) -> None:
         """Looks at the state every 200 ms; what cannot be loaded is logged, and the last good one goes on answering."""

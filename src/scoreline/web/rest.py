@@ -1,0 +1,32 @@
+"""The rest of a connection: what it sends meanwhile is kept, and is as old afterwards as it was."""
+
+from typing import Final
+
+from scoreline.web.line import Line
+
+AT_ONCE_NS: Final = 100_000_000
+
+
+class Rest:
+    """Of one connection. `held_ns`: when what it sent while it rested was there, after which nothing was read."""
+
+    def __init__(self, line: Line) -> None:
+        self.is_on = False
+        self.held_ns = 0
+        self._line = line
+        self._turn = self._over_ns = 0
+
+    def hold(self) -> None:
+        """Something came."""
+        self.held_ns = self.held_ns or self._line.arrived_ns
+
+    def end(self) -> None:
+        self.is_on = False
+        self._line.turn()
+        self._turn, self._over_ns = self._line.n_turns, self._line.arrived_ns
+
+    def arrived_ns(self) -> int:
+        """When bytes that are read in this turn were there: right after a rest it may have been all the time."""
+        at_once = self._line.n_turns <= self._turn + 1 and self._line.arrived_ns - self._over_ns < AT_ONCE_NS
+        held_ns, self.held_ns = self.held_ns, 0
+        return held_ns if at_once and held_ns else self._line.arrived_ns
