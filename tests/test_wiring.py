@@ -1,5 +1,6 @@
 """What is assigned becomes what answers: a canary beside its champion, and engines are loaded once."""
 
+import gc
 import logging
 import shutil
 from collections.abc import Callable, Sequence
@@ -85,6 +86,13 @@ def answer(model: Model, pin: str = "") -> Decisions:
 
 def roles(model: Model) -> list[tuple[str, str, float]]:
     return [(version.manifest.version, version.role, version.share) for version in model.versions]
+
+
+def test_nothing_is_kept_from_being_freed_when_a_version_comes(host: Host, champion: Assignment) -> None:
+    """What is open at that moment, connections too, would else stay for ever: ten thousand bytes for each version."""
+    frozen = gc.get_freeze_count()
+    host.assign(champion)
+    assert gc.get_freeze_count() <= frozen
 
 
 def test_a_champion_alone_is_only_its_scorer(host: Host, champion: Assignment) -> None:
