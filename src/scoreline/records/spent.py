@@ -109,7 +109,7 @@ def _percentile_ms(counts: Any, share: float) -> float | None:
     if not reached[-1]:
         return None
     place = int(np.searchsorted(reached, np.ceil(share * reached[-1])))
-    return float(_tops_ms()[place]) if place else 0.0  # the first bin is that of no time at all
+    return float(_tops_ms()[place]) if place else 0.0  # half a microsecond or less
 
 
 def _tops_ms() -> Any:

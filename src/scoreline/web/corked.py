@@ -216,8 +216,7 @@ class CorkedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def read_again(self) -> None:
-        self._rest.end()
-        if self._rest.held_ns and not self.transport.is_closing():
+        if self._rest.end() and not self.transport.is_closing():
             self._arrived_ns, self._since_ns = self._rest.held_ns, self._line.arrived_ns
             self._read_on()
 

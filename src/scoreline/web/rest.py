@@ -13,17 +13,21 @@ class Rest:
     def __init__(self, line: Line) -> None:
         self.is_on = False
         self.held_ns = 0
+        self._holds = False
         self._line = line
         self._turn = self._over_ns = 0
 
     def hold(self) -> None:
-        """Something came."""
-        self.held_ns = self.held_ns or self._line.arrived_ns
+        """Something came: of this rest the first counts."""
+        if not self._holds:
+            self.held_ns, self._holds = self.arrived_ns(), True
 
-    def end(self) -> None:
-        self.is_on = False
+    def end(self) -> bool:
+        """Whether anything was held."""
+        held, self.is_on, self._holds = self._holds, False, False
         self._line.turn()
         self._turn, self._over_ns = self._line.n_turns, self._line.arrived_ns
+        return held
 
     def arrived_ns(self) -> int:
         """When bytes that are read in this turn were there: right after a rest it may have been all the time."""

@@ -82,7 +82,7 @@ def test_who_was_refused_and_asks_again_at_once_waits_behind_those_who_were_not(
             first = next(answer for answer in answers(clients) if answer.status == 503)
             again = clients[first.number]
             again.sendall(request(row=SLOW_ROW))
-            fresh.sendall(request(row=SLOW_ROW))
+            fresh.sendall(request(row=SLOW_ROW, x_deadline_ms="1"))  # which is told at once that it is late
             told = list(answers([again, fresh]))
     assert [answer.number for answer in told] == [1, 0], "what it sent while it rested is read after that"
     assert_late(told[0])
