@@ -124,12 +124,11 @@ class Worker:
         """Opens the door for the state as it is; raises what reading or loading raises, and then changes nothing.
 
         A collector's pass over all that is here from the beginning would stop the process for tens of milliseconds: it
-        is frozen. What comes with later versions is not: connections that are open just then would never be freed.
+        is frozen. What comes with later versions is only collected: connections open just then would never be freed.
         """
         self._lease.look()
         self._seen = self._stamp()
         self._open(*self._prepare())
-        gc.collect()
         gc.freeze()
 
     async def watch(self) -> None:
@@ -145,18 +144,22 @@ class Worker:
                 self._told_s = loop.time()
                 self._ladder.tell()
             self._tell_of_pressure(loop)
-            stamp = self._stamp()
-            if stamp == self._seen:
-                continue
-            self._seen = stamp
-            try:
-                with ThreadPoolExecutor(1) as thread:  # one each time: what libraries keep for a thread goes with it
-                    prepared = await loop.run_in_executor(thread, self._prepare)
-                self._open(*prepared)
-            except ScorelineError as error:
-                log.error("the new state is not taken, the last one goes on: %s", error)
-            except Exception:
-                log.exception("the new state is not taken, the last one goes on")
+            await self.follow()
+
+    async def follow(self) -> None:
+        """Takes the state where it is another than the last one looked at."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            with ThreadPoolExecutor(1) as thread:  # one each time: what libraries keep for a thread goes with it
+                prepared = await asyncio.get_running_loop().run_in_executor(thread, self._prepare)
+            self._open(*prepared)
+        except ScorelineError as error:
+            log.error("the new state is not taken, the last one goes on: %s", error)
+        except Exception:
+            log.exception("the new state is not taken, the last one goes on")
 
     def _look_at_the_spool(self, loop: asyncio.AbstractEventLoop) -> None:
         """Without room for the record this worker is not ready; what is to be on the disk each second goes there."""
@@ -207,6 +210,7 @@ class Worker:
             log.error("the models have too many fields to tell after a death which version scored")
         self.door.open(served, state.default, self._access.ring)
         self._models = models
+        gc.collect()  # of itself the collector comes too seldom: versions that went would lie among what stays
         give_back_freed_memory()
 
     def _quoting(self, name: str, model: Model) -> Quoting:
