@@ -21,7 +21,7 @@ from scoreline.operations.notices import TOLD, notice, signed
 from scoreline.operations.rollouts import By, Frozen
 from scoreline.records.database import Database, open_database
 from scoreline.records.ledger import Entry, append, history, last
-from scoreline.records.notified import tell_up_to, told_up_to
+from scoreline.records.notified import Cursor, tell_up_to, told_up_to
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
 from service import REPOSITORY, SealedModel, run_scoreline, serving, wait_until
@@ -240,10 +240,10 @@ def test_one_that_dies_between_sending_and_noting_it_sends_it_once_more(
     roll_out(database)
     told_up_to(database, 0)
 
-    def die(database: Database, model: str, seq: int) -> None:
+    def die(database: Database, model: str, seq: int, cursor: Cursor) -> None:
         if seq == 4:
             raise KeyboardInterrupt
-        tell_up_to(database, model, seq)
+        tell_up_to(database, model, seq, cursor)
 
     monkeypatch.setattr(notify, "tell_up_to", die)
     with pytest.raises(KeyboardInterrupt):

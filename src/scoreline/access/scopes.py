@@ -37,6 +37,7 @@ DATA_PLANE: Final = {
 CONTROL_PLANE: Final = {
     ("GET", "/status"): "admin",
     ("GET", "/budget/{name}"): "read",
+    ("GET", "/drift/{name}"): "read",
     ("POST", "/outcomes"): "feedback",
     ("GET", "/predictions/{id}"): "read",
     ("GET", "/predictions/{id}/replay"): "read",
