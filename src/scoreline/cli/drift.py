@@ -64,7 +64,7 @@ def as_csv(subjects: Sequence[Mapping[str, Any]]) -> str:
 
 
 def told(found: Mapping[str, Any]) -> Iterator[str]:
-    """The verdict, the incident if there is one, what moves the score most, and what scores are expected to get wrong."""
+    """The verdict, the incident if there is one, what moves the score most, and what scores may get wrong."""
     evidence = found["evidence"]
     yield f"{found['model']} {found['version']}: {found['verdict']}: {found['why']}"
     if found["incident"]:

@@ -13,6 +13,7 @@ from scoreline.core.link import PROBABILITIES, Floats
 from scoreline.core.manifest import Manifest, canonical_json
 from scoreline.drift.counts import CUTS, Layout
 from scoreline.drift.spread import Ints, Spread
+from scoreline.evidence import tolerance as tolerated
 from scoreline.evidence.detector import (
     MEAN_BETS,
     SHARE_BETS,
@@ -22,7 +23,7 @@ from scoreline.evidence.detector import (
     mean_bets,
     share_bets,
 )
-from scoreline.evidence.tolerance import Tolerance, mean_limits, share_limits, shifted
+from scoreline.evidence.tolerance import Tolerance, mean_limits, shifted
 
 FORMAT: Final = 1  # of counts and bets: evidence of another one is none
 MISSING: Final = "missing"
@@ -206,21 +207,22 @@ class Reference:
         """How many rows show, on average, that scores of the first output have moved up by a logit; 0: none would."""
         n_cuts, place = len(self.scores[0].labels), int(np.flatnonzero(SHIFTS == 1.0)[0])
         hits, misses, _, _ = self._share_bets
-        moved = shifted(self._share_limits[1][:n_cuts], 1.0)
+        moved = shifted(self.share_limits[1][:n_cuts], 1.0)
         gains = moved * hits[:n_cuts, place] + (1 - moved) * misses[:n_cuts, place]
         weights = self.weights[place : n_cuts * SHARE_BETS : SHARE_BETS]
         rows = (log_alarm_at - np.log(weights[gains > 0])) / gains[gains > 0]
         return int(np.ceil(rows.min(initial=np.inf))) if len(rows) else 0
 
     @cached_property
-    def _share_limits(self) -> tuple[Floats, Floats]:
+    def share_limits(self) -> tuple[Floats, Floats]:
+        """Between which each share is no change."""
         least, most, n_rows, daily = np.array([share[4:] for share in self.shares], dtype=np.float64).T
-        return share_limits(least, most, n_rows, daily, self.tolerance)
+        return tolerated.share_limits(least, most, n_rows, daily, self.tolerance)
 
     @cached_property
     def _share_bets(self) -> tuple[Floats, Floats, Ints, Ints]:
         places = np.array([(share.hits_at, share.rows_at) for share in self.shares], dtype=np.int64)
-        return (*share_bets(*self._share_limits), places[:, 0], places[:, 1])
+        return (*share_bets(*self.share_limits), places[:, 0], places[:, 1])
 
 
 def _scale(link: str, found: Mapping[str, Any]) -> Scale:

@@ -9,7 +9,7 @@ false alarm for it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import numpy as np
@@ -19,8 +19,11 @@ from scoreline.core.link import Floats
 
 MOST_SLOTS: Final = 32  # categories that are watched for themselves; the rarer ones together are one
 OTHERS: Final = "others"
-NONE: Final[Floats] = np.empty(0)
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def none() -> Floats:
+    return np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,11 @@ class Spread:
     n_rows: float
     is_known: bool = False
     labels: tuple[float | str | int, ...] = ()
-    least: Floats = NONE
-    most: Floats = NONE
-    daily: Floats = NONE
-    bins: Floats = NONE
-    mean_scores: Floats = NONE
+    least: Floats = field(default_factory=none)
+    most: Floats = field(default_factory=none)
+    daily: Floats = field(default_factory=none)
+    bins: Floats = field(default_factory=none)
+    mean_scores: Floats = field(default_factory=none)
     slots: Ints | None = None
     missing: float = 0.0
     missing_daily: float = 0.0

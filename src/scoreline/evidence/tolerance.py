@@ -65,7 +65,7 @@ def logits(shares: ArrayLike) -> Floats:
 
 def shifted(shares: Floats, logit: ArrayLike) -> Floats:
     """Shares moved by so many logits; 0 and 1 stay."""
-    moved = 1.0 / (1.0 + np.exp(-(logits(shares) + logit)))
+    moved = np.exp(-np.logaddexp(0.0, -(logits(shares) + np.asarray(logit, dtype=np.float64))))
     return np.where((shares > 0) & (shares < 1), moved, shares)
 
 

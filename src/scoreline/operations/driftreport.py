@@ -1,6 +1,6 @@
 """Drift as people see it: what the evidence says, what was counted beside the reference, and which fields moved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 

@@ -1,6 +1,7 @@
 """How far a reference's own days lie from the whole of it: what drift takes for usual where rows say when they were."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -28,10 +29,9 @@ class Days:
         """By a column of times or dates, in UTC where it has no zone; raises SealRefused."""
         if name not in table.column_names:
             raise SealRefused(f"--time: the reference has no column {name!r}")
-        try:
-            times = table.column(name).take(pa.array(picked)).cast(pa.timestamp("us"))
-        except pa.ArrowException:
-            raise SealRefused(f"--time: column {name!r} does not hold times: timestamps, dates or ISO 8601") from None
+        times = _times(table.column(name).take(pa.array(picked)))
+        if times is None:
+            raise SealRefused(f"--time: column {name!r} does not hold times: timestamps, dates or ISO 8601")
         if times.null_count:
             raise SealRefused(f"--time: column {name!r} has rows without a time")
         days = times.to_numpy().astype("datetime64[D]").astype(np.int64)
@@ -54,3 +54,11 @@ class Days:
 def logit_of(hits: Any, n_rows: int) -> Floats:
     """The logit of hits among rows, of each a half more: a day without any is not infinitely far."""
     return logits((np.asarray(hits, dtype=np.float64) + 0.5) / (n_rows + 1))
+
+
+def _times(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """In microseconds since 1970; texts with a zone are read as such. None where it holds something else."""
+    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+        with suppress(pa.ArrowException):
+            return column.cast(kind, safe=False)
+    return None
