@@ -155,10 +155,12 @@ class Reference:
         return tuple(found)
 
     def log_e(self, counts: Floats) -> Floats:
-        """What a tick's counts say of each bet: those of each share, then those on the mean of each score."""
+        """What ticks with counts (..., size) say of each bet: of each share, then of the mean of each score."""
         hits, misses, hits_at, rows_at = self._share_bets
-        of_shares = log_e_shares(hits, misses, counts[hits_at], counts[rows_at])
-        return np.concatenate([of_shares.ravel(), counts[self.layout.at["log_e"]]])
+        of_shares = log_e_shares(hits, misses, counts[..., hits_at], counts[..., rows_at])
+        return np.concatenate(
+            [of_shares.reshape(*counts.shape[:-1], -1), counts[..., self.layout.at["log_e"]]], axis=-1
+        )
 
     @cached_property
     def mean_bets(self) -> tuple[Floats, Floats]:

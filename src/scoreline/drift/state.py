@@ -50,13 +50,19 @@ class State:
 
     def by_subject(self, reference: Reference) -> Sequence[float]:
         """ln of each subject's own evidence: the mean of its bets."""
-        subjects = np.where(reference.is_bet, reference.subject_of, -1)
-        return [log_evidence(self.logs, (subjects == at).astype(np.float64)) for at in range(len(reference.subjects))]
+        n_subjects = len(reference.subjects)
+        logs, subjects = self.logs[reference.is_bet], reference.subject_of[reference.is_bet]
+        top = np.full(n_subjects, NOTHING)
+        np.maximum.at(top, subjects, logs)
+        base = np.where(np.isfinite(top), top, 0.0)
+        sums = np.bincount(subjects, np.exp(logs - base[subjects]), n_subjects)
+        means = sums / np.maximum(np.bincount(subjects, minlength=n_subjects), 1)
+        return [float(at + np.log(mean)) if mean else NOTHING for at, mean in zip(base, means, strict=True)]
 
     def leading(self, reference: Reference) -> int:
         """The bet that has the most weight in the evidence; which one, before the first tick, is left open."""
-        with np.errstate(divide="ignore"):
-            return int(np.argmax(self.logs + np.log(reference.weights)))
+        bets = np.flatnonzero(reference.weights)
+        return int(bets[np.argmax(self.logs[bets] + np.log(reference.weights[bets]))])
 
     def explained(self, reference: Reference, log_alarm_at: float) -> Mapping[str, Any]:
         """What an alarm rests on, as plain JSON: the bet that leads, and subjects by their effect on the score.

@@ -75,9 +75,10 @@ def ticked(logs: Floats, log_e: Floats) -> Floats:
 
 def log_evidence(logs: Floats, weights: Floats) -> float:
     """ln of the weighted mean of M; -inf before the first tick, and where nothing is bet on."""
-    if not weights.any() or np.isneginf(logs).all():
+    is_bet = weights > 0
+    if not is_bet.any() or np.isneginf(logs[is_bet]).all():
         return NOTHING
-    return float(log_mean(logs, weights))
+    return float(log_mean(logs[is_bet], weights[is_bet]))
 
 
 def alarm_at(false_alarms: float, tick_s: float) -> float:
