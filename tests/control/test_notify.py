@@ -3,11 +3,9 @@
 import json
 import logging
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,51 +23,17 @@ from scoreline.records.notified import Cursor, tell_up_to, told_up_to
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
 from service import REPOSITORY, SealedModel, run_scoreline, serving, wait_until
+from somehook import Hook, webhook
 
 SECRET = "a-secret-of-24-characters"
 ONE, TWO = Arm("1", "1" * 64), Arm("2", "2" * 64)
 CONTROLLER = By("controller", "every class is safe")
 
 
-class Hook:
-    """A webhook: what it was sent, and what it answers; the last answer goes on."""
-
-    def __init__(self) -> None:
-        self.answers = [200]
-        self.bodies: list[bytes] = []
-        self.headers: list[dict[str, str]] = []
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                hook.bodies.append(self.rfile.read(int(self.headers["content-length"])))
-                hook.headers.append(dict(self.headers))
-                status = hook.answers.pop(0) if len(hook.answers) > 1 else hook.answers[0]
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("location", "/elsewhere")
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook/secret-path"
-
-    @property
-    def told(self) -> list[tuple[str, int, str]]:
-        return [(one["model"], one["seq"], one["action"]) for one in map(json.loads, self.bodies)]
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    found = Hook()
-    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    thread.join()
+    with webhook() as found:
+        yield found
 
 
 @pytest.fixture
