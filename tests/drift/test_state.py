@@ -1,7 +1,9 @@
 """The evidence about a version: what alarms, what it is explained by, and what is never evidence."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from somereference import FIELDS, manifest_of, profile_of, reference_of, some_fold, some_rows
 
 from scoreline.core.errors import BundleError
+from scoreline.core.link import LINKS
+from scoreline.core.manifest import Manifest
 from scoreline.drift.beside import beside, expected_loss, moved_scores
 from scoreline.drift.fold import Fold
 from scoreline.drift.reference import MISSING, Reference
@@ -241,6 +245,26 @@ def test_of_a_field_that_had_only_its_default_a_bundle_of_before_says_nothing() 
     reference = Reference.of(manifest_of(), found, Tolerance())
     assert [each.is_known for each in reference.fields] == [True, False, True, True]
     assert Spread.of_field(FIELDS[1], 500, profile_of(manifest_of(), values, scores)["fields"]["age"]).is_known
+
+
+FORMATS = Path(__file__).parents[1] / "formats"
+
+
+@pytest.mark.parametrize("file", sorted(FORMATS.rglob("profile.json")), ids=lambda path: path.parent.name)
+def test_every_bundle_that_was_ever_sealed_has_a_reference(file: Path) -> None:
+    manifest = Manifest.from_bytes((file.parent / "manifest.json").read_bytes())
+    reference = Reference.of(manifest, json.loads(file.read_bytes()), Tolerance())
+    golden = json.loads((file.parent / "golden.json").read_bytes())
+    values = np.array([[np.nan if one is None else one for one in row] for row in golden["rows"]], dtype=float)
+    scores = LINKS[manifest.link](np.array(golden["margins"], dtype=float))
+    counts = Fold(reference)(values, scores)
+    state = State.new(reference).tick(reference, counts)
+    assert np.isfinite(state.logs).all() and reference.weights.sum() == pytest.approx(1)
+    assert len(beside(reference, counts)) == len(manifest.schema.fields) + manifest.outputs
+
+
+def test_there_are_bundles_of_before() -> None:
+    assert len(list(FORMATS.rglob("profile.json"))) >= 5
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from shipping import decided, ship_all
 from somedecisions import author_of
 from somereference import FIELDS, manifest_of, reference_of, some_fold, some_rows
 
-from scoreline.core.errors import BundleError, NotFound
+from scoreline.core.errors import BundleError, NotFound, RolloutRefused
 from scoreline.core.link import Floats
 from scoreline.drift.counts import packed, unpacked
 from scoreline.drift.fold import Fold
@@ -47,6 +47,7 @@ from scoreline.records.drift import (
     waiting,
 )
 from scoreline.records.drift_tables import HOURS, INBOX, STATES
+from scoreline.records.rollout_tables import LEDGER
 from scoreline.records.ship import Shipper
 from scoreline.records.writer import SpoolWriter
 from scoreline.rollout.stages import Arm
@@ -306,6 +307,49 @@ def test_what_nobody_can_read_is_passed_over(world: World, caplog: pytest.LogCap
     world.tick()
     assert world.counts()[0] == 50
     assert "damaged" in caplog.text
+
+
+def test_evidence_that_is_damaged_begins_anew_and_holds_up_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.tick(2.0)
+    with world.database.writing() as connection:
+        connection.execute(STATES.update().values(state=b"damage"))
+        connection.execute(HOURS.update().values(counts=packed(np.full(FOLD.reference.layout.size, np.nan))))
+    world.tick()
+    assert world.counts()[0] == 50
+    with world.database.reading() as connection:
+        kept = kept_of(connection, MODEL)[DIGEST]
+    assert (kept.ticks, kept.alarms) == (1, 1)
+    assert "begins anew" in caplog.text and "hour of m are left out" in caplog.text
+
+
+def test_a_model_that_cannot_be_watched_holds_up_no_other(world: World) -> None:
+    with world.database.writing() as connection:
+        facts = {"action": "x", "who": "y", "why": "", "evidence": "{}", "at_ns": 1, "seq": 1}
+        connection.execute(LEDGER.insert().values(model="a", stage='{"of": "a newer version"}', **facts))
+        put(connection, "a", DIGEST, FOLD.reference.basis, world.now_ns, packed(np.ones(FOLD.reference.layout.size)))
+    with pytest.raises(RolloutRefused, match="upgrade"):
+        world.tick()
+    assert world.counts()[0] == 50
+
+
+def test_a_reference_that_is_wrong_holds_up_no_shipping(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Any, __: Any) -> Any:
+        raise ValueError("a bug")
+
+    wrong = Fold(FOLD.reference)
+    wrong.__class__ = type("Broken", (Fold,), {"__call__": broken})
+    writer = SpoolWriter(tmp_path / "spool", 1 << 20)
+    for _ in range(3):
+        writer.write(decided(2, 0, AUTHOR))
+    writer.close()
+    shipper = Shipper(tmp_path / "spool", world.database, "h", counting=[Folding(lambda _: wrong)])
+    ship_all(shipper)
+    assert shipper.shipped == 6
+    assert caplog.text.count("cannot be counted for drift") == 1
 
 
 def test_what_is_counted_waits_until_the_bundle_is_here(world: World) -> None:

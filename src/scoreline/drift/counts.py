@@ -71,5 +71,5 @@ def unpacked(raw: bytes, size: int) -> Floats:
     except (zlib.error, ValueError):
         found = np.empty(0)
     if len(found) != size:
-        raise DatabaseRefused("what was counted for drift is damaged, or of another version: remove it")
+        raise DatabaseRefused("it is damaged, or of another version")
     return found.astype(np.float64)

@@ -5,6 +5,7 @@ the traffic is no less representative, but its evidence would begin with the few
 the feature store has failed counts for nothing: it would say that the world has changed while a store is down.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -21,6 +22,7 @@ from scoreline.records.rows import Cells
 
 _VALUES, _SCORES, _DEFAULTED, _DEGRADED = 6, 8, 10, 11
 _CHAMPION: Final = "champion"
+log = logging.getLogger("scoreline.records.drift")
 
 
 class Folding:
@@ -28,6 +30,7 @@ class Folding:
 
     def __init__(self, folds: Callable[[str], Fold | None]) -> None:
         self._folds = folds
+        self._said: set[str] = set()
 
     def count(self, connection: Connection, piece: Piece, writer: str, now_ns: int) -> None:  # noqa: ARG002
         """Adds what is counted of a piece, in the transaction that ships it."""
@@ -40,9 +43,19 @@ class Folding:
                 found[versions[place]].append(row)
         for (model, digest), rows in sorted(found.items()):
             fold = self._folds(digest)
-            counts = None if fold is None else counted(fold, rows)
+            counts = None if fold is None else self._counted(model, fold, rows)
             if fold is not None and counts is not None:
                 put(connection, model, digest, fold.reference.basis, now_ns, packed(counts))
+
+    def _counted(self, model: str, fold: Fold, rows: Sequence[Cells]) -> Floats | None:
+        """Never raises: whatever is wrong with a reference, the record does not wait for it."""
+        try:
+            return counted(fold, rows)
+        except Exception:
+            if model not in self._said:
+                log.exception("decisions of %s cannot be counted for drift", model)
+            self._said.add(model)
+            return None
 
 
 def counted(fold: Fold, rows: Sequence[Cells]) -> Floats | None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import Connection
 
-from scoreline.core.errors import BundleError, DatabaseRefused, NotFound
+from scoreline.core.errors import BundleError, DatabaseRefused, NotFound, RolloutRefused, ScorelineError
 from scoreline.core.link import Floats
 from scoreline.core.manifest import Manifest
 from scoreline.drift.counts import packed, unpacked
@@ -85,19 +85,27 @@ class References:
 
 
 def look(database: Database, references: References) -> None:
-    """A tick of each model that is due; ends incidents whose champion has gone. Raises DatabaseDown or -Refused."""
+    """A tick of each model that is due; ends incidents whose champion has gone.
+
+    What is wrong with one model holds up no other: it is raised when all have had their turn. Raises DatabaseDown,
+    DatabaseRefused or RolloutRefused.
+    """
     with database.reading() as connection:
         opened = open_incidents(connection)
         digests: dict[str, list[str]] = {}
         for model, digest in waiting(connection):
             digests.setdefault(model, []).append(digest)
         due = [model for model in digests if _is_due(database, connection, model, references.rules)]
-    for incident in opened:
-        champion = _champion(database, incident.model)
-        if champion and champion != incident.digest:
-            _replaced(database, incident)
-    for model in due:
-        _tick(database, references, model, digests[model])
+    steps = [partial(_end_if_replaced, database, incident) for incident in opened]
+    steps += [partial(_tick, database, references, model, digests[model]) for model in due]
+    wrong: list[ScorelineError] = []
+    for step in steps:
+        try:
+            step()
+        except (DatabaseRefused, RolloutRefused) as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]
 
 
 def clean(database: Database) -> None:
@@ -126,7 +134,7 @@ def _tick(database: Database, references: References, model: str, digests: Seque
             reference = fold.reference
             counted, own = _taken(connection, model, digest, reference)
             hour = Hour(model, digest, now_ns // HOUR_NS, FORMAT)
-            add_hour(connection, hour, partial(_merged, counted=counted))
+            add_hour(connection, hour, partial(_merged, counted=counted, model=model))
             if own[0] and digest == (champion or digest):
                 keep(connection, _advanced(connection, reference, references.rules, kept.get(digest), own, now_ns))
 
@@ -135,11 +143,7 @@ def _taken(connection: Connection, model: str, digest: str, reference: Reference
     """What was counted of a version, and what of it rests on the tolerances of this steward."""
     counted, own = np.zeros(reference.layout.size), np.zeros(reference.layout.size)
     for basis, raw in take(connection, model, digest):
-        try:
-            counts = unpacked(raw, len(counted))
-        except DatabaseRefused as error:
-            log.error("%s: %s", model, error)
-            continue
+        counts = _read(raw, len(counted), f"counts of {model}")
         if basis.partition(".")[0] == str(FORMAT):
             counted += counts
         if basis == reference.basis:
@@ -147,8 +151,20 @@ def _taken(connection: Connection, model: str, digest: str, reference: Reference
     return counted, own
 
 
-def _merged(there: bytes | None, counted: Floats) -> bytes:
-    return packed(counted if there is None else counted + unpacked(there, len(counted)))
+def _merged(there: bytes | None, counted: Floats, model: str) -> bytes:
+    return packed(counted if there is None else counted + _read(there, len(counted), f"hour of {model}"))
+
+
+def _read(raw: bytes, size: int, what: str) -> Floats:
+    """Counts as they were kept; none where they are damaged, which is told: the rest goes on."""
+    try:
+        counts = unpacked(raw, size)
+        if not np.isfinite(counts).all():
+            raise DatabaseRefused("there are numbers that are none")
+    except DatabaseRefused as error:
+        log.error("%s are left out of drift: %s", what, error)
+        return np.zeros(size)
+    return counts
 
 
 def _advanced(
@@ -161,7 +177,11 @@ def _advanced(
         Kept(manifest.name, manifest.digest, reference.basis, 0, now_ns, now_ns, 0, 0, b""),
     )
     if kept is not None and kept.basis == reference.basis:
-        state, before = State.from_bytes(kept.state, reference, kept.ticks), kept
+        before = kept
+        try:
+            state = State.from_bytes(kept.state, reference, kept.ticks)
+        except DatabaseRefused as error:
+            log.error("the evidence about %s begins anew: %s", manifest.name, error)
     elif kept is not None:
         before = replace(kept, basis=reference.basis, began_ns=now_ns)  # evidence begins anew, an incident stays
     state = state.tick(reference, counts)
@@ -212,8 +232,10 @@ def _alarms(connection: Connection, begun: Incident) -> int:
     return max(kept.alarms, 1) if kept else 1
 
 
-def _replaced(database: Database, incident: Incident) -> None:
-    """Its champion answers no more; whoever comes second finds it ended."""
+def _end_if_replaced(database: Database, incident: Incident) -> None:
+    """Where its champion answers no more; whoever comes second finds it ended."""
+    if _champion(database, incident.model) in ("", incident.digest):
+        return
     with database.writing() as connection:
         database.lock(connection)
         if last_incident(connection, incident.model) == incident:
