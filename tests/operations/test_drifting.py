@@ -337,11 +337,11 @@ def test_a_model_that_cannot_be_watched_holds_up_no_other(world: World) -> None:
 def test_a_reference_that_is_wrong_holds_up_no_shipping(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: Any, __: Any) -> Any:
-        raise ValueError("a bug")
+    class Broken(Fold):
+        def __call__(self, *_: Any) -> Floats:
+            raise ValueError("a bug")
 
-    wrong = Fold(FOLD.reference)
-    wrong.__class__ = type("Broken", (Fold,), {"__call__": broken})
+    wrong = Broken(FOLD.reference)
     writer = SpoolWriter(tmp_path / "spool", 1 << 20)
     for _ in range(3):
         writer.write(decided(2, 0, AUTHOR))
