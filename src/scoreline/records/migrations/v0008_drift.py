@@ -10,6 +10,11 @@ down_revision: Final = "0007"
 
 
 def upgrade() -> None:
+    make_counts()
+    make_incidents()
+
+
+def make_counts() -> None:
     op.create_table(
         "drift_inbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
@@ -40,6 +45,9 @@ def upgrade() -> None:
         sa.Column("format", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("counts", sa.LargeBinary, nullable=False),
     )
+
+
+def make_incidents() -> None:
     op.create_table(
         "drift_incidents",
         sa.Column("model", sa.String(100), primary_key=True),
