@@ -45,8 +45,8 @@ def delays() -> Figures:
         (0.5, DEFAULT, "the default tolerance", 1, 20.0),
         (0.5, DEFAULT, "the default tolerance", 20, 20.0),
         (0.2, DEFAULT, "the default tolerance", 5, None),
-        (0.2, NO_TOLERANCE, "no tolerance but three standard errors", 5, None),
-        (0.12, NO_TOLERANCE, "no tolerance but three standard errors", 5, 2000.0),
+        (0.2, NO_TOLERANCE, "no tolerance but standard errors", 5, None),
+        (0.12, NO_TOLERANCE, "no tolerance but standard errors", 5, 2000.0),
     )
     for number, (to, tolerance, words, per_tick, target) in enumerate(wanted):
         rng = np.random.default_rng([21, number])

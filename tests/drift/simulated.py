@@ -52,7 +52,7 @@ def log_e_by_tick(reference: Reference, scores: Floats, first: Any) -> Floats:
     counts[:, at["missing"]] = n_rows[:, None]
     for place in range(min(len(cuts), CUTS)):
         counts[:, at["score_above"].start + place] = np.add.reduceat(above > place, first)
-    slopes, limits = mean_bets(*(limit[0] for limit in reference.limits))
+    slopes, limits = mean_bets(*(limit[0] for limit in reference.mean_limits))
     rows = np.log1p(slopes * (scores[:, None] - limits))
     counts[:, at["log_e"]] = np.add.reduceat(rows, first, axis=0)
     assert log_e_means(slopes, limits, scores[:1]).shape == slopes.shape

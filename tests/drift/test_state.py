@@ -171,9 +171,9 @@ def test_scores_that_are_no_probabilities_are_scaled_by_the_reference() -> None:
     rng = np.random.default_rng(13)
     values, scores = some_rows(rng, 3000)
     reference = reference_of(values, 1000 * scores - 500, manifest=manifest_of(link="identity"))
-    scale = reference.scales[0]
+    scale = reference.outputs[0]
     assert (scale.least, scale.least + scale.width) == (1000 * scores.min() - 500, 1000 * scores.max() - 500)
-    assert scale(np.array([-1e9, 1e9])).tolist() == [0.0, 1.0]
+    assert scale.scaled(np.array([-1e9, 1e9])).tolist() == [0.0, 1.0]
     fold = Fold(reference)
     quiet, moved = (
         State.new(reference).tick(reference, fold(*_scaled(some_rows(rng, 500, shift)))) for shift in (0, 1.5)

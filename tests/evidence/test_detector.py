@@ -23,7 +23,7 @@ from scoreline.evidence.detector import (
     share_bets,
     ticked,
 )
-from scoreline.evidence.tolerance import Tolerance, logits, mean_limits, share_limits, shifted
+from scoreline.evidence.tolerance import Tolerance, logits, mean_limits, share_limits, shifted, standard_errors
 
 shares = st.floats(0, 1)
 
@@ -148,6 +148,18 @@ def test_a_share_that_was_never_seen_may_come_three_times_in_so_many_rows_and_a_
     assert low == 0 and float(high) == pytest.approx(9 / 2009)
     low, high = share_limits(1.0, 1.0, 2000, 0.0, Tolerance(0.0, 0.0, 0.0))
     assert high == 1 and float(low) == pytest.approx(2000 / 2009)
+
+
+def test_the_more_is_watched_the_more_standard_errors_are_tolerated() -> None:
+    """So that nothing of a reference drawn from the same world lies beyond, in 99 of 100 references."""
+    assert standard_errors(1) == 3.0
+    assert 3.2 < standard_errors(20) < standard_errors(5000) < 5.0
+    rng, n_rows, outside = np.random.default_rng(1), 2000, 0
+    for _ in range(300):
+        seen = rng.binomial(n_rows, 0.3, 500) / n_rows
+        low, high = share_limits(seen, seen, n_rows, 0.0, Tolerance(0.0, 0.0, 0.0), standard_errors(500))
+        outside += bool(((low > 0.3) | (high < 0.3)).any())
+    assert outside <= 9
 
 
 def test_stakes_lose_no_more_than_they_have() -> None:

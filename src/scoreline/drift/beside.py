@@ -57,14 +57,14 @@ def beside(reference: Reference, counts: Floats) -> Sequence[Json]:
 def expected_loss(reference: Reference, counts: Floats) -> Json | None:
     """What scores themselves say they get wrong, without outcomes; None where they are no probabilities."""
     n_rows, at = counts[0], reference.layout.at
-    if n_rows < LEAST_ROWS or reference.uncertainty[0] is None:
+    if n_rows < LEAST_ROWS or reference.outputs[0].uncertainty is None:
         return None
     policy = reference.manifest.policy
     wrong = zip(policy.outcomes[1:], policy.thresholds, counts[at["wrong"]] / n_rows, strict=False)
     return {
         "assumption": ASSUMED,
         "brier": float(counts[at["uncertainty"]].sum() / n_rows),
-        "reference_brier": float(sum(found or 0.0 for found in reference.uncertainty)),
+        "reference_brier": float(sum(each.uncertainty or 0.0 for each in reference.outputs)),
         "error_rates": [
             {"outcome": outcome, "threshold": threshold, "error_rate": float(rate)}
             for outcome, threshold, rate in wrong

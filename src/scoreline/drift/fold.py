@@ -53,17 +53,17 @@ class Fold:
         return is_known, found
 
     def _add_scores(self, found: Floats, scores: Floats) -> None:
-        reference, at = self.reference, self.reference.layout.at
-        found[at["score_above"]] = _above(np.ascontiguousarray(scores.T), self._score_cuts)
-        found[at["score_sums"]] = scores.sum(axis=0)
-        scaled = np.stack([scale(scores[:, output]) for output, scale in enumerate(reference.scales)], axis=1)
+        reference, place_of = self.reference, self.reference.layout.at
+        found[place_of["score_above"]] = _above(np.ascontiguousarray(scores.T), self._score_cuts)
+        found[place_of["score_sums"]] = scores.sum(axis=0)
+        scaled = np.stack([each.scaled(scores[:, at]) for at, each in enumerate(reference.outputs)], axis=1)
         slopes, limits = reference.mean_bets
-        found[at["log_e"]] = log_e_means(slopes, limits, scaled).ravel()
-        if reference.uncertainty[0] is not None:
-            found[at["uncertainty"]] = (scores * (1 - scores)).sum(axis=0)
+        found[place_of["log_e"]] = log_e_means(slopes, limits, scaled).ravel()
+        if reference.outputs[0].uncertainty is not None:
+            found[place_of["uncertainty"]] = (scores * (1 - scores)).sum(axis=0)
         for place, threshold in enumerate(reference.manifest.policy.thresholds[: reference.layout.thresholds]):
             first = scores[:, 0]
-            found[at["wrong"].start + place] = np.where(first >= threshold, 1 - first, first).sum()
+            found[place_of["wrong"].start + place] = np.where(first >= threshold, 1 - first, first).sum()
 
 
 def _cuts(labels: list[tuple[float | str | int, ...]]) -> Floats:

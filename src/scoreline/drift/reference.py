@@ -23,23 +23,40 @@ from scoreline.evidence.detector import (
     mean_bets,
     share_bets,
 )
-from scoreline.evidence.tolerance import Tolerance, mean_limits, shifted
+from scoreline.evidence.tolerance import Tolerance, shifted
 
 FORMAT: Final = 1  # of counts and bets: evidence of another one is none
 MISSING: Final = "missing"
 MEAN: Final = "mean"
 
 
-class Scale(NamedTuple):
-    """How scores become numbers in [0, 1]: x = (score - least) / width, cut off; of a width of 0 they are all 0."""
+class Scores(NamedTuple):
+    """How the scores of an output become numbers x in [0, 1], and how these lie in the reference.
+
+    x = (score - least) / width, cut off; of a width of 0 they are all 0. `daily` is how far the mean of days lies from
+    that of all; `uncertainty` the mean of score (1 - score), where scores are probabilities.
+    """
 
     least: float
     width: float
+    mean: float
+    deviation: float
+    daily: float
+    uncertainty: float | None
 
-    def __call__(self, scores: Floats) -> Floats:
-        if not self.width:
-            return np.zeros(len(scores))
-        return np.clip((scores - self.least) / self.width, 0.0, 1.0)
+    @classmethod
+    def of(cls, link: str, found: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError where it is no part of a profile."""
+        least, width = 0.0, 1.0
+        if link not in PROBABILITIES:
+            least, width = float(found["least"]), float(found["greatest"]) - float(found["least"])
+        unit = width or 1.0
+        daily = float(found.get("daily", {}).get("mean", 0.0))
+        moments = (float(found["mean"]) - least) / unit, float(found["deviation"]) / unit, daily / unit
+        return cls(least, width, *moments, found.get("uncertainty"))
+
+    def scaled(self, scores: Floats) -> Floats:
+        return np.clip((scores - self.least) / self.width, 0.0, 1.0) if self.width else np.zeros(len(scores))
 
 
 class Share(NamedTuple):
@@ -62,9 +79,7 @@ class Reference:
     manifest: Manifest
     scores: tuple[Spread, ...]
     fields: tuple[Spread, ...]
-    scales: tuple[Scale, ...]
-    uncertainty: tuple[float | None, ...]
-    limits: tuple[Floats, Floats]  # of the mean score of each output, scaled
+    outputs: tuple[Scores, ...]
     tolerance: Tolerance
 
     @classmethod
@@ -77,25 +92,13 @@ class Reference:
 
     @classmethod
     def _of(cls, manifest: Manifest, profile: Any, tolerance: Tolerance) -> Self:
-        n_rows = int(profile["rows"])
-        told = [profile["scores"][name] for name in manifest.classes or (manifest.output,)]
-        scales = tuple(_scale(manifest.link, found) for found in told)
-        widths = np.array([scale.width or np.inf for scale in scales])
-        means = np.array([(found["mean"] - scale.least) for found, scale in zip(told, scales, strict=True)]) / widths
-        deviations = np.array([found["deviation"] for found in told]) / widths
-        daily = np.array([found.get("daily", {}).get("mean", 0.0) for found in told]) / widths
-        low, high = mean_limits(means, deviations, n_rows, daily, tolerance)
-        is_constant = np.isinf(widths)
+        n_rows, names = int(profile["rows"]), manifest.classes or (manifest.output,)
+        scores, fields = profile["scores"], manifest.schema.fields
         return cls(
             manifest,
-            tuple(
-                Spread.of_score(name, n_rows, found)
-                for name, found in zip(manifest.classes or (manifest.output,), told, strict=True)
-            ),
-            tuple(Spread.of_field(field, n_rows, profile["fields"][field.name]) for field in manifest.schema.fields),
-            scales,
-            tuple(found.get("uncertainty") for found in told),
-            (np.where(is_constant, 0.0, low), np.where(is_constant, 1.0, high)),
+            tuple(Spread.of_score(name, n_rows, scores[name]) for name in names),
+            tuple(Spread.of_field(field, n_rows, profile["fields"][field.name]) for field in fields),
+            tuple(Scores.of(manifest.link, scores[name]) for name in names),
             tolerance,
         )
 
@@ -165,7 +168,21 @@ class Reference:
     @cached_property
     def mean_bets(self) -> tuple[Floats, Floats]:
         """Slopes and limits of bets on the mean score, of shape (outputs, 24)."""
-        return mean_bets(*self.limits)
+        return mean_bets(*self.mean_limits)
+
+    @cached_property
+    def mean_limits(self) -> tuple[Floats, Floats]:
+        """Between which the mean of each output's scaled scores is no change; of scores that are all the same none."""
+        _, width, mean, deviation, daily, _ = (
+            np.array(each, dtype=np.float64) for each in zip(*self.outputs, strict=True)
+        )
+        n_rows = np.array([spread.n_rows for spread in self.scores])
+        low, high = tolerated.mean_limits(mean, deviation, n_rows, daily, self.tolerance, self._errors)
+        return np.where(width > 0, low, 0.0), np.where(width > 0, high, 1.0)
+
+    @cached_property
+    def _errors(self) -> float:
+        return tolerated.standard_errors(len(self.shares) + len(self.outputs))
 
     @cached_property
     def subject_of(self) -> Ints:
@@ -219,18 +236,12 @@ class Reference:
     def share_limits(self) -> tuple[Floats, Floats]:
         """Between which each share is no change."""
         least, most, n_rows, daily = np.array([share[4:] for share in self.shares], dtype=np.float64).T
-        return tolerated.share_limits(least, most, n_rows, daily, self.tolerance)
+        return tolerated.share_limits(least, most, n_rows, daily, self.tolerance, self._errors)
 
     @cached_property
     def _share_bets(self) -> tuple[Floats, Floats, Ints, Ints]:
         places = np.array([(share.hits_at, share.rows_at) for share in self.shares], dtype=np.int64)
         return (*share_bets(*self.share_limits), places[:, 0], places[:, 1])
-
-
-def _scale(link: str, found: Mapping[str, Any]) -> Scale:
-    if link in PROBABILITIES:
-        return Scale(0.0, 1.0)
-    return Scale(float(found["least"]), float(found["greatest"]) - float(found["least"]))
 
 
 def _shares(subject: int, spread: Spread, first: int, rows_at: int) -> list[Share]:
