@@ -41,6 +41,15 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """A version did not score the request of this base; `kind` says what went wrong."""
+
+    author: Author
+    base: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """So many decisions were answered without a record; the times are nanoseconds since 1970."""
 
@@ -50,6 +59,9 @@ class Missed:
 
     def plus(self, n_decisions: int, time_ns: int) -> "Missed":
         return Missed(self.n_decisions + n_decisions, self.from_ns, time_ns)
+
+
+Item = Decisions | Unsent | Missed | Failed
 
 
 def frame_author(index: int, author: Author) -> bytearray:
@@ -105,7 +117,7 @@ def frame_missed(missed: Missed) -> bytearray:
     return _frame((MISSED, missed.n_decisions, missed.from_ns, missed.until_ns))
 
 
-def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | Unsent | Missed | None, int]]:
+def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Item | None, int]]:
     """The whole frames of a piece of a segment: what each says (None for an author frame) and the offset after it.
 
     `authors` is filled on the way and must be passed again for the next piece of the same segment.
@@ -118,6 +130,8 @@ def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisi
             yield None, offset
         elif kind == UNSENT:
             yield Unsent(authors[parts[0]], int.from_bytes(parts[1], "big")), offset
+        elif kind == FAILED:
+            yield Failed(authors[parts[0]], int.from_bytes(parts[1], "big"), parts[3]), offset
         else:
             yield Missed(*parts) if kind == MISSED else None, offset
 
