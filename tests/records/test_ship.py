@@ -27,9 +27,9 @@ from scoreline.records.partitions import existing_days
 from scoreline.records.read import find_decision, read_record
 from scoreline.records.segments import segment_name, segments
 from scoreline.records.ship import Shipper
+from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
 from scoreline.records.tallied import Tallied
 from scoreline.records.tally import NO_SHAPE
-from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
 from scoreline.records.writer import SpoolWriter
 from trees import check_trees
 

@@ -101,10 +101,10 @@ def test_scores_are_counted_by_the_bounds_of_their_version(scores: list[float]) 
         [
             sum(score <= 0.1 for score in scores),
             sum(0.1 < score <= 0.5 for score in scores),
-            sum(0.5 < score for score in scores),
+            sum(score > 0.5 for score in scores),
         ]
     ]
-    assert tally.high == sum(score > 0.8 for score in scores)
+    assert tally.high == sum(score >= 0.8 for score in scores)
 
 
 def test_what_is_counted_of_a_model_is_bounded() -> None:

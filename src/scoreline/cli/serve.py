@@ -17,11 +17,13 @@ from scoreline.access.limits import Window
 from scoreline.cli.exposure import OPEN, certificate, check_exposure, known_credentials, warn_of_plain_text
 from scoreline.cli.output import errors_as_exit, say, set_up_logging
 from scoreline.cli.supervisor import Child, supervise
+from scoreline.core.counts import Counts
 from scoreline.core.errors import NotFound, ScorelineError, SettingError
 from scoreline.core.manifest import MANIFEST
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.core.refs import Ref, is_path
+from scoreline.operations.counted import Counted
 from scoreline.operations.credentials import write_credentials
 from scoreline.operations.follow import install_or_keep, kept_champion
 from scoreline.operations.memory import share_one_arena
@@ -99,13 +101,16 @@ def run(refs: list[str], settings: Settings, default: str, tls: Certificate | No
             say(OPEN)
 
     windows = windows_of(settings)
+    counts = [Counts() for _ in range(server.workers)]
+    of_steward, here = Counts(), Counts()
+    counted = Counted(windows, (*counts, here), of_steward)
     return supervise(
         [
-            _worker(settings, data, tls, [each.of_worker(number) for each in windows])
-            for number in range(server.workers)
+            _worker(number, settings, data, tls, [each.of_worker(number) for each in windows], of_worker)
+            for number, of_worker in enumerate(counts)
         ],
         [
-            Child("steward", STEWARD, (settings, refs, control, tls, windows), patience_s=STEWARD_S),
+            Child("steward", STEWARD, (settings, refs, control, tls, counted), patience_s=STEWARD_S),
             Child("shadow", "scoreline.control.shadow:run_shadow", (settings,), patience_s=SHADOW_S),
         ],
         drain_delay_s=server.drain_delay_ms / 1e3,
@@ -113,13 +118,22 @@ def run(refs: list[str], settings: Settings, default: str, tls: Certificate | No
         patience=patience_of(settings),
         on_ready=on_ready,
         stop_accepting=lambda: stop_listening(data),
+        on_end=lambda child: here.add("process_ends", child.name),
     )
 
 
-def _worker(settings: Settings, data: socket.socket, tls: Certificate | None, windows: list[Window]) -> Child:
+def _worker(
+    number: int,
+    settings: Settings,
+    data: socket.socket,
+    tls: Certificate | None,
+    windows: list[Window],
+    counts: Counts,
+) -> Child:
     """With marks and counts that outlive it."""
     marks = Marks()
-    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks, tls, windows), marks)
+    args = settings, data, marks, tls, windows, counts
+    return Child("worker", "scoreline.doors.http.worker:run_worker", args, marks, title=f"worker-{number}")
 
 
 @contextmanager

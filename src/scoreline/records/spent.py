@@ -7,16 +7,16 @@ is at most 4.5 % above the true one.
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, Self
 
 import numpy as np
 
 from scoreline.core.decision import Decisions
+from scoreline.metrics import BOUNDS_S
 
 # What a request's time is made of; `rest` is decoding, encoding and all else, `total` is all of it.
 PARTS: Final = ("wait", "auth", "features", "model", "rest", "total")
-# Of the histograms that metrics show, in seconds.
-BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.14, 0.2, 0.25, 0.5, 1.0, 2.5)
 SHOWN: Final = ("total", "features", "model")
 SLOT_NS: Final = 60_000_000_000
 RECENT_S: Final = 600
@@ -55,10 +55,15 @@ class Spent:
         """Histograms since the beginning, in seconds: how many were at most each bound, how many in all, their sum."""
         found: dict[str, Any] = {"bounds": list(BOUNDS_S)}
         for name in SHOWN:
-            part = PARTS.index(name)
-            at_most = np.cumsum(self._by_bound[part]).tolist()
-            found[name] = {"at_most": at_most[:-1], "count": at_most[-1], "sum": int(self._sum_ns[part]) / 1e9}
+            counts, sum_s = self.histogram(name)
+            *at_most, count = accumulate(counts)
+            found[name] = {"at_most": at_most, "count": count, "sum": sum_s}
         return found
+
+    def histogram(self, part: str) -> tuple[list[int], float]:
+        """Since the beginning: how many were within each bound but not the one before, those above all, and the sum."""
+        at = PARTS.index(part)
+        return self._by_bound[at].tolist(), int(self._sum_ns[at]) / 1e9
 
     def kept(self) -> dict[str, Any]:
         """All of it, for msgpack; `Spent.of(spent.kept())` is the same."""

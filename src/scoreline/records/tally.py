@@ -19,10 +19,14 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How scores are counted: the bounds of their histogram, and above which the first one is high (None: never)."""
+    """How scores are counted: the bounds of their histogram, and from which on the first one is high (None: never).
+
+    `expected` is the share of high ones in the reference, where that is known.
+    """
 
     bounds: tuple[float, ...] = ()
     high: float | None = None
+    expected: float | None = None
 
 
 NO_SHAPE: Final = Shape()
@@ -32,11 +36,13 @@ NO_SHAPE: Final = Shape()
 class Tally:
     """Counts of the decisions of one model, version and role; `unsent` requests' answers never left.
 
-    `digest` is the bundle's; `failed` are requests it did not score, by kind; `within` has a row for each output, of the decisions whose score
-    was within each bound of the shape but not the one before, and those above all; `*_fields` count by field.
+    `digest` is the bundle's, `outputs` names what scores are of; `failed` are requests it did not score, by kind;
+    `within` has a row for each output, of the decisions whose score was within each bound of the shape but not the one
+    before, and those above all; `*_fields` count by field.
     """
 
     digest: str = ""
+    outputs: tuple[str, ...] = ()
     shape: Shape = NO_SHAPE
     requests: int = 0
     decisions: int = 0
@@ -103,6 +109,7 @@ class Tally:
     def of(cls, kept: Mapping[str, Any], shape: Shape) -> Self:
         """Where scores were counted by another shape, their histogram begins anew."""
         found = cls(shape=shape, **{name: kept[name] for name in _KEPT}, spent=Spent.of(kept["spent"]))
+        found.outputs = tuple(found.outputs)
         for name in _COUNTERS:
             setattr(found, name, Counter(kept[name]))
         if any(len(bins) != len(shape.bounds) + 1 for bins in found.within):
@@ -113,7 +120,7 @@ class Tally:
         sums = scores.sum(axis=0).tolist()
         self.score_sum = [a + b for a, b in zip(self.score_sum or [0.0] * len(sums), sums, strict=True)]
         if self.shape.high is not None:
-            self.high += int((scores[:, 0] > self.shape.high).sum())
+            self.high += int((scores[:, 0] >= self.shape.high).sum())
         n_bins = len(self.shape.bounds) + 1
         found = np.array(self.within or np.zeros((len(sums), n_bins)), np.int64)
         for output, column in enumerate(scores.T):
@@ -122,10 +129,8 @@ class Tally:
 
 
 _COUNTERS: Final = ("outcomes", "failed", "defaulted_fields", "degraded_fields")
-_KEPT: Final = (
-    *("digest", "requests", "decisions", "defaulted", "degraded", "unsent", "high", "last_ns", "score_sum", "within"),
-    *_COUNTERS,
-)
+_PLAIN: Final = ("digest", "requests", "decisions", "defaulted", "degraded", "unsent", "high", "last_ns")
+_KEPT: Final = (*_PLAIN, *_COUNTERS, "outputs", "score_sum", "within")
 
 
 class Tallies:
@@ -182,7 +187,7 @@ class Tallies:
         if len(of_model) >= MOST:
             del self._found[min(of_model, key=lambda key: of_model[key].last_ns)]
         tally = self._found[author.model, author.version, author.role] = Tally(
-            author.digest, self.shape_of(author.digest)
+            author.digest, author.classes or (author.output,), self.shape_of(author.digest)
         )
         return tally
 
