@@ -47,7 +47,7 @@ METRICS: Final = (
     Metric("defaulted_fields", COUNTER, ("model", "field"), "Defaults taken, by field."),
     Metric("degraded_fields", COUNTER, ("model", "field"), "Fields the feature store failed."),
     Metric("unrecorded", COUNTER, (), "Rows answered without a record, where `records.on_full` allows that."),
-    Metric("refusals", COUNTER, ("model", "kind"), "Requests refused, by the kinds of docs/errors.md."),
+    Metric("refusals", COUNTER, ("model", "kind", "fault"), "Requests refused, by the kinds of docs/errors.md."),
     Metric("repeated", COUNTER, ("model",), "Requests answered again under their idempotency key."),
     Metric("rate_limited", COUNTER, ("limit",), "Requests over a rate limit."),
     Metric("bundles_refused", COUNTER, ("kind",), "Bundles this host did not take: signature, self-test, form."),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final
 
+from scoreline.core.arms import DIED, NOT_FINITE, OVERRAN, RAISED
 from scoreline.core.budget import Budgets
 from scoreline.core.counts import Name
 from scoreline.metrics import BOUNDS_S
@@ -12,8 +13,14 @@ from scoreline.operations.state import State
 from scoreline.records.spent import SHOWN
 from scoreline.records.tally import Key, Tally
 from scoreline.rollout.stages import STATES
+from scoreline.web.problems import PROBLEMS
 
 Sample = tuple[str, tuple[str, ...], Any]  # a metric's name, the values of its labels, and what to tell
+BUNDLES: Final = ("signature", "self-test", "form")
+PROCESSES: Final = ("worker", "steward", "shadow")
+OURS: Final = sorted({kind for _, status, kind, _ in PROBLEMS if status >= 500})  # refusals that are no caller's fault
+FAILURES: Final = (RAISED, NOT_FINITE, OVERRAN, DIED)
+_SERVICE, _CALLER = "service", "caller"
 _OF_ROLE: Final = ("requests", "predictions", "unsent", "high_scores", "defaulted", "degraded")
 
 
@@ -34,7 +41,8 @@ def _of_tally(key: Key, tally: Tally) -> Iterator[Sample]:
     n_high = tally.high if tally.shape.high is not None else None
     counts = tally.requests, tally.decisions, tally.unsent, n_high, tally.defaulted, tally.degraded
     yield from ((name, key, count) for name, count in zip(_OF_ROLE, counts, strict=True) if count is not None)
-    yield from (("failures", (*key, kind), n) for kind, n in tally.failed.items())
+    failed = dict.fromkeys(FAILURES, 0) | tally.failed
+    yield from (("failures", (*key, kind), n) for kind, n in failed.items())
     yield from (("outcomes", (*key, outcome), n) for outcome, n in tally.outcomes.items())
     for part in SHOWN:
         counts_s, sum_s = tally.spent.histogram(part)
@@ -45,8 +53,15 @@ def _of_tally(key: Key, tally: Tally) -> Iterator[Sample]:
         yield "high_scores_expected_ratio", key[:2], tally.shape.expected
 
 
-def of_counts(counts: Mapping[Name, int]) -> Iterator[Sample]:
-    yield from ((name, tuple(labels), n) for (name, *labels), n in counts.items())
+def of_counts(counts: Mapping[Name, int], models: Iterable[str]) -> Iterator[Sample]:
+    """What has no record. What alerts wait for is 0 from the beginning: Prometheus sees no first step otherwise."""
+    found: dict[Name, int] = {("bundles_refused", kind): 0 for kind in BUNDLES}
+    found |= {("process_ends", name): 0 for name in PROCESSES}
+    for model in models:
+        found |= {("refusals", model, kind): 0 for kind in OURS} | {("repeated", model): 0}
+    for (name, *labels), n in (found | dict(counts)).items():
+        fault = [_SERVICE if labels[-1] in OURS else _CALLER] if name == "refusals" else []
+        yield name, (*labels, *fault), n
 
 
 def of_processes(found: Iterable[Process]) -> Iterator[Sample]:

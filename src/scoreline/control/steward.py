@@ -192,7 +192,7 @@ class Steward:
         state = read_state(Path(self.settings.state_dir))
         yield from of_state(state, self.settings.latency.budgets)
         yield from of_tallies(self._tallied.tallies)
-        yield from of_counts(self._counted.read())
+        yield from of_counts(self._counted.read(), state.models)
         yield from of_status(self.status())
         yield from of_processes(processes(os.getppid()))
 
