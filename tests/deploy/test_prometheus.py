@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
-from inservice import database_of
-from test_serve_rollout import canary
 
+from inservice import database_of
 from prometheus_server import DEPLOY, Prometheus, promtool, scraping
 from scoreline.metrics import METRICS
 from scoreline.operations import rollouts
 from scoreline.operations.governed import arm_of
-from scoreline.operations.rollouts import By
+from scoreline.operations.rollouts import By, Frozen
 from scoreline.records.ledger import heads
+from scoreline.rollout.policy import Policy
 from service import FRAUD_ROW, REPOSITORY, SealedModel, Service, run_scoreline, serving, wait_until
 
 pytestmark = pytest.mark.usefixtures("prometheus")
@@ -81,10 +81,10 @@ def test_every_panel_and_alert_of_a_live_service_has_its_data_and_counts_equal_t
         )
         key_file.write_text(made.stdout.split()[-1])
         wait_until(lambda: heads(database), "the first champion is in the ledger")
-        shadowed = sealed_next.manifest
-        arm = arm_of(str(sealed_next.folder), "fraud", shadowed.version, shadowed.digest)
-        rollouts.shadow(database, "fraud", arm, By("ada", "to see"))
-        canary(database, sealed_next, steps=(0.5, 1.0))
+        manifest, ada = sealed_next.manifest, By("ada", "to see")
+        arm = arm_of(str(sealed_next.folder), "fraud", manifest.version, manifest.digest)
+        rollouts.shadow(database, "fraud", arm, ada)
+        rollouts.canary(database, "fraud", arm, Policy(steps=(0.5, 1.0)), Frozen(), ada)
         with scraping(tmp_path, service.admin_url.removeprefix("http://"), key_file=key_file) as prometheus:
             wait_until(lambda: prometheus.query("scoreline_ready"), "it is scraped")
             mine = asked(service)

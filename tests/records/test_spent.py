@@ -93,8 +93,10 @@ def test_the_record_keeps_the_times_and_reads_segments_that_have_none() -> None:
     (found,) = [item for item, _ in read_frames(raw, {}) if isinstance(item, Decisions)]
     assert (found.wait_ns, found.auth_ns, found.features_ns, found.total_ns) == (4, 3, 2, 9)
 
-    _, before = ([*parts] for parts, _ in read_parts(raw))
-    payload = msgspec.msgpack.encode(before[:-4])
-    old = bytes(frame_author(0, decisions.author)) + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
-    (found,) = [item for item, _ in read_frames(old, {}) if isinstance(item, Decisions)]
-    assert (found.base, found.entities, found.total_ns) == (decisions.base, [], 0)
+    _, now = ([*parts] for parts, _ in read_parts(raw))
+    for n_later, total_ns in ((2, 9), (6, 0)):
+        payload = msgspec.msgpack.encode(now[:-n_later])
+        old = bytes(frame_author(0, decisions.author)) + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+        (found,) = [item for item, _ in read_frames(old, {}) if isinstance(item, Decisions)]
+        assert (found.base, found.entities, found.total_ns) == (decisions.base, [], total_ns)
+        assert (found.context.parent, found.written_ns) == ("", 0)

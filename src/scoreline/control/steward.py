@@ -30,7 +30,8 @@ from scoreline.control.predictions import add_predictions
 from scoreline.control.rollouts import add_rollouts
 from scoreline.control.samples import Sample, of_counts, of_processes, of_state, of_status, of_tallies
 from scoreline.control.ship import Shipping
-from scoreline.core.errors import BundleError, ScorelineError
+from scoreline.core.errors import BundleError, ScorelineError, SettingError
+from scoreline.core.names import load
 from scoreline.core.refs import is_path
 from scoreline.operations.counted import Counted
 from scoreline.operations.follow import moving
@@ -107,6 +108,8 @@ def run_steward(
     while steward.tail() and time.monotonic() < deadline_s:
         pass
     steward.keep()
+    if steward.tracing:
+        steward.tracing.finish(LAST_SIGN_S)
     steward.shipping.finish(deadline_s - time.monotonic())
     steward.keeping.finish(deadline_s + LAST_SIGN_S - time.monotonic())
 
@@ -120,7 +123,9 @@ class Steward:
         self.ready = True
         state_dir = Path(settings.state_dir)
         self._folder = spool_folder(settings)
-        self._tallied = Tallied(self._folder, state_dir / TALLIES, partial(shape_of, state_dir))
+        self.tracing = tracing_of(settings)
+        also = self.tracing.take if self.tracing else None
+        self._tallied = Tallied(self._folder, state_dir / TALLIES, partial(shape_of, state_dir), also)
         self.database: Database = database_of(settings)
         self.access = watched(settings)
         self.admitting = Admitting(self.database, state_dir, settings.oauth.jwks_url, settings.oauth.refresh_s)
@@ -220,6 +225,18 @@ class Steward:
 def upkeep_of(settings: Settings) -> Upkeep:
     records = settings.records
     return Upkeep(signer(settings), records.retention_days, records.archive, records.archive_days)
+
+
+def tracing_of(settings: Settings) -> Any:
+    """Who sends traces of requests, a `control.tracing.Tracing`; None where nobody takes them. Raises SettingError."""
+    found = settings.trace
+    if not found.otlp:
+        return None
+    try:
+        tracing = load("scoreline.control.tracing:Tracing")
+    except ImportError:
+        raise SettingError("trace.otlp: OpenTelemetry is not installed: pip install 'scoreline[otel]'") from None
+    return tracing(found.otlp, found.share, found.most_per_s)
 
 
 def make_control_app(steward: Steward) -> FastAPI:

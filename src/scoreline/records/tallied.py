@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from scoreline.records.frames import Item
 from scoreline.records.segments import BEGIN, Segment
 from scoreline.records.spool import SpoolReader
 from scoreline.records.tally import Shape, Tallies
@@ -25,18 +26,21 @@ log = logging.getLogger("scoreline.records.tallied")
 
 
 class Tallied:
-    """What a steward counts; `shape_of` as `Tallies` takes it."""
+    """What a steward counts; `shape_of` as `Tallies` takes it. `also` is given all that is read, too."""
 
-    def __init__(self, spool: Path, file: Path, shape_of: Callable[[str], Shape]) -> None:
+    def __init__(
+        self, spool: Path, file: Path, shape_of: Callable[[str], Shape], also: Callable[[Item], None] | None = None
+    ) -> None:
         self._file = file
         self.reader = SpoolReader(spool)
         self.tallies = Tallies(shape_of)
+        self._also = also
         self._saved = self._load()
         self._saved_s = time.monotonic()
 
     def read(self) -> int:
         """Folds what was appended since the last call, about 256 KiB of each segment; returns how many decisions."""
-        found = self.reader.read(self.tallies.add)
+        found = self.reader.read(self._take if self._also else self.tallies.add)
         if time.monotonic() - self._saved_s >= SAVE_S:
             self.save()
         return found
@@ -56,6 +60,11 @@ class Tallied:
     def is_past(self, segment: Segment, offset: int) -> bool:
         """Whether all of a segment up to an offset is counted for good."""
         return self._saved.get(segment.path.name, BEGIN) >= offset
+
+    def _take(self, item: Item) -> None:
+        self.tallies.add(item)
+        if self._also:
+            self._also(item)
 
     def _load(self) -> dict[str, int]:
         """What the last steward kept; a file that cannot be read is said, and counting begins with the spool."""
