@@ -15,7 +15,8 @@ import typer
 
 from scoreline.access.limits import Window
 from scoreline.cli.exposure import OPEN, certificate, check_exposure, known_credentials, warn_of_plain_text
-from scoreline.cli.output import errors_as_exit, say, set_up_logging
+from scoreline.cli.logs import set_up_logging
+from scoreline.cli.output import errors_as_exit, say
 from scoreline.cli.supervisor import Child, supervise
 from scoreline.core.counts import Counts
 from scoreline.core.errors import NotFound, ScorelineError, SettingError
@@ -74,6 +75,7 @@ def serve(
             "state_dir": state_dir,
         }
         settings = load_settings(config, os.environ, flags, None if refs else SAGEMAKER)
+        set_up_logging(settings.log.format, settings.log.level)
         refs = refs or sagemaker_refs(Path(settings.registry.sagemaker_folder))
         tls = certificate(settings)
         known = known_credentials(settings)

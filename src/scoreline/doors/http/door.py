@@ -4,11 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from traceback import format_tb
 from typing import Protocol
 
 from scoreline.access.caller import Caller
 from scoreline.access.hosts import check_host
 from scoreline.access.keyring import Keyring, offered_key
+from scoreline.core.about import about
 from scoreline.core.counts import Counts
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import Denied, NotFound, Pressed, RecordRefused, ScorelineError, WrongType
@@ -18,7 +20,7 @@ from scoreline.doors.http.keyed import HEADER as KEY
 from scoreline.doors.http.keyed import REPLAYED, Keyed
 from scoreline.doors.http.limiting import Limiting
 from scoreline.doors.http.served import Served
-from scoreline.web.asgi import ARRIVED, EXPECT, Answer, Scope, log, named
+from scoreline.web.asgi import ARRIVED, EXPECT, Answer, Scope, id_of, log
 from scoreline.web.line import PRIORITIES, Place
 from scoreline.web.problems import kind_of
 
@@ -139,13 +141,19 @@ class Door:
 
         What is no error of ours is logged, and nothing of it told.
         """
-        if not isinstance(error, ScorelineError):
-            log.error("a prediction failed", exc_info=error)
-            error = ScorelineError("Scoreline failed")
-        self.counts.add("refusals", endpoint.model, kind_of(error))
-        if isinstance(error, Pressed):
-            self.pressed[endpoint.model] += 1
-        return self.told(scope, named(endpoint.dialect.refuse(error), dict(scope["headers"])))
+        answer_id = id_of(dict(scope["headers"]))
+        with about(request_id=answer_id, model=endpoint.model):
+            if not isinstance(error, ScorelineError):
+                # Without its words: they may quote what was sent.
+                place = "".join(format_tb(error.__traceback__))
+                log.error("a prediction failed: %s\n%s", type(error).__name__, place)
+                error = ScorelineError("Scoreline failed")
+            self.counts.add("refusals", endpoint.model, kind_of(error))
+            if isinstance(error, Pressed):
+                self.pressed[endpoint.model] += 1
+            answer = endpoint.dialect.refuse(error)
+        answer[1].append((b"x-request-id", answer_id.encode()))
+        return self.told(scope, answer)
 
     def told(self, scope: Scope, answer: Answer) -> Answer:
         """The answer, with what it says of the limits."""
