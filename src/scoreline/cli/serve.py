@@ -38,7 +38,7 @@ from scoreline.wiring import database_of, patience_of, registries, verifier, wat
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
 
 STEWARD: Final = "scoreline.control.steward:run_steward"
-STEWARD_S: Final = 7.0  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign
+STEWARD_S: Final = 8.0  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign, 1 to send traces
 SHADOW_S: Final = 2.0  # it ends in no time; an engine that does not let go is killed
 log = logging.getLogger("scoreline.serve")
 

@@ -136,11 +136,7 @@ class Steward:
         named = [ref for ref in refs if not is_path(ref)]
         self.desk = desk_of(settings, self.database, PAGES_AT_ONCE)
         challenges = Challenges(self.desk, CONTROLLER)
-
-        def refused(error: BundleError) -> None:
-            self._counted.here.add("bundles_refused", kind_of_bundle(error))
-
-        self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges, refused)
+        self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges, self._refused)
         webhook, secret = settings.notify.webhook, settings.notify.secret
         self.notifying = Notifying(self.database, webhook, secret, lambda: self.governing.leads)
         self.following = Following(
@@ -152,8 +148,11 @@ class Steward:
             asks_for=rules.alias_moved,
             poll_ms=settings.registry.poll_ms,
             leads=lambda: self.governing.leads,
-            on_refused=refused,
+            on_refused=self._refused,
         )
+
+    def _refused(self, error: BundleError) -> None:
+        self._counted.here.add("bundles_refused", kind_of_bundle(error))
 
     def _may_delete(self, segment: Segment, offset: int) -> bool:
         """Whether all who follow the spool are past an offset. A shadow that lags is waited for within bounds."""
