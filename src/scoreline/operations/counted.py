@@ -18,9 +18,10 @@ class Counted:
 
     def read(self) -> Counter[Name]:
         """All of it by metric and labels."""
-        return sum((each.read() for each in (*self.others, self.here)), Counter()) + Counter(
-            {("rate_limited", kind): refused for kind, refused in self.refused.items()}
-        )
+        found: Counter[Name] = Counter({("rate_limited", kind): refused for kind, refused in self.refused.items()})
+        for each in (*self.others, self.here):
+            found.update(each.read())
+        return found
 
     @property
     def refused(self) -> dict[str, int]:
