@@ -17,6 +17,7 @@ demo: .venv/ready ## train, seal, sign, serve and ask; DEMO_SECONDS=30 ends by i
 test: check ## everything that must hold: style, types, layers, tests
 	@case ",$(SCORELINE_WITHOUT)," in *,postgres,*) ;; *) scripts/apt postgresql ;; esac
 	@case ",$(SCORELINE_WITHOUT)," in *,redis,*) ;; *) scripts/apt redis-server ;; esac
+	@case ",$(SCORELINE_WITHOUT)," in *,prometheus,*) ;; *) scripts/apt prometheus ;; esac
 	@$(VENV)/python -m pytest -q -n 2 --dist worksteal
 
 check: .venv/ready ## style, types and layers only

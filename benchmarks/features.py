@@ -43,7 +43,6 @@ LOOKUPS: Final = 2000
 PIPELINE: Final = 1000
 FAULT_S: Final = 5.0
 BUDGET_MS: Final = 200
-TIMEOUT_MS: Final = 10
 NO_HURRY_S: Final = 1.0  # where the time itself is measured, none is cut
 
 
@@ -174,7 +173,8 @@ FAULTS: Final[Mapping[str, Callable[[Any, Any], None]]] = {
 
 def through(act: Callable[[Any, Any], None], model: Any, folder: Path) -> tuple[list[float], int, int]:
     """What `asked` finds of a service whose Redis, or the way to it, has this fault; it has to heal by itself."""
-    from redis_server import proxy_to, redis_server
+    from proxy import proxy_to
+    from redis_server import redis_server
     from service import serving, wait_until
     from stored import rows_of
 
@@ -183,8 +183,8 @@ def through(act: Callable[[Any, Any], None], model: Any, folder: Path) -> tuple[
         for view, rows in rows_of(100).items():
             RedisStore(server.url).put(view, rows)
         url = proxy.url if act in (slowed, reset) else server.url  # the proxy is itself slow on a busy machine
-        settings = {"STORE": "redis", "URL": url, "TIMEOUT_MS": str(TIMEOUT_MS)}
-        environment = {f"SCORELINE_FEATURES__{key}": text for key, text in settings.items()}
+        environment = {"SCORELINE_FEATURES__STORE": "redis", "SCORELINE_FEATURES__URL": url}
+        environment |= {"SCORELINE_LATENCY__TOTAL_MS": str(BUDGET_MS)}
         with serving(model, folder=folder, **environment) as service:
 
             def sound() -> bool:
@@ -193,7 +193,8 @@ def through(act: Callable[[Any, Any], None], model: Any, folder: Path) -> tuple[
             wait_until(sound, "the lookup is answered", 60)
             found = asked(service.port, lambda: act(server, proxy))
             server.resume() if server.process else server.start()
-            proxy.delay_s, proxy.cutting = 0.0, False
+            proxy.delay_s = 0.0
+            proxy.mend()
             wait_until(sound, "it heals by itself", 60)
     return found
 

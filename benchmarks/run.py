@@ -10,6 +10,7 @@ from typing import Any, Final
 import batch
 import canary
 import lookup
+import metrics
 import overload
 import realtime
 import recording
@@ -37,6 +38,7 @@ PARTS: Final[Mapping[str, Callable[[Path], Iterable[dict[str, Any]]]]] = {
     "features": lambda folder: features.measure(folder / "features"),
     "lookup": lambda folder: lookup.measure(folder / "lookup"),
     "overload": lambda folder: overload.measure(folder / "overload"),
+    "metrics": lambda folder: metrics.measure(folder / "metrics"),
 }
 
 

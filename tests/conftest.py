@@ -38,6 +38,7 @@ def churn(sealed: SealedModel) -> SealedModel:
 # What a machine lacks is declared, not detected.
 WITHOUT_POSTGRES = "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+WITHOUT_PROMETHEUS = "prometheus" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 DATABASES = ("sqlite",) if WITHOUT_POSTGRES else ("sqlite", "postgresql")
 
 
@@ -83,6 +84,13 @@ def _redis() -> Iterator[Any]:
 
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> None:
+    """For tests that run Prometheus, or its tool."""
+    if WITHOUT_PROMETHEUS:
+        pytest.skip("SCORELINE_WITHOUT says that there is no Prometheus")
 
 
 @pytest.fixture(params=DATABASES)

@@ -5,12 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -29,6 +30,7 @@ from scoreline.records.database import open_database
 from scoreline.records.read import read_record
 from scoreline.sealing import seal
 from scoreline.signing import TrustStore, generate_keys
+from zygote import Forked
 
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = str(Path(sys.executable).with_name("scoreline"))
@@ -127,14 +129,20 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 def run_scoreline(*arguments: str | Path, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """One run of the command line as a process of its own, to its end."""
-    return subprocess.run(
-        [COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    words = [*map(str, arguments)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = Forked(words, cwd, clean_environment(**environment), out.fileno(), err.fileno())
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        told = [_read_again(file) for file in (out, err)]
+    return subprocess.CompletedProcess(words, code, *told)
+
+
+def _read_again(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def wait_until(condition: Callable[[], Any], what: str, patience_s: float = 60) -> Any:
@@ -150,7 +158,9 @@ def wait_until(condition: Callable[[], Any], what: str, patience_s: float = 60) 
 class Service:
     """A running `scoreline serve`: where it answers, its processes, its record and its log."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", folder: Path, state_dir: Path, database: str) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes] | Forked", folder: Path, state_dir: Path, database: str
+    ) -> None:
         self.process = process
         self.database = database
         self.state_dir = state_dir
@@ -188,9 +198,8 @@ class Service:
         return [child for child in found if _nice(child) == usual]
 
     def steward(self) -> psutil.Process | None:
-        """The child that has loaded the control plane's app and no engine."""
-        engines = {worker.pid for worker in self.workers()}
-        found = [child for child in self.children() if child.pid not in engines and _has_mapped(child, "pydantic_core")]
+        """The child that is called so."""
+        found = [child for child in self.children() if _name(child) == "steward"]
         return found[0] if found else None
 
     def recorded(self) -> list[Decisions]:
@@ -239,13 +248,21 @@ def serving(
     arguments: tuple[str, ...] = (),
     refs: tuple[str, ...] | None = (),
     program: tuple[str, ...] = (COMMAND,),
+    forked: bool = True,
     **environment: str,
 ) -> Iterator[Service]:
     """`scoreline serve` on free loopback ports, ready; ended with all its processes at the end.
 
-    With `refs` it serves those, with None it is given none; the models then only tell whom to trust.
+    With `refs` it serves those, with None it is given none; the models then only tell whom to trust. Unless it is
+    `forked`, and where it is another program, the system begins it, and it loads nothing that it does not need.
     """
-    options: dict[str, Any] = {"workers": workers, "arguments": arguments, "refs": refs, "program": program}
+    options: dict[str, Any] = {
+        "workers": workers,
+        "arguments": arguments,
+        "refs": refs,
+        "program": program,
+        "forked": forked,
+    }
     service = start_serving(*models, folder=folder, **options, **environment)
     family = psutil.Process(service.process.pid)
     try:
@@ -271,6 +288,7 @@ def start_serving(
     arguments: tuple[str, ...] = (),
     refs: tuple[str, ...] | None = (),
     program: tuple[str, ...] = (COMMAND,),
+    forked: bool = True,
     **environment: str,
 ) -> Service:
     """The same, without waiting for anything and without an end."""
@@ -281,20 +299,26 @@ def start_serving(
     command = [*program, "serve", *paths]
     command += ["--trust", str(models[0].public_key)]
     command += ["--port", "0", "--admin-port", "0", "--workers", str(workers), "--state-dir", str(state_dir)]
+    own = clean_environment(**environment)
     with (folder / "serve.out").open("wb") as out, (folder / "serve.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=folder,
-            env=clean_environment(**environment),
-            stdout=out,
-            stderr=log,
-            start_new_session=True,
-        )
+        process: subprocess.Popen[bytes] | Forked
+        if forked and program == (COMMAND,):
+            process = Forked(command[1:] + list(arguments), folder, own, out.fileno(), log.fileno())
+        else:
+            whole = [*command, *arguments]
+            process = subprocess.Popen(whole, cwd=folder, env=own, stdout=out, stderr=log, start_new_session=True)
     return Service(process, folder, state_dir, environment.get("SCORELINE_RECORDS__DATABASE", ""))
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
     return {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in given.items()}
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _nice(process: psutil.Process) -> int:

@@ -45,7 +45,7 @@ def test_the_status_tells_how_far_shipping_is(churn: SealedModel, tmp_path: Path
     assert status == {"kind": "sqlite", "shipped": 2, **nothing}
 
 
-def test_a_segment_is_deleted_after_it_is_tallied_too(churn: SealedModel, tmp_path: Path) -> None:
+def test_a_segment_is_deleted_after_its_tallies_are_kept_too(churn: SealedModel, tmp_path: Path) -> None:
     write_state(tmp_path, State({}))
     steward, writer = Steward(set_up(tmp_path)), SpoolWriter(tmp_path / "spool", 1 << 20)
     writer.write(churn.decide(CHURN_ROW))
@@ -54,6 +54,7 @@ def test_a_segment_is_deleted_after_it_is_tallied_too(churn: SealedModel, tmp_pa
         pass
     assert len(segments(tmp_path / "spool")) == 1
     assert steward.tail() == 1
+    steward.keep()
     assert steward.shipping.look() == 1
     assert segments(tmp_path / "spool") == []
     assert steward.tail() == 0

@@ -68,7 +68,9 @@ def test_no_process_of_a_real_service_loads_anything_heavy(
     (custom / "sitecustomize.py").write_text(CUSTOMIZE)
     path = os.pathsep.join(filter(None, (str(custom), os.environ.get("PYTHONPATH"))))
     environment = {"PYTHONPATH": path, "MODULES_TO": str(told)}
-    with serving(sealed, churn, folder=tmp_path, arguments=("--default", "fraud"), **environment) as service:
+    with serving(
+        sealed, churn, folder=tmp_path, forked=False, arguments=("--default", "fraud"), **environment
+    ) as service:
 
         def loaded(process: int) -> set[str]:
             file = told / str(process)

@@ -59,7 +59,7 @@ def test_threads_share_one_arena_only_where_it_was_asked_for(arenas: str) -> Non
 def test_a_service_has_one_arena_in_each_process_whatever_is_swapped(
     sealed: SealedModel, sealed_next: SealedModel, tmp_path: Path
 ) -> None:
-    with serving(sealed, folder=tmp_path) as service:
+    with serving(sealed, folder=tmp_path, forked=False) as service:
         install(str(sealed_next.folder), {}, sealed_next.trust, service.state_dir)
         for model in (sealed_next, sealed, sealed_next):
             assigned = Assignment(model.manifest.version, model.manifest.digest)

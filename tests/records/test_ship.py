@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, stored
-from somedecisions import any_decisions, author_of, exactly
 from sqlalchemy import event, func, select, text
 
 from scoreline.core.batch import Context
@@ -27,9 +26,11 @@ from scoreline.records.partitions import existing_days
 from scoreline.records.read import find_decision, read_record
 from scoreline.records.segments import segment_name, segments
 from scoreline.records.ship import Shipper
-from scoreline.records.spool import SpoolReader
 from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
+from scoreline.records.tallied import Tallied
+from scoreline.records.tally import NO_SHAPE
 from scoreline.records.writer import SpoolWriter
+from somedecisions import any_decisions, author_of, exactly
 from trees import check_trees
 
 fork = multiprocessing.get_context("fork")
@@ -84,8 +85,8 @@ def test_what_is_shipped_is_what_was_written_bit_for_bit(database: Database, man
 def test_a_segment_is_deleted_once_it_has_ended_is_shipped_and_nobody_needs_it(
     database: Database, tmp_path: Path
 ) -> None:
-    writer, reader = write(tmp_path, decided(2)), SpoolReader(tmp_path)
-    shipper = Shipper(tmp_path, database, "here", reader.is_past)
+    writer, tallied = write(tmp_path, decided(2)), Tallied(tmp_path, tmp_path / "tallies", lambda _: NO_SHAPE)
+    shipper = Shipper(tmp_path, database, "here", tallied.is_past)
     ship_all(shipper)
     assert (shipper.lag_bytes, shipper.shipped, len(segments(tmp_path))) == (0, 2, 1)
     writer.write(decided(3))
@@ -93,10 +94,13 @@ def test_a_segment_is_deleted_once_it_has_ended_is_shipped_and_nobody_needs_it(
     writer.close()
     ship_all(shipper)
     assert (shipper.lag_bytes, shipper.shipped, len(segments(tmp_path))) == (0, 5, 1), "the tallies have not read it"
-    assert reader.read(lambda _: None) == 5
+    assert tallied.read() == 5
+    ship_all(shipper)
+    assert len(segments(tmp_path)) == 1, "they are not kept yet"
+    tallied.save()
     ship_all(shipper)
     assert segments(tmp_path) == []
-    assert reader.read(lambda _: None) == 0
+    assert tallied.read() == 0
     with database.reading() as connection:
         (row,) = connection.execute(select(SEGMENTS))
         assert (row.host, row.number, row.rows, row.final) == ("here", 0, 5, True)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from somedecisions import author_of, decisions_of
 
 from scoreline.core.batch import Context
 from scoreline.core.decision import Decisions
 from scoreline.records.frames import frame_author, frame_decisions, read_frames, read_parts
 from scoreline.records.spent import BOUNDS_S, PARTS, RECENT_S, Spent, spending
+from somedecisions import author_of, decisions_of
 
 S = 1_000_000_000
 NOW_NS = 1_795_000_000 * S
@@ -29,7 +29,7 @@ def timed(total_ns: int, time_ns: int = NOW_NS, **parts: int) -> Decisions:
 def test_a_percentile_is_at_most_a_bin_above_the_true_one(times: list[int]) -> None:
     spent = Spent()
     for total_ns in times:
-        spent.add(timed(total_ns))
+        spent.add([timed(total_ns)])
     found = spending([spent], 150, NOW_NS)
     assert found.requests == len(times)
     for q in (50, 95, 99):
@@ -46,14 +46,14 @@ def test_several_workers_together_are_one(workers: list[list[int]]) -> None:
     alone, apart = Spent(), [Spent() for _ in workers]
     for spent, times in zip(apart, workers, strict=True):
         for total_ns in times:
-            alone.add(timed(total_ns))
-            spent.add(timed(total_ns))
+            alone.add([timed(total_ns)])
+            spent.add([timed(total_ns)])
     assert spending(apart, 150, NOW_NS) == spending([alone], 150, NOW_NS)
 
 
 def test_each_part_has_what_it_took_and_the_rest_is_what_is_left() -> None:
     spent = Spent()
-    spent.add(timed(100_000_000, wait_ns=40_000_000, auth_ns=1_000_000, features_ns=9_000_000, model_ns=30_000_000))
+    spent.add([timed(100_000_000, wait_ns=40_000_000, auth_ns=1_000_000, features_ns=9_000_000, model_ns=30_000_000)])
     found = spending([spent], 150, NOW_NS).parts
     wanted = {"wait": 40, "auth": 1, "features": 9, "model": 30, "rest": 20, "total": 100}
     assert list(found) == list(PARTS)
@@ -62,9 +62,9 @@ def test_each_part_has_what_it_took_and_the_rest_is_what_is_left() -> None:
 
 def test_what_is_older_than_ten_minutes_and_what_no_door_has_timed_is_passed_over() -> None:
     spent = Spent()
-    spent.add(timed(5_000_000, NOW_NS - (RECENT_S + 10) * S))
-    spent.add(timed(0))
-    spent.add(timed(7_000_000))
+    spent.add([timed(5_000_000, NOW_NS - (RECENT_S + 10) * S)])
+    spent.add([timed(0)])
+    spent.add([timed(7_000_000)])
     assert spending([spent], 150, NOW_NS).requests == 1
     assert spent.to_json()["total"]["count"] == 2
 
@@ -79,7 +79,7 @@ def test_no_requests_are_no_time_rather_than_none() -> None:
 def test_the_histogram_counts_all_and_says_how_many_were_at_most_each_bound(times: list[int]) -> None:
     spent = Spent()
     for total_ns in times:
-        spent.add(timed(total_ns))
+        spent.add([timed(total_ns)])
     shown = spent.to_json()
     assert shown["bounds"] == list(BOUNDS_S)
     assert shown["total"]["at_most"] == [sum(took <= bound * 1e9 for took in times) for bound in BOUNDS_S]
@@ -93,8 +93,10 @@ def test_the_record_keeps_the_times_and_reads_segments_that_have_none() -> None:
     (found,) = [item for item, _ in read_frames(raw, {}) if isinstance(item, Decisions)]
     assert (found.wait_ns, found.auth_ns, found.features_ns, found.total_ns) == (4, 3, 2, 9)
 
-    _, before = ([*parts] for parts, _ in read_parts(raw))
-    payload = msgspec.msgpack.encode(before[:-4])
-    old = bytes(frame_author(0, decisions.author)) + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
-    (found,) = [item for item, _ in read_frames(old, {}) if isinstance(item, Decisions)]
-    assert (found.base, found.entities, found.total_ns) == (decisions.base, [], 0)
+    _, now = ([*parts] for parts, _ in read_parts(raw))
+    for n_later, total_ns in ((2, 9), (6, 0)):
+        payload = msgspec.msgpack.encode(now[:-n_later])
+        old = bytes(frame_author(0, decisions.author)) + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+        (found,) = [item for item, _ in read_frames(old, {}) if isinstance(item, Decisions)]
+        assert (found.base, found.entities, found.total_ns) == (decisions.base, [], total_ns)
+        assert (found.context.parent, found.written_ns) == ("", 0)

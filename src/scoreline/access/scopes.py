@@ -3,7 +3,7 @@
 from typing import Final
 
 PUBLIC: Final = ""
-SCOPES: Final = ("predict", "feedback", "read", "admin")
+SCOPES: Final = ("predict", "feedback", "read", "metrics", "admin")
 
 DATA_PLANE: Final = {
     ("POST", "/predict"): "predict",
@@ -36,6 +36,7 @@ DATA_PLANE: Final = {
 
 CONTROL_PLANE: Final = {
     ("GET", "/status"): "admin",
+    ("GET", "/metrics"): "metrics",
     ("GET", "/budget/{name}"): "read",
     ("GET", "/drift/{name}"): "read",
     ("POST", "/outcomes"): "feedback",

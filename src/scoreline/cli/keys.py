@@ -28,7 +28,7 @@ Number = Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the key
 @keys.command("create")
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The caller's name, as it stands in the record.")],
-    scope: Annotated[list[str], typer.Option(help="predict, feedback, read or admin; may be repeated.")],
+    scope: Annotated[list[str], typer.Option(help="predict, feedback, read, metrics or admin; may be repeated.")],
     model: Annotated[list[str] | None, typer.Option(help="A model it is for; may be repeated; else every one.")] = None,
     priority: Annotated[str, typer.Option(help="Who goes first under pressure: high, normal or low.")] = NORMAL,
     expires_days: Annotated[int | None, typer.Option(help="Days until it ends; else never.")] = None,

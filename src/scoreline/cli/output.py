@@ -1,7 +1,5 @@
 """How commands speak: results on standard output, errors on standard error, exit codes."""
 
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,12 +28,3 @@ def say(text: str) -> None:
 def tell(text: str) -> None:
     """What is no result: progress, and what is wrong with rows."""
     typer.echo(text, err=True)
-
-
-def set_up_logging() -> None:
-    """Log lines on standard error, with time, level, process and logger."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
-    )
-    for name in ("uvicorn", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -15,13 +15,16 @@ import typer
 
 from scoreline.access.limits import Window
 from scoreline.cli.exposure import OPEN, certificate, check_exposure, known_credentials, warn_of_plain_text
-from scoreline.cli.output import errors_as_exit, say, set_up_logging
+from scoreline.cli.logs import set_up_logging
+from scoreline.cli.output import errors_as_exit, say
 from scoreline.cli.supervisor import Child, supervise
+from scoreline.core.counts import Counts
 from scoreline.core.errors import NotFound, ScorelineError, SettingError
 from scoreline.core.manifest import MANIFEST
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.core.refs import Ref, is_path
+from scoreline.operations.counted import Counted
 from scoreline.operations.credentials import write_credentials
 from scoreline.operations.follow import install_or_keep, kept_champion
 from scoreline.operations.memory import share_one_arena
@@ -35,7 +38,7 @@ from scoreline.wiring import database_of, patience_of, registries, verifier, wat
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
 
 STEWARD: Final = "scoreline.control.steward:run_steward"
-STEWARD_S: Final = 7.0  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign
+STEWARD_S: Final = 8.0  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign, 1 to send traces
 SHADOW_S: Final = 2.0  # it ends in no time; an engine that does not let go is killed
 log = logging.getLogger("scoreline.serve")
 
@@ -72,6 +75,7 @@ def serve(
             "state_dir": state_dir,
         }
         settings = load_settings(config, os.environ, flags, None if refs else SAGEMAKER)
+        set_up_logging(settings.log.format, settings.log.level)
         refs = refs or sagemaker_refs(Path(settings.registry.sagemaker_folder))
         tls = certificate(settings)
         known = known_credentials(settings)
@@ -99,13 +103,16 @@ def run(refs: list[str], settings: Settings, default: str, tls: Certificate | No
             say(OPEN)
 
     windows = windows_of(settings)
+    counts = [Counts() for _ in range(server.workers)]
+    of_steward, here = Counts(), Counts()
+    counted = Counted(windows, (*counts, here), of_steward)
     return supervise(
         [
-            _worker(settings, data, tls, [each.of_worker(number) for each in windows])
-            for number in range(server.workers)
+            _worker(number, settings, data, tls, [each.of_worker(number) for each in windows], of_worker)
+            for number, of_worker in enumerate(counts)
         ],
         [
-            Child("steward", STEWARD, (settings, refs, control, tls, windows), patience_s=STEWARD_S),
+            Child("steward", STEWARD, (settings, refs, control, tls, counted), patience_s=STEWARD_S),
             Child("shadow", "scoreline.control.shadow:run_shadow", (settings,), patience_s=SHADOW_S),
         ],
         drain_delay_s=server.drain_delay_ms / 1e3,
@@ -113,13 +120,22 @@ def run(refs: list[str], settings: Settings, default: str, tls: Certificate | No
         patience=patience_of(settings),
         on_ready=on_ready,
         stop_accepting=lambda: stop_listening(data),
+        on_end=lambda child: here.add("process_ends", child.name),
     )
 
 
-def _worker(settings: Settings, data: socket.socket, tls: Certificate | None, windows: list[Window]) -> Child:
+def _worker(
+    number: int,
+    settings: Settings,
+    data: socket.socket,
+    tls: Certificate | None,
+    windows: list[Window],
+    counts: Counts,
+) -> Child:
     """With marks and counts that outlive it."""
     marks = Marks()
-    return Child("worker", "scoreline.doors.http.worker:run_worker", (settings, data, marks, tls, windows), marks)
+    args = settings, data, marks, tls, windows, counts
+    return Child("worker", "scoreline.doors.http.worker:run_worker", args, marks, title=f"worker-{number}")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from scoreline.core.marks import NONE, Marks, Patience, Standing
 from scoreline.core.names import load
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
 _BACKOFF_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S: Final = 10.0
 _AT_ONCE: Final = 3
@@ -29,7 +30,8 @@ log = logging.getLogger("scoreline.supervisor")
 class Child:
     """A process to keep: `run(*args, on_ready)` in a fork of this one, loaded there by its name.
 
-    `marks` are where it marks what it scores, `patience_s` is how long its end may take.
+    `marks` are where it marks what it scores, `patience_s` is how long its end may take, `title` is what the system
+    calls it, where that is more than its name.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Child:
     args: tuple[Any, ...]
     marks: Marks | None = None
     patience_s: float = 7.0
+    title: str = ""
     process: Any = None
     ready: Connection | None = None
     answering: bool = False
@@ -52,7 +55,7 @@ class Child:
         self.answering = False
         self.inherited = self.in_canary
         self.ready, theirs = _fork.Pipe(duplex=False)
-        self.process = _fork.Process(target=_child, args=(self.run, self.args, theirs, os.getpid()), name=self.name)
+        self.process = _fork.Process(target=_child, args=(self, theirs, os.getpid()), name=self.name)
         self.process.start()
         theirs.close()
         self.started_s = time.monotonic()
@@ -87,11 +90,13 @@ def supervise(
     patience: Patience,
     on_ready: Callable[[], None],
     stop_accepting: Callable[[], None],
+    on_end: Callable[[Child], None] = lambda _: None,
 ) -> int:
     """Runs until SIGTERM or SIGINT, then drains: workers, then who is beside them, backwards. Returns the exit code.
 
     A child that dies is replaced, ever more slowly while it keeps dying; one that dies before all were ready once ends
     the service, because it could never have answered. A worker whose canary scores longer than `patience` is ended.
+    `on_end` is told of each that died.
     """
     woken, wake = os.pipe()
     told: list[int] = []
@@ -118,7 +123,7 @@ def supervise(
             _stop(children, 1.0)
             return 1
         for child in dead:
-            _replace(child)
+            _replace(child, on_end)
     log.info("draining")
     for child in workers:
         child.end()
@@ -160,10 +165,11 @@ def _end_hanging(workers: list[Child], patience: Patience) -> None:
             child.process.join()
 
 
-def _replace(child: Child) -> None:
+def _replace(child: Child, on_end: Callable[[Child], None]) -> None:
     """One that died in a canary at once, the first times: what it dies of is known, and soon gone."""
     now_s = time.monotonic()
     if child.due_s == 0.0:
+        on_end(child)
         steady = now_s - child.started_s > _STEADY_S
         if steady:
             child.failures = child.canary_deaths = 0
@@ -203,12 +209,14 @@ def _sleep_while_alive(children: list[Child], patience_s: float) -> None:
         time.sleep(0.02)
 
 
-def _child(run: str, args: tuple[Any, ...], ready: Connection, parent: int) -> None:
+def _child(child: Child, ready: Connection, parent: int) -> None:
     """What runs in the fork: own signals, the parent's death as SIGTERM, expected errors as one line."""
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, signal.SIG_DFL)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        system = ctypes.CDLL(None)
+        system.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        system.prctl(_PR_SET_NAME, (child.title or child.name).encode())
         if os.getppid() != parent:
             return
 
@@ -217,7 +225,7 @@ def _child(run: str, args: tuple[Any, ...], ready: Connection, parent: int) -> N
         ready.close()
 
     try:
-        load(run)(*args, on_ready)
+        load(child.run)(*child.args, on_ready)
     except (ScorelineError, OSError) as error:
         log.error("%s", error)
         sys.exit(1)

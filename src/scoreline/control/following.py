@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
-from scoreline.core.errors import DatabaseDown, RolloutRefused, ScorelineError
+from scoreline.core.errors import BundleError, DatabaseDown, RolloutRefused, ScorelineError
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
 from scoreline.operations.follow import moved, taken_up
@@ -45,6 +45,7 @@ class Following:
         asks_for: str,
         poll_ms: int,
         leads: Callable[[], bool] = lambda: False,
+        on_refused: Callable[[BundleError], None] = lambda _: None,
     ) -> None:
         self._refs = refs
         self._registries = registries
@@ -54,6 +55,7 @@ class Following:
         self._asks_for = asks_for
         self._poll_s = poll_ms / 1e3
         self._leads = leads
+        self._on_refused = on_refused
         self._failed: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._ending = threading.Event()
@@ -83,6 +85,8 @@ class Following:
             said = "the database cannot be asked" if isinstance(error, DatabaseDown) else str(error)
             if said != self._said.get(ref):
                 log.error("%s is not followed now, and what was assigned goes on: %s", ref, error)
+                if isinstance(error, BundleError):
+                    self._on_refused(error)
         except Exception:
             log.exception("%s is not followed now, and what was assigned goes on", ref)
         self._said[ref] = said

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreline.control.challenge import Challenges
-from scoreline.core.errors import DatabaseDown, LedgerMoved, ScorelineError
+from scoreline.core.errors import BundleError, DatabaseDown, LedgerMoved, ScorelineError
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
 from scoreline.operations.canaries import seen_of
@@ -29,6 +29,7 @@ from scoreline.records.ledger import Entry, append, heads, last
 from scoreline.rollout.controller import Since, decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
+from scoreline.rollout.verdict import judge
 
 LOOK_S: Final = 0.25
 DECIDE_S: Final = 1.0
@@ -53,6 +54,7 @@ class Governing:
         trust: Callable[[], Verifier],
         refs: Sequence[str],
         challenges: Challenges,
+        on_refused: Callable[[BundleError], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._state_dir = state_dir
@@ -61,12 +63,15 @@ class Governing:
         self._trust = trust
         self._refs = {Ref.parse(ref).name: ref for ref in refs}
         self._challenges = challenges
+        self._on_refused = on_refused
         self._lease = Lease(database, CONTROLLER)
         self.leads = False
         self._held_s = 0.0
         self._applied: dict[str, int] = {}
         self._lacking: dict[str, list[Arm]] = {}
         self._said: dict[str, str] = {}
+        self._stages: dict[str, Stage] = {}
+        self._evidence: dict[str, Mapping[str, Any]] = {}
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(act, pause_s), name=name, daemon=True)
@@ -91,10 +96,23 @@ class Governing:
             giving.join(1.0)
 
     def status(self) -> dict[str, Any]:
-        """Whether this steward decides, up to which entry each model stands here, and what is not here yet."""
+        """Whether this steward decides, up to which entry and how each model stands here, and what is not here yet.
+
+        `evidence` is what the controller has seen of each canary at its last look; other stewards have none.
+        """
         return {
             "leads": self.leads,
             "applied": dict(self._applied),
+            "stages": {
+                model: {
+                    "state": stage.state,
+                    "canary": stage.canary.version if stage.canary else None,
+                    "share": stage.share,
+                    "held_for": stage.held_for,
+                }
+                for model, stage in list(self._stages.items())
+            },
+            "evidence": dict(self._evidence) if self.leads else {},
             "lacking": {model: [arm.version for arm in arms] for model, arms in self._lacking.items() if arms},
             "error": next(filter(None, self._said.values()), None),
         }
@@ -149,9 +167,11 @@ class Governing:
     def _decide(self, entry: Entry) -> None:
         stage = stage_of(entry)
         if stage.canary is None:
+            self._evidence.pop(entry.model, None)
             return
         evidence = seen_of(self._database, entry.model, stage).evidence(stage, self._policy)
         now_ns, seq = time.time_ns(), entry.seq + 1
+        self._evidence[entry.model] = judge(stage, evidence, self._policy, now_ns).numbers
         since = Since(entry.at_ns, entry.evidence.get("units_step", 0))
         after, actions = decide(stage, evidence, self._policy, now_ns, seq, since)
         for action in actions:
@@ -179,6 +199,7 @@ class Governing:
         stage = stage_of(entry)
         lacking = missing(stage, self._trust(), self._state_dir)
         self._lacking[model] = lacking
+        self._stages[model] = stage
         pins = promised(self._database, model, self._policy, time.time_ns())
         before = read_state(self._state_dir).models[model]
         if self._assign(model, assignment(stage, pins, lacking) or alone(before)):
@@ -211,6 +232,8 @@ class Governing:
                 said = "the database cannot be asked"
             if said != self._said.get(name):
                 log.error("%s: put off: %s", name, error)
+                if isinstance(error, BundleError):
+                    self._on_refused(error)
         except Exception as error:
             said = type(error).__name__
             if said != self._said.get(name):

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
@@ -14,7 +15,6 @@ from fastapi import FastAPI
 
 import scoreline
 from scoreline.access.scopes import CONTROL_PLANE
-from scoreline.access.windows import Windows
 from scoreline.control.admitting import Admitting
 from scoreline.control.budget import add_budget
 from scoreline.control.challenge import Challenges
@@ -24,27 +24,33 @@ from scoreline.control.following import Following
 from scoreline.control.govern import CONTROLLER, Governing
 from scoreline.control.keep import Keeping
 from scoreline.control.keys import add_keys
+from scoreline.control.metrics import add_metrics
 from scoreline.control.notify import Notifying
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
 from scoreline.control.rollouts import add_rollouts
+from scoreline.control.samples import Sample, of_counts, of_processes, of_state, of_status, of_tallies
 from scoreline.control.ship import Shipping
-from scoreline.core.errors import ScorelineError
+from scoreline.core.errors import BundleError, ScorelineError, SettingError
+from scoreline.core.names import load
 from scoreline.core.refs import is_path
 from scoreline.drift.folding import Folding
+from scoreline.operations.counted import Counted
 from scoreline.operations.drifting import References
 from scoreline.operations.follow import moving
 from scoreline.operations.movers import movers
 from scoreline.operations.paired import PAGES_AT_ONCE
+from scoreline.operations.processes import processes
+from scoreline.operations.shapes import shape_of
 from scoreline.operations.state import read_state
 from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.segments import ITEMS_BYTES, Segment, segments
 from scoreline.records.spent import Spent
-from scoreline.records.spool import SpoolReader
-from scoreline.records.tally import Tallies
+from scoreline.records.tallied import Tallied
 from scoreline.records.upkeep import Upkeep
 from scoreline.settings import Settings
+from scoreline.web.problems import kind_of_bundle
 from scoreline.web.routes import Routes, add_docs, add_health, new_app
 from scoreline.web.server import DrainingServer, limits_of, run
 from scoreline.web.tls import Certificate
@@ -61,6 +67,7 @@ from scoreline.wiring import (
     watched,
 )
 
+TALLIES: Final = "tallies"
 TAIL_S: Final = 0.1
 LAST_TAIL_S: Final = 4.0
 LAST_SIGN_S: Final = 1.0
@@ -72,11 +79,11 @@ def run_steward(
     refs: Sequence[str],
     listener: socket.socket,
     tls: Certificate | None,
-    windows: Sequence[Windows],
+    counted: Counted,
     on_ready: Callable[[], None],
 ) -> None:
     """Runs the steward until it is told to end; the spool is read and shipped to its end before it does."""
-    steward = Steward(settings, refs, windows)
+    steward = Steward(settings, refs, counted)
     server = DrainingServer(
         make_control_app(steward),
         limits=limits_of(settings.server),
@@ -105,6 +112,9 @@ def run_steward(
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
         pass
+    steward.keep()
+    if steward.tracing:
+        steward.tracing.finish(LAST_SIGN_S)
     steward.shipping.finish(deadline_s - time.monotonic())
     steward.keeping.finish(deadline_s + LAST_SIGN_S - time.monotonic())
 
@@ -112,14 +122,15 @@ def run_steward(
 class Steward:
     """What the control plane knows: the tallies of this host's spool, and the state it serves."""
 
-    def __init__(self, settings: Settings, refs: Sequence[str] = (), windows: Sequence[Windows] = ()) -> None:
+    def __init__(self, settings: Settings, refs: Sequence[str] = (), counted: Counted | None = None) -> None:
         self.settings = settings
-        self._windows = windows
+        self._counted = counted or Counted()
         self.ready = True
         state_dir = Path(settings.state_dir)
         self._folder = spool_folder(settings)
-        self._reader = SpoolReader(self._folder)
-        self._tallies = Tallies()
+        self.tracing = tracing_of(settings)
+        also = self.tracing.take if self.tracing else None
+        self._tallied = Tallied(self._folder, state_dir / TALLIES, partial(shape_of, state_dir), also)
         self.database: Database = database_of(settings)
         self.access = watched(settings)
         self.admitting = Admitting(self.database, state_dir, settings.oauth.jwks_url, settings.oauth.refresh_s)
@@ -134,7 +145,7 @@ class Steward:
         named = [ref for ref in refs if not is_path(ref)]
         self.desk = desk_of(settings, self.database, PAGES_AT_ONCE)
         challenges = Challenges(self.desk, CONTROLLER)
-        self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges)
+        self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges, self._refused)
         webhook, secret = settings.notify.webhook, settings.notify.secret
         self.notifying = Notifying(self.database, webhook, secret, lambda: self.governing.leads)
         self.watching = Watching(self.database, self.references, lambda: self.governing.leads)
@@ -147,11 +158,15 @@ class Steward:
             asks_for=rules.alias_moved,
             poll_ms=settings.registry.poll_ms,
             leads=lambda: self.governing.leads,
+            on_refused=self._refused,
         )
+
+    def _refused(self, error: BundleError) -> None:
+        self._counted.here.add("bundles_refused", kind_of_bundle(error))
 
     def _may_delete(self, segment: Segment, offset: int) -> bool:
         """Whether all who follow the spool are past an offset. A shadow that lags is waited for within bounds."""
-        if not self._reader.is_past(segment, offset):
+        if not self._tallied.is_past(segment, offset):
             return False
         most = self.settings.records.max_bytes
         return not is_needed(Path(self.settings.state_dir), self._folder, most, segment, offset)
@@ -161,7 +176,14 @@ class Steward:
 
     def tail(self) -> int:
         """Folds what the workers have appended since; returns how many decisions that was."""
-        return self._reader.read(self._tallies.add)
+        return self._tallied.read()
+
+    def keep(self) -> None:
+        """Keeps what is counted; what cannot be kept is counted again by the next steward."""
+        try:
+            self._tallied.save()
+        except OSError as error:
+            log.error("what is counted cannot be kept: %s", error.strerror)
 
     async def run(self) -> None:
         """Tails for ever, without a pause while it is behind; what fails is logged and tried again."""
@@ -169,24 +191,34 @@ class Steward:
             behind = False
             self.access.look()
             try:
-                behind = self.tail() > 0 and self._reader.lag_bytes > ITEMS_BYTES
+                behind = self.tail() > 0 and self._tallied.reader.lag_bytes > ITEMS_BYTES
             except (OSError, ScorelineError) as error:
                 log.error("the spool cannot be read now: %s", error)
             await asyncio.sleep(0.0 if behind else TAIL_S)
 
     def spent(self, model: str) -> list[Spent]:
-        return self._tallies.spent(model)
+        return self._tallied.tallies.spent(model)
+
+    def samples(self) -> Iterator[Sample]:
+        """What metrics are made of, of all processes of this host."""
+        yield "ready", (), int(self.ready)
+        yield "build", (scoreline.__version__,), {}
+        state = read_state(Path(self.settings.state_dir))
+        yield from of_state(state, self.settings.latency.budgets)
+        yield from of_tallies(self._tallied.tallies)
+        yield from of_counts(self._counted.read(), state.models)
+        yield from of_status(self.status())
+        yield from of_processes(processes(os.getppid()))
 
     def status(self) -> dict[str, Any]:
-        """Models as assigned, the spool, the database, and decisions as counted since this steward began.
+        """Models as assigned, the spool, the database, and decisions as counted since this state folder began.
 
-        It began with the segments that were there then; what was shipped and deleted before is in the database only.
         `missed` are decisions without a record, `rate_limited` requests this host refused, by limit, since it began.
         """
         state = read_state(Path(self.settings.state_dir))
         return {
             "models": {name: asdict(assignment) for name, assignment in state.models.items()},
-            "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._reader.lag_bytes},
+            "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._tallied.reader.lag_bytes},
             "database": self.shipping.status(),
             "audit": self.keeping.status(),
             "access": self.admitting.status(),
@@ -194,15 +226,27 @@ class Steward:
             "drift": self.watching.status(),
             "notify": self.notifying.status(),
             "shadow": status_of_shadow(state, Path(self.settings.state_dir), self._folder),
-            "decisions": self._tallies.to_json(),
-            "missed": self._tallies.missed,
-            "rate_limited": {found.limit.kind: found.refused for found in self._windows},
+            "decisions": self._tallied.tallies.to_json(),
+            "missed": self._tallied.tallies.missed,
+            "rate_limited": self._counted.refused,
         }
 
 
 def upkeep_of(settings: Settings) -> Upkeep:
     records = settings.records
     return Upkeep(signer(settings), records.retention_days, records.archive, records.archive_days)
+
+
+def tracing_of(settings: Settings) -> Any:
+    """Who sends traces of requests, a `control.tracing.Tracing`; None where nobody takes them. Raises SettingError."""
+    found = settings.trace
+    if not found.otlp:
+        return None
+    try:
+        tracing = load("scoreline.control.tracing:Tracing")
+    except ImportError:
+        raise SettingError("trace.otlp: OpenTelemetry is not installed: pip install 'scoreline[otel]'") from None
+    return tracing(found.otlp, found.share, found.most_per_s)
 
 
 def make_control_app(steward: Steward) -> FastAPI:
@@ -217,6 +261,7 @@ def make_control_app(steward: Steward) -> FastAPI:
         return steward.status()
 
     routes.add("GET", "/status", status, tags=["control"])
+    add_metrics(routes, steward.samples)
     add_keys(routes, steward.database, steward.settings)
     add_outcomes_route(routes, steward.settings, steward.database)
     kept, state_dir = kept_of(steward.settings, steward.database), Path(steward.settings.state_dir)

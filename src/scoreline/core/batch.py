@@ -13,7 +13,8 @@ class Context:
 
     `time_ns` is the moment of take-up, in nanoseconds since 1970. `pin` is the digest of the version that must answer,
     where it is loaded; it is not recorded, the decision's author is. `deadline_ns` is when the answer must leave, by
-    `time.perf_counter_ns` of this process (0: whenever), and not recorded either.
+    `time.perf_counter_ns` of this process (0: whenever), and not recorded either. `trace` is the id of a W3C trace, and
+    `parent` the span in it that asks and its flags, as `traceparent` has them.
     """
 
     time_ns: int
@@ -22,6 +23,7 @@ class Context:
     trace: str = ""
     pin: str = ""
     deadline_ns: int = field(default=0, compare=False)
+    parent: str = field(default="", compare=False)
 
 
 NO_DEFAULTS: Final[Mapping[int, tuple[int, ...]]] = {}

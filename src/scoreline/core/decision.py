@@ -65,7 +65,7 @@ class Decisions:
     `outcomes` positions in `author.outcomes`, or empty; `model_ns` the engine's time; `entities` whom each row is
     about, as a keyed hash of 16 bytes (empty: not told), or nothing for all rows. Of the request, in nanoseconds:
     `wait_ns` until it was taken up, `auth_ns` to see who asks, `features_ns` to look features up, `total_ns` from its
-    arrival to its answer; 0 where no door said.
+    arrival to its answer; 0 where no door said. `written_ns` is when it went to the record, since 1970; 0: not yet.
     """
 
     base: int
@@ -83,6 +83,7 @@ class Decisions:
     auth_ns: int = 0
     features_ns: int = 0
     total_ns: int = 0
+    written_ns: int = 0
 
     def __len__(self) -> int:
         return len(self.values)

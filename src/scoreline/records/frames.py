@@ -22,7 +22,7 @@ from scoreline.core.decision import Author, Decisions, author_from
 MAGIC: Final = b"SLSPOOL2"
 _HEAD: Final = struct.Struct("<II")
 _NO_HEAD: Final = bytes(_HEAD.size)
-_NO_TIMES: Final = (0, 0, 0, 0)  # as in segments written before these were
+_NOT_YET: Final = (0, 0, 0, 0, "", 0)  # in segments written before these were
 AUTHOR: Final = 0
 DECISIONS: Final = 1
 UNSENT: Final = 2
@@ -41,6 +41,15 @@ class Unsent:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """A version did not score the request of this base; `kind` says what went wrong."""
+
+    author: Author
+    base: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """So many decisions were answered without a record; the times are nanoseconds since 1970."""
 
@@ -50,6 +59,9 @@ class Missed:
 
     def plus(self, n_decisions: int, time_ns: int) -> "Missed":
         return Missed(self.n_decisions + n_decisions, self.from_ns, time_ns)
+
+
+Item = Decisions | Unsent | Missed | Failed
 
 
 def frame_author(index: int, author: Author) -> bytearray:
@@ -63,8 +75,8 @@ def frame_decisions(author_index: int, decisions: Decisions) -> bytearray:
     return frame
 
 
-def append_decisions(frames: bytearray, author_index: int, decisions: Decisions) -> None:
-    """Puts one request's decisions as one frame behind others."""
+def append_decisions(frames: bytearray, author_index: int, decisions: Decisions, written_ns: int = 0) -> None:
+    """Puts one request's decisions as one frame behind others; `written_ns` is when, in nanoseconds since 1970."""
     context = decisions.context
     _append(
         frames,
@@ -89,6 +101,8 @@ def append_decisions(frames: bytearray, author_index: int, decisions: Decisions)
             decisions.auth_ns,
             decisions.features_ns,
             decisions.total_ns,
+            context.parent,
+            written_ns,
         ),
     )
 
@@ -105,7 +119,7 @@ def frame_missed(missed: Missed) -> bytearray:
     return _frame((MISSED, missed.n_decisions, missed.from_ns, missed.until_ns))
 
 
-def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisions | Unsent | Missed | None, int]]:
+def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Item | None, int]]:
     """The whole frames of a piece of a segment: what each says (None for an author frame) and the offset after it.
 
     `authors` is filled on the way and must be passed again for the next piece of the same segment.
@@ -118,6 +132,8 @@ def read_frames(raw: bytes, authors: dict[int, Author]) -> Iterator[tuple[Decisi
             yield None, offset
         elif kind == UNSENT:
             yield Unsent(authors[parts[0]], int.from_bytes(parts[1], "big")), offset
+        elif kind == FAILED:
+            yield Failed(authors[parts[0]], int.from_bytes(parts[1], "big"), parts[3]), offset
         else:
             yield Missed(*parts) if kind == MISSED else None, offset
 
@@ -174,7 +190,8 @@ def of_each_row(degraded: Any, n_rows: int) -> Mapping[int, Sequence[int]]:
 def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
     index, base, n_rows, time_ns, request_id, caller, trace, values, margins, scores, *rest = parts
     outcomes, defaulted, degraded, model_ns, entities, *times = rest
-    wait_ns, auth_ns, features_ns, total_ns = times or _NO_TIMES
+    times += _NOT_YET[len(times) :]
+    wait_ns, auth_ns, features_ns, total_ns, parent, written_ns = times
 
     def column(raw: object) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return np.frombuffer(raw, dtype="<f8").reshape(n_rows, -1)  # type: ignore[call-overload, no-any-return]
@@ -182,7 +199,7 @@ def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
     return Decisions(
         base=int.from_bytes(base, "big"),
         author=authors[index],
-        context=Context(time_ns, request_id, caller, trace),
+        context=Context(time_ns, request_id, caller, trace, parent=parent),
         values=column(values),
         margins=column(margins),
         scores=column(scores),
@@ -195,4 +212,5 @@ def _decisions(parts: list[Any], authors: dict[int, Author]) -> Decisions:
         auth_ns=auth_ns,
         features_ns=features_ns,
         total_ns=total_ns,
+        written_ns=written_ns,
     )

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from scoreline.core.decision import Author, Decisions
-from scoreline.records.frames import MAGIC, Missed, Unsent, missing_bytes, read_frames
+from scoreline.core.decision import Author
+from scoreline.records.frames import MAGIC, Item, missing_bytes, read_frames
 
 SUFFIX: Final = ".seg"
 DAMAGED: Final = ".damaged"
@@ -64,7 +64,7 @@ def damaged_segments(folder: Path, part: bytes) -> list[str]:
     return sorted(path.name for path in found)
 
 
-def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
+def read_items(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Item], int]:
     """What the whole frames after an offset say, about 256 KiB of them, and the offset after these.
 
     `authors` belongs to the segment and is filled on the way. Where it is empty and the offset is not the beginning,
@@ -94,7 +94,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Decisions | Unsent | Missed], int]:
+def _read(path: Path, offset: int, authors: dict[int, Author]) -> tuple[list[Item], int]:
     found, end = [], 0
     for item, end in read_frames(read_raw(path, offset, ITEMS_BYTES), authors):  # noqa: B007
         if item is not None:

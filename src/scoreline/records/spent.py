@@ -4,18 +4,19 @@ Counts of both kinds add up over workers and hosts. Those of late are in bins of
 is at most 4.5 % above the true one.
 """
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import accumulate
+from typing import Any, Final, Self
 
 import numpy as np
 
 from scoreline.core.decision import Decisions
+from scoreline.metrics import BOUNDS_S
 
 # What a request's time is made of; `rest` is decoding, encoding and all else, `total` is all of it.
 PARTS: Final = ("wait", "auth", "features", "model", "rest", "total")
-# Of the histograms that metrics show, in seconds.
-BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.14, 0.2, 0.25, 0.5, 1.0, 2.5)
 SHOWN: Final = ("total", "features", "model")
 SLOT_NS: Final = 60_000_000_000
 RECENT_S: Final = 600
@@ -23,7 +24,6 @@ _SLOTS: Final = RECENT_S * 1_000_000_000 // SLOT_NS
 _PER_OCTAVE: Final = 16
 _LEAST: Final = 9 * _PER_OCTAVE  # the first bin has what took half a microsecond or less, the last a minute or more
 _BINS: Final = 27 * _PER_OCTAVE
-_AT_ONCE: Final = 1024
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int32]]
 
 
@@ -31,44 +31,57 @@ class Spent:
     """The time of requests, as the record has it; decisions that no door has timed are passed over."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, ...]] = []
         self._by_bound = np.zeros((len(PARTS), len(BOUNDS_S) + 1), np.int64)
         self._sum_ns = np.zeros(len(PARTS), np.int64)
         self._recent: dict[int, Counts] = {}
 
-    def add(self, decisions: Decisions) -> None:
-        total_ns = decisions.total_ns
-        if not total_ns:
-            return
-        wait_ns, auth_ns, features_ns = decisions.wait_ns, decisions.auth_ns, decisions.features_ns
-        rest_ns = max(0, total_ns - wait_ns - auth_ns - features_ns - decisions.model_ns)
-        slot = decisions.context.time_ns // SLOT_NS
-        self._waiting.append((slot, wait_ns, auth_ns, features_ns, decisions.model_ns, rest_ns, total_ns))
-        if len(self._waiting) >= _AT_ONCE:
-            self._fold()
+    def add(self, many: Iterable[Decisions]) -> None:
+        """Adds the requests of some decisions; many at once take a tenth of the time."""
+        timed = [
+            (each.context.time_ns, each.wait_ns, each.auth_ns, each.features_ns, each.model_ns, each.total_ns)
+            for each in many
+            if each.total_ns
+        ]
+        if timed:
+            self._fold(np.array(timed, np.int64))
 
     def recent(self, now_ns: int) -> Counts:
         """How many requests of the last minutes took how long, by part and bin."""
-        self._fold()
         first = now_ns // SLOT_NS - _SLOTS
         found = [counts for slot, counts in self._recent.items() if slot > first]
         return np.sum(found, axis=0) if found else _no_counts()
 
     def to_json(self) -> dict[str, Any]:
         """Histograms since the beginning, in seconds: how many were at most each bound, how many in all, their sum."""
-        self._fold()
         found: dict[str, Any] = {"bounds": list(BOUNDS_S)}
         for name in SHOWN:
-            part = PARTS.index(name)
-            at_most = np.cumsum(self._by_bound[part]).tolist()
-            found[name] = {"at_most": at_most[:-1], "count": at_most[-1], "sum": int(self._sum_ns[part]) / 1e9}
+            counts, sum_s = self.histogram(name)
+            *at_most, count = accumulate(counts)
+            found[name] = {"at_most": at_most, "count": count, "sum": sum_s}
         return found
 
-    def _fold(self) -> None:
-        if not self._waiting:
-            return
-        table, self._waiting = np.array(self._waiting, np.int64), []
-        slots, times = table[:, 0], table[:, 1:]
+    def histogram(self, part: str) -> tuple[list[int], float]:
+        """Since the beginning: how many were within each bound but not the one before, those above all, and the sum."""
+        at = PARTS.index(part)
+        return self._by_bound[at].tolist(), int(self._sum_ns[at]) / 1e9
+
+    def kept(self) -> dict[str, Any]:
+        """All of it, for msgpack; `Spent.of(spent.kept())` is the same."""
+        recent = {slot: zlib.compress(counts.tobytes(), 1) for slot, counts in self._recent.items()}
+        return {"by_bound": self._by_bound.tolist(), "sum_ns": self._sum_ns.tolist(), "recent": recent}
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        found = cls()
+        found._by_bound[:] = kept["by_bound"]
+        found._sum_ns[:] = kept["sum_ns"]
+        for slot, raw in kept["recent"].items():
+            found._recent[slot] = np.frombuffer(zlib.decompress(raw), np.int32).reshape(len(PARTS), _BINS).copy()
+        return found
+
+    def _fold(self, table: Any) -> None:
+        rest = np.maximum(table[:, -1] - table[:, 1:-1].sum(axis=1), 0)
+        slots, times = table[:, 0] // SLOT_NS, np.column_stack((table[:, 1:-1], rest, table[:, -1]))
         bins = np.clip(np.log2(np.maximum(times, 1)) * _PER_OCTAVE - _LEAST, 0, _BINS - 1).astype(np.int64)
         within = np.searchsorted(np.array(BOUNDS_S) * 1e9, times)
         self._sum_ns += times.sum(axis=0)

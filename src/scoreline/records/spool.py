@@ -8,7 +8,7 @@ Delivery order of a decision:
 A write that does not go through whole is taken back, and its requests refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from scoreline.core.batch import Batch
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.entities import entity_hash
 from scoreline.core.ports import Score, Sink
-from scoreline.records.frames import MAGIC, Missed, Unsent, read_frames
+from scoreline.records.frames import MAGIC, Item, read_frames
 from scoreline.records.segments import BEGIN, Segment, read_items, segments, size_of
 
 
@@ -44,22 +44,27 @@ class SpoolReader:
         self._offsets: dict[str, int] = {}
         self._authors: dict[str, dict[int, Author]] = {}
 
-    def read(self, take: Callable[[Decisions | Unsent | Missed], None]) -> int:
+    def read(self, take: Callable[[Item], None]) -> int:
         """Hands on what has been appended since the last call, about 256 KiB per segment; returns how many decisions.
 
         Segments that are gone are forgotten.
         """
         found = segments(self._folder)
-        for name in self._authors.keys() - {segment.path.name for segment in found}:
-            del self._authors[name]
-            self._offsets.pop(name, None)
+        for name in self._offsets.keys() - {segment.path.name for segment in found}:
+            del self._offsets[name]
+            self._authors.pop(name, None)
         return sum(self._read_segment(segment, take) for segment in found)
 
-    def is_past(self, segment: Segment, offset: int) -> bool:
-        """Whether it has handed on all of a segment up to an offset."""
-        return self._offsets.get(segment.path.name, BEGIN) >= offset
+    @property
+    def offsets(self) -> dict[str, int]:
+        """How far each segment was handed on, by name."""
+        return dict(self._offsets)
 
-    def _read_segment(self, segment: Segment, take: Callable[[Decisions | Unsent | Missed], None]) -> int:
+    def begin(self, offsets: Mapping[str, int]) -> None:
+        """Goes on from where another reader has stopped."""
+        self._offsets = dict(offsets)
+
+    def _read_segment(self, segment: Segment, take: Callable[[Item], None]) -> int:
         offset = self._offsets.get(segment.path.name, BEGIN)
         if size_of(segment.path) <= offset:
             return 0

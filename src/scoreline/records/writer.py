@@ -146,9 +146,9 @@ class SpoolWriter:
         self._ready(requests[0].context.time_ns)
         if self._missed:
             self._tell_missed()
-        frames = bytearray()
+        frames, now_ns = bytearray(), time.time_ns()
         for decisions in requests:
-            append_decisions(frames, self._index(decisions.author), decisions)
+            append_decisions(frames, self._index(decisions.author), decisions, now_ns)
         if self._max_bytes:
             self._room_for(len(frames))
         self._append(frames)

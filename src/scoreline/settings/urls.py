@@ -6,13 +6,19 @@ from urllib.parse import urlsplit
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
-def is_safe(url: str) -> bool:
-    """Whether a secret may be sent to a URL, and what it answers believed: https, or http on loopback."""
+def is_url(url: str) -> bool:
+    """Whether it is a URL of http or https."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port  # a port that is none raises ValueError
+        host, _ = parts.hostname, parts.port  # a port that is none raises ValueError
     except ValueError:
         return False
-    if not url.isascii() or not url.isprintable() or " " in url:
+    return bool(host) and parts.scheme in ("http", "https") and url.isascii() and url.isprintable() and " " not in url
+
+
+def is_safe(url: str) -> bool:
+    """Whether a secret may be sent to a URL, and what it answers believed: https, or http on loopback."""
+    if not is_url(url):
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in _LOOPBACK

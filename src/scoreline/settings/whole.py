@@ -14,6 +14,7 @@ from scoreline.settings.drift import Drift
 from scoreline.settings.features import Features
 from scoreline.settings.latency import Latency
 from scoreline.settings.limits import Limits
+from scoreline.settings.log import Log, Trace
 from scoreline.settings.oauth import OAuth
 from scoreline.settings.option import option
 from scoreline.settings.records import Records
@@ -41,6 +42,8 @@ class Settings:
     rollout: Rollout = dataclasses.field(default_factory=Rollout)
     drift: Drift = dataclasses.field(default_factory=Drift)
     notify: Notify = dataclasses.field(default_factory=Notify)
+    log: Log = dataclasses.field(default_factory=Log)
+    trace: Trace = dataclasses.field(default_factory=Trace)
 
     def __post_init__(self) -> None:
         if self.rollout.hang_ms <= self.latency.budgets.longest_model_ms:

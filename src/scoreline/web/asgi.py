@@ -93,10 +93,14 @@ def _ids() -> ids.IdSource:
     return ids.IdSource()
 
 
+def id_of(headers: Mapping[bytes, bytes]) -> str:
+    """The id of a request that decides nothing: the caller's X-Request-Id, or one made for it."""
+    return given_id(headers) or ids.text(_ids().new_base(time.time_ns()))
+
+
 def named(answer: Answer, headers: Mapping[bytes, bytes]) -> Answer:
-    """An answer that decides nothing, under the caller's X-Request-Id or one made for it."""
-    answer_id = given_id(headers) or ids.text(_ids().new_base(time.time_ns()))
-    answer[1].append((b"x-request-id", answer_id.encode()))
+    """An answer that decides nothing, under the id of its request."""
+    answer[1].append((b"x-request-id", id_of(headers).encode()))
     return answer
 
 

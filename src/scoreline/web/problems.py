@@ -31,6 +31,8 @@ from scoreline.core.errors import (
     RolloutRefused,
     RowsRefused,
     ScorelineError,
+    SelfTestFailed,
+    SignatureRefused,
     StoreDown,
     TooLarge,
     TooLate,
@@ -91,6 +93,23 @@ SCHEMA: Final[Mapping[str, Any]] = {
     "required": ["type", "title", "status", "detail"],
 }
 OTHER: Final = {404: "not-found", 405: "method-not-allowed", 422: "bad-parameter", 500: "internal", 503: "not-ready"}
+
+
+def kind_of(error: ScorelineError) -> str:
+    """The word for an error in answers and metrics; docs/errors.md lists them."""
+    return next(kind for known, _, kind, _ in PROBLEMS if isinstance(error, known))
+
+
+def kind_of_bundle(error: BundleError) -> str:
+    """Why a bundle is not taken, in a word for metrics."""
+    if isinstance(error, SignatureRefused):
+        return "signature"
+    return "self-test" if isinstance(error, SelfTestFailed) else "form"
+
+
+def kind_of_status(status: int) -> str:
+    """The word for a refusal of which only the status is known: the first kind with it."""
+    return OTHER.get(status) or next((kind for _, known, kind, _ in PROBLEMS if known == status), "other")
 
 
 def described(error: ScorelineError) -> tuple[int, list[tuple[bytes, bytes]], tuple[str, str], str]:

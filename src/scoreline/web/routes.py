@@ -15,8 +15,9 @@ from scoreline.access.admitted import admitted
 from scoreline.access.caller import Caller
 from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import PUBLIC
+from scoreline.core.about import about
 from scoreline.core.errors import ScorelineError
-from scoreline.web.asgi import Answer, health, named, problem, refusal
+from scoreline.web.asgi import Answer, health, id_of, named, problem, refusal
 from scoreline.web.problems import declared
 
 ASSETS: Final = {
@@ -95,7 +96,11 @@ def new_app(title: str, description: str, version: str, words: Words = _as_probl
 
     @app.exception_handler(ScorelineError)
     async def scoreline_error(request: Request, error: ScorelineError) -> Response:
-        return as_response(worded(request, refusal(error)))
+        answer_id = id_of(dict(request.headers.raw))
+        with about(request_id=answer_id):
+            answer = words(request.scope["path"], refusal(error))
+        answer[1].append((b"x-request-id", answer_id.encode()))
+        return as_response(answer)
 
     @app.exception_handler(Exception)
     async def bug(request: Request, _: Exception) -> Response:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inservice import database_of
 from load import failures_of, load
 
+from inservice import database_of
 from mlflow_server import NAME, Mlflow
 from models import keys, misdirect, sealed_bundle
 from scoreline.operations.register import seal_version
@@ -43,7 +43,7 @@ def test_alias_is_followed_and_the_registry_may_go(mlflow: Mlflow, tmp_path: Pat
     champion(NAME, "champion", "1")
     how: dict[str, Any] = {"folder": tmp_path / "service", "refs": (REF,), "SCORELINE_REGISTRY__MLFLOW_URI": mlflow.uri}
     how |= SERVE
-    with serving(one, workers=2, **how) as service:
+    with serving(one, workers=2, forked=False, **how) as service:
         with load(service.port, keep_alive=4, reconnecting=1, row=ROW) as clients:
             wait_until(lambda: all(client.answers for client in clients), "every client is answered")
             champion(NAME, "champion", "2")

@@ -8,6 +8,7 @@ from scoreline.doors.http.door import Door
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.web.asgi import ASGI, CLOSE, Answer, Receive, Scope, Send, linger, named, read_body, refusal
 from scoreline.web.line import Place
+from scoreline.web.problems import kind_of
 
 
 class App:
@@ -92,6 +93,7 @@ class App:
     def _refused(self, scope: Scope, error: Pressed) -> Answer:
         endpoint, headers = self._hot(scope), dict(scope["headers"])
         if endpoint is None:  # its model left while it stood in line
+            self._door.counts.add("refusals", "", kind_of(error))
             return self._closing(named(refusal(error), headers))
         return self._closing(self._door.refuse(endpoint, scope, error))
 

@@ -4,21 +4,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from traceback import format_tb
 from typing import Protocol
 
 from scoreline.access.caller import Caller
 from scoreline.access.hosts import check_host
 from scoreline.access.keyring import Keyring, offered_key
+from scoreline.core.about import about
+from scoreline.core.counts import Counts
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import Denied, NotFound, Pressed, RecordRefused, ScorelineError, WrongType
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.endpoint import Endpoint
 from scoreline.doors.http.keyed import HEADER as KEY
-from scoreline.doors.http.keyed import Keyed
+from scoreline.doors.http.keyed import REPLAYED, Keyed
 from scoreline.doors.http.limiting import Limiting
 from scoreline.doors.http.served import Served
-from scoreline.web.asgi import ARRIVED, EXPECT, Answer, Scope, log, named
+from scoreline.web.asgi import ARRIVED, EXPECT, Answer, Scope, id_of, log
 from scoreline.web.line import PRIORITIES, Place
+from scoreline.web.problems import kind_of
 
 
 class Turn(Protocol):
@@ -36,11 +40,16 @@ class Door:
 
     What is decided waits in `turn` and is committed before any answer leaves. `limiting` counts requests, where there
     are limits; `keyed` answers those with an idempotency key. `pressed` counts by model what was refused
-    because there was no time or room for it.
+    because there was no time or room for it, `counts` all that was refused, and answered again.
     """
 
     def __init__(
-        self, max_body_bytes: int, turn: Turn, limiting: Limiting | None = None, keyed: Keyed | None = None
+        self,
+        max_body_bytes: int,
+        turn: Turn,
+        limiting: Limiting | None = None,
+        keyed: Keyed | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self.turn = turn
@@ -51,6 +60,7 @@ class Door:
         self.keyring = Keyring()
         self.draining = False
         self.pressed: Counter[str] = Counter()
+        self.counts = counts or Counts()
         self.recording = True
         self._hot: Mapping[str, Endpoint] = {}
 
@@ -131,12 +141,19 @@ class Door:
 
         What is no error of ours is logged, and nothing of it told.
         """
-        if not isinstance(error, ScorelineError):
-            log.error("a prediction failed", exc_info=error)
-            error = ScorelineError("Scoreline failed")
-        if isinstance(error, Pressed):
-            self.pressed[endpoint.model] += 1
-        return self.told(scope, named(endpoint.dialect.refuse(error), dict(scope["headers"])))
+        answer_id = id_of(dict(scope["headers"]))
+        with about(request_id=answer_id, model=endpoint.model):
+            if not isinstance(error, ScorelineError):
+                # Without its words: they may quote what was sent.
+                place = "".join(format_tb(error.__traceback__))
+                log.error("a prediction failed: %s\n%s", type(error).__name__, place)
+                error = ScorelineError("Scoreline failed")
+            self.counts.add("refusals", endpoint.model, kind_of(error))
+            if isinstance(error, Pressed):
+                self.pressed[endpoint.model] += 1
+            answer = endpoint.dialect.refuse(error)
+        answer[1].append((b"x-request-id", answer_id.encode()))
+        return self.told(scope, answer)
 
     def told(self, scope: Scope, answer: Answer) -> Answer:
         """The answer, with what it says of the limits."""
@@ -178,7 +195,10 @@ class Door:
         try:
             caller = self.enter(endpoint, scope, headers)
             if keyed is not None:
-                return self.told(scope, await keyed.answer(endpoint, scope, body, caller, taken))
+                answer = await keyed.answer(endpoint, scope, body, caller, taken)
+                if REPLAYED in answer[1]:
+                    self.counts.add("repeated", endpoint.model)
+                return self.told(scope, answer)
             asked = await endpoint.ask(headers, body, caller, taken)
         except Exception as error:
             return self.refuse(endpoint, scope, error)

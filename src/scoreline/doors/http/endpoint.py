@@ -18,7 +18,7 @@ from scoreline.doors.http.quoting import HEADER, Quoting
 from scoreline.features.ladder import Lookup
 from scoreline.web.asgi import Answer, given_id
 
-_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-((?!0{16})[0-9a-f]{16}-[0-9a-f]{2})")
 
 
 # When a request was here and when it was taken up, by `time.perf_counter_ns`, and the client of its scope.
@@ -74,7 +74,8 @@ class Endpoint:
         until_ns = self.deadlines.until_ns(headers, arrived_ns, client)
         if start_ns > until_ns:
             raise TooLate(LATE)
-        context = Context(time.time_ns(), given_id(headers), caller, _trace(headers), "", until_ns)
+        trace, parent = _traced(headers)
+        context = Context(time.time_ns(), given_id(headers), caller, trace, "", until_ns, parent)
         batch, asked = self.dialect.read(headers, body, context)
         self.deadlines.check(len(batch.values), until_ns)
         return Asked(batch, asked, start_ns, taken)
@@ -126,7 +127,8 @@ def _timing(decisions: Decisions) -> bytes:
     )
 
 
-def _trace(headers: Mapping[bytes, bytes]) -> str:
+def _traced(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
+    """The trace that a request is part of, and the span in it with its flags; empty where it says none."""
     given = headers.get(b"traceparent")
     match = _TRACEPARENT.fullmatch(given) if given else None
-    return match[1].decode() if match else ""
+    return (match[1].decode(), match[2].decode()) if match else ("", "")

@@ -13,7 +13,8 @@ from typing import Any, Final
 from scoreline.access.limits import Window
 from scoreline.access.peers import is_trusted, networks
 from scoreline.core.arms import DIED
-from scoreline.core.errors import ScorelineError
+from scoreline.core.counts import Counts
+from scoreline.core.errors import BundleError, ScorelineError
 from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.doors.http.app import App
@@ -30,6 +31,7 @@ from scoreline.records.turn import Turn
 from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
+from scoreline.web.problems import kind_of_bundle, kind_of_status
 from scoreline.web.server import DrainingServer, limits_of, run
 from scoreline.web.tls import Certificate
 from scoreline.wiring import (
@@ -62,14 +64,15 @@ def run_worker(
     marks: Marks,
     tls: Certificate | None,
     windows: Sequence[Window],
+    counts: Counts,
     on_ready: Callable[[], None],
 ) -> None:
     """Runs one worker until it is told to drain. Loads first: it takes no connection before it can answer.
 
-    `marks` may hold what the one before it died of, `windows` what it counted.
+    `marks` may hold what the one before it died of, `windows` and `counts` what it counted.
     """
     keep_freed_memory()
-    worker = Worker(settings, marks, windows)
+    worker = Worker(settings, marks, windows, counts)
     worker.take_over()
     worker.load()
     door, server = worker.door, settings.server
@@ -88,7 +91,13 @@ def run_worker(
 class Worker:
     """The models of one process: a door that is opened anew whenever the state assigns other bundles."""
 
-    def __init__(self, settings: Settings, marks: Marks | None = None, windows: Sequence[Window] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        marks: Marks | None = None,
+        windows: Sequence[Window] = (),
+        counts: Counts | None = None,
+    ) -> None:
         self._settings = settings
         self._state_dir = Path(settings.state_dir)
         self._verifier = verifier(settings)
@@ -106,7 +115,8 @@ class Worker:
         server = settings.server
         self._proxies = networks(server.trusted_proxies)
         limiting = limiting_of(windows, limiter_elsewhere(settings), self._proxies, server.forwarded_header)
-        self.door = Door(settings.server.max_body_bytes, self._turn, limiting, Keyed(*answers_of(settings), self._turn))
+        keyed = Keyed(*answers_of(settings), self._turn)
+        self.door = Door(server.max_body_bytes, self._turn, limiting, keyed, counts)
 
     def take_over(self) -> None:
         """Records what the worker before this one was scoring when it died, if it was."""
@@ -158,6 +168,8 @@ class Worker:
             self._open(*prepared)
         except ScorelineError as error:
             log.error("the new state is not taken, the last one goes on: %s", error)
+            if isinstance(error, BundleError):
+                self.door.counts.add("bundles_refused", kind_of_bundle(error))
         except Exception:
             log.exception("the new state is not taken, the last one goes on")
 
@@ -237,7 +249,7 @@ class LatePages:
         self._pages: ASGI | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        send = self._closing(send)
+        send = self._told(send)
         if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in HEALTH:
             status, headers, body = health(live_only=scope["path"] == LIVE, ready=self._door.ready)
             await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -257,13 +269,15 @@ class LatePages:
         gc.freeze()
         return pages
 
-    def _closing(self, send: Send) -> Send:
-        if not self._door.draining:
-            return send
+    def _told(self, send: Send) -> Send:
+        """Counts refusals, and ends connections while the worker drains."""
 
-        async def closing(message: Any) -> None:
+        async def told(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
+                if message["status"] >= 400:
+                    self._door.counts.add("refusals", "", kind_of_status(message["status"]))
+                if self._door.draining:
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
-        return closing
+        return told
