@@ -247,7 +247,7 @@ def test_only_who_leads_tells(database: Database, hook: Hook) -> None:
 
 def begun(leading: str = "amount") -> Incident:
     """The beginning of an incident, as the steward enters it."""
-    lead = {"subject": leading, "kind": "field", "what": 5000.0, "direction": "up"}
+    lead = {"subject": leading, "kind": "field", "of": "above", "what": 5000.0, "direction": "up"}
     others = [{"subject": name} for name in ("p<q", leading)]
     facts = {"leading": lead, "subjects": others}
     return Incident("m", 1, time.time_ns(), "begin", "1", "1" * 64, "the evidence has reached the alarm", facts)

@@ -16,7 +16,6 @@ from scoreline.core.schema import Field
 from scoreline.drift.counts import Layout, packed, unpacked
 from scoreline.drift.fold import Fold
 from scoreline.drift.folding import counted
-from scoreline.drift.reference import MISSING
 from scoreline.drift.spread import MOST_SLOTS, OTHERS
 from scoreline.records.rows import Cells, positions
 
@@ -167,7 +166,8 @@ def test_every_bet_has_words() -> None:
     reference = FOLD.reference
     words = [reference.words(bet) for bet in range(len(reference.is_bet))]
     assert {each["direction"] for each in words} == {"up", "down"}
-    assert {each["what"] for each in words} >= {"mean", MISSING, "at", "uk", reference.scores[0].labels[3]}
+    assert {each["of"] for each in words} == {"mean", "missing", "category", "true", "above"}
+    assert {each["what"] for each in words} >= {None, "at", "uk", reference.scores[0].labels[3]}
     counts = FOLD(*rows_of(2, 5000))
     for bet in np.flatnonzero(reference.is_bet)[::37].tolist():
         up = reference.words(bet)["direction"] == "up"

@@ -15,9 +15,10 @@ from somereference import FIELDS, manifest_of, profile_of, reference_of, some_fo
 from scoreline.core.errors import BundleError
 from scoreline.core.link import LINKS
 from scoreline.core.manifest import Manifest
+from scoreline.core.schema import Field
 from scoreline.drift.beside import beside, expected_loss, moved_scores
 from scoreline.drift.fold import Fold
-from scoreline.drift.reference import MISSING, Reference
+from scoreline.drift.reference import Reference
 from scoreline.drift.rules import Rules
 from scoreline.drift.spread import Spread
 from scoreline.drift.state import State
@@ -47,24 +48,25 @@ def test_traffic_like_the_reference_is_no_evidence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "subject", "what", "direction"),
+    ("change", "subject", "of", "what", "direction"),
     (
-        ({"amount": np.nan}, "amount", MISSING, "up"),
-        ({"age": 89.0}, "age", None, "up"),
-        ({"age": 18.0}, "age", None, "down"),
-        ({"repeat": 1.0}, "repeat", 0.0, "up"),
-        ({"country": 3.0}, "country", "uk", "up"),
+        ({"amount": np.nan}, "amount", "missing", None, "up"),
+        ({"age": 89.0}, "age", "above", ..., "up"),
+        ({"age": 18.0}, "age", "above", ..., "down"),
+        ({"repeat": 1.0}, "repeat", "true", None, "up"),
+        ({"repeat": 0.0}, "repeat", "true", None, "down"),
+        ({"country": 3.0}, "country", "category", "uk", "up"),
     ),
 )
 def test_a_field_that_changes_is_named_with_its_direction(
-    change: dict[str, float], subject: str, what: Any, direction: str
+    change: dict[str, float], subject: str, of: str, what: Any, direction: str
 ) -> None:
-    state = ticks(FOLD, 6, 10, 20, **change)
+    state = ticks(FOLD, 6, 10, 40, **change)
     assert state.log_evidence(FOLD.reference) > RULES.log_alarm_at
     found = state.explained(FOLD.reference, RULES.log_alarm_at)
     lead = found["leading"]
     assert (lead["subject"], lead["kind"], lead["direction"]) == (subject, "field", direction)
-    assert what is None or lead["what"] == what
+    assert lead["of"] == of and (what is ... or lead["what"] == what)
     assert found["evidence"] >= found["alarm_at"] == pytest.approx(RULES.alarm_at)
     assert [one["subject"] for one in found["subjects"]] == [subject]
     assert leading(found).startswith(f"{subject} is ")
@@ -215,7 +217,7 @@ def of_before(found: Any) -> Any:
     return found | {"fields": fields, "scores": scores}
 
 
-NEW = {"above", "mean_scores", "uncertainty", "daily"}
+NEW = {"above", "cuts", "mean_scores", "uncertainty", "daily"}
 
 
 def test_a_bundle_of_before_sees_less_and_gives_no_false_alarm() -> None:
@@ -284,15 +286,34 @@ def test_a_profile_that_is_none_is_refused(damage: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "kind", "what", "direction", "says"),
+    ("of", "what", "direction", "says"),
     (
-        ("risk", "score", "mean", "up", "risk is higher on average"),
-        ("risk", "score", 0.25, "down", "risk is above 0.25 less often"),
-        ("amount", "field", 5000.0, "up", "amount is above 5000 more often"),
-        ("amount", "field", MISSING, "up", "amount is missing more often"),
-        ("country", "field", "uk", "down", "country is 'uk' less often"),
-        ("country", "field", 7, "down", "country is 7 less often"),
+        ("mean", None, "up", "x is higher on average"),
+        ("mean", None, "down", "x is lower on average"),
+        ("above", 0.25, "down", "x is above 0.25 less often"),
+        ("at_least", 5000.0, "up", "x is 5000 or more more often"),
+        ("missing", None, "up", "x is missing more often"),
+        ("true", None, "down", "x is true less often"),
+        ("category", "uk", "down", "x is 'uk' less often"),
+        ("category", 7, "down", "x is 7 less often"),
     ),
 )
-def test_changes_are_told_in_words(subject: str, kind: str, what: Any, direction: str, says: str) -> None:
-    assert changed(subject, kind, what, direction) == says
+def test_changes_are_told_in_words(of: str, what: Any, direction: str, says: str) -> None:
+    assert changed("x", of, what, direction) == says
+
+
+@pytest.mark.parametrize("usual", (0.0, 5.0, 9.0))
+@pytest.mark.parametrize("is_before", (False, True))
+def test_a_number_that_nearly_all_values_have_is_seen_to_go(usual: float, is_before: bool) -> None:
+    """Nothing is above the greatest, and nothing below the least: the share of what is at least it shows it."""
+    rng, fields = np.random.default_rng(16), (Field("n", "integer"),)
+    rows = np.where(rng.random((2000, 1)) < 0.05, rng.integers(0, 10, (2000, 1)), usual).astype(float)
+    scores, manifest = rng.beta(1, 9, (2000, 1)), manifest_of(fields)
+    profile = profile_of(manifest, rows, scores)
+    reference = Reference.of(manifest, of_before(profile) if is_before else profile, Tolerance())
+    fold, state = Fold(reference), State.new(reference)
+    for _ in range(10):
+        state = state.tick(reference, fold(rng.integers(0, 10, (40, 1)).astype(float), rng.beta(1, 9, (40, 1))))
+    assert state.log_evidence(reference) > RULES.log_alarm_at
+    lead = state.explained(reference, RULES.log_alarm_at)["leading"]
+    assert (lead["subject"], lead["what"]) == ("n", usual) and lead["of"] in ("above", "at_least")

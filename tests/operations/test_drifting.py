@@ -16,7 +16,6 @@ from sqlalchemy import func, select
 sys.path.append(str(Path(__file__).parents[1] / "drift"))
 sys.path.append(str(Path(__file__).parents[1] / "records"))
 from shipping import decided, ship_all
-from somedecisions import author_of
 from somereference import FIELDS, manifest_of, reference_of, some_fold, some_rows
 
 from scoreline.core.errors import BundleError, NotFound, RolloutRefused
@@ -51,6 +50,7 @@ from scoreline.records.rollout_tables import LEDGER
 from scoreline.records.ship import Shipper
 from scoreline.records.writer import SpoolWriter
 from scoreline.rollout.stages import Arm
+from somedecisions import author_of
 
 RULES = Rules(Tolerance(), 1.0, 10.0)
 TICK_NS = RULES.tick_ns
@@ -139,7 +139,9 @@ def test_a_change_is_one_incident_however_many_alarms_it_has(world: World) -> No
         world.tick(repeat=1.0)
     (begun,) = world.incidents
     assert (begun.action, begun.seq, begun.digest, begun.version) == (BEGIN, 1, DIGEST, "1")
-    assert begun.evidence["leading"] == {"subject": "repeat", "kind": "field", "what": 0.0, "direction": "up"}
+    assert begun.evidence["leading"] == {
+        "subject": "repeat", "kind": "field", "of": "true", "what": None, "direction": "up",
+    }  # fmt: skip
     assert begun.evidence["evidence"] >= RULES.alarm_at
     told = world.told()
     assert told["verdict"] == DRIFT and told["incident"]["alarms"] >= 3

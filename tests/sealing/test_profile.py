@@ -42,6 +42,7 @@ def test_profile_is_what_numpy_finds_in_the_reference(tmp_path: Path) -> None:
         assert found["mean"] == pytest.approx(present.mean(), rel=1e-12)
         assert found["deviation"] == pytest.approx(present.std(), rel=1e-12)
         assert found["deciles"] == pytest.approx([np.percentile(present, 10 * k) for k in range(1, 10)], rel=1e-12)
+        assert found["cuts"] == found["deciles"]
         assert found["above"] == [float((present > decile).mean()) for decile in found["deciles"]]
     words = rows["k"].value_counts()
     assert profile["fields"]["k"]["missing"] == rows["k"].isna().mean()
@@ -95,10 +96,10 @@ def test_numbers_that_repeat_have_the_shares_they_have() -> None:
     scores = (column / 4)[:, None]
     made = make_profile(schema, column[:, None], scores, ("p",), ThresholdPolicy(), "sigmoid", Days())
     assert made["fields"]["n"]["deciles"] == pytest.approx([0, 0, 0, 0, 0, 1, 1, 1, 2])
-    assert made["fields"]["n"]["above"] == pytest.approx([0.45] * 5 + [0.15] * 3 + [0.0])
-    means = made["fields"]["n"]["mean_scores"]
-    assert [one for one in means if one is not None] == pytest.approx([0.0, 0.25, 0.5])
-    assert [at for at, one in enumerate(means) if one is not None] == [0, 5, 8]
+    below_0, below_1 = np.nextafter([0.0, 1.0], -np.inf)
+    assert made["fields"]["n"]["cuts"] == [below_0, 0.0, below_1, 1.0, 2.0]
+    assert made["fields"]["n"]["above"] == pytest.approx([1.0, 0.45, 0.45, 0.15, 0.0])
+    assert made["fields"]["n"]["mean_scores"] == [None, 0.0, None, 0.25, 0.5, None, None]
 
 
 def with_days(n_days: int, per_day: int, wave: float) -> pd.DataFrame:
@@ -150,3 +151,11 @@ def test_times_that_say_nothing_are_refused(tmp_path: Path, change: dict[str, st
     with pytest.raises(SealRefused, match=why):
         seal(small_model()[0], **options(tmp_path, reference=rows, **change))
     assert not (tmp_path / "m-1").exists()
+
+
+def test_of_booleans_the_share_of_what_is_true_is_all_there_is() -> None:
+    column = np.array([0.0] * 3 + [1.0] * 7)
+    schema, scores = Schema((Field("b", "boolean"),)), np.linspace(0, 0.9, 10)[:, None]
+    made = make_profile(schema, column[:, None], scores, ("p",), ThresholdPolicy(), "sigmoid", Days())
+    assert (made["fields"]["b"]["cuts"], made["fields"]["b"]["above"]) == ([0.0], [0.7])
+    assert made["fields"]["b"]["mean_scores"] == [pytest.approx(0.1), pytest.approx(0.6), None]

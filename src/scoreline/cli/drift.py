@@ -20,10 +20,11 @@ from scoreline.settings import load_settings
 
 FORMATS: Final = ("table", "json", "csv")
 COLUMNS: Final = (
-    "subject", "kind", "evidence", "what", "direction", "effect", "psi", "ks_at_least",
+    "subject", "kind", "evidence", "of", "what", "direction", "effect", "psi", "ks_at_least",
     "mean", "reference_mean", "missing", "reference_missing",
 )  # fmt: skip
 SHOWN: Final = 20
+SAID_FROM: Final = 20.0  # evidence, of which a sentence is made
 
 
 def drift(
@@ -68,7 +69,8 @@ def told(found: Mapping[str, Any]) -> Iterator[str]:
     evidence = found["evidence"]
     yield f"{found['model']} {found['version']}: {found['verdict']}: {found['why']}"
     if found["incident"]:
-        yield f"  since {found['incident']['since']}: {leading(found['incident'])}"
+        alarms = found["incident"].get("alarms", 1)
+        yield f"  {leading(found['incident'])} (alarms: {alarms:,}; after each, evidence begins anew)"
     since = f", since {evidence['since']}" if evidence["since"] else ""
     yield f"  evidence {evidence['value']:.3g} of {evidence['alarm_at']:.3g} after {evidence['ticks']:,} ticks{since}"
     if found["decisions"]:
@@ -82,19 +84,20 @@ def _told_subjects(found: Mapping[str, Any]) -> Iterator[str]:
     for one in found["subjects"][:SHOWN]:
         mean = _pair(one["mean"], one["reference_mean"], ".4g")
         missing = _pair(one["missing"], one["reference_missing"], ".2%")
-        yield (
+        line = (
             f"  {one['subject'][:24]:<24}{one['evidence']:>10.3g}{_number(one['effect'], '+.3g'):>10}"
             f"{_number(one['psi'], '.3f'):>8}{_number(one['ks_at_least'], '.3f'):>8}{mean:>22}{missing:>18}{_said(one)}"
         )
+        yield line.rstrip()
     if len(found["subjects"]) > SHOWN:
         yield f"  and {len(found['subjects']) - SHOWN} more that move the score less: --format csv has all"
 
 
 def _said(one: Mapping[str, Any]) -> str:
     """What the evidence is of, where there is some."""
-    if one["what"] is None or one["evidence"] < SHOWN:
+    if one["of"] is None or one["evidence"] < SAID_FROM:
         return ""
-    return f"  {changed(one['subject'], one['kind'], one['what'], one['direction'])}"
+    return f"  {changed(one['subject'], one['of'], one['what'], one['direction'])}"
 
 
 def _told_loss(loss: Mapping[str, Any] | None) -> Iterator[str]:

@@ -12,7 +12,7 @@ from scoreline.core.errors import BundleError
 from scoreline.core.link import PROBABILITY_LINKS, Floats
 from scoreline.core.manifest import Manifest, canonical_json
 from scoreline.drift.counts import CUTS, Layout
-from scoreline.drift.spread import Ints, Spread
+from scoreline.drift.spread import MEAN, MISSING, Ints, Spread
 from scoreline.evidence import tolerance as tolerated
 from scoreline.evidence.detector import (
     MEAN_BETS,
@@ -26,8 +26,6 @@ from scoreline.evidence.detector import (
 from scoreline.evidence.tolerance import Tolerance, shifted
 
 FORMAT: Final = 1  # of counts and bets: evidence of another one is none
-MISSING: Final = "missing"
-MEAN: Final = "mean"
 
 
 class Scores(NamedTuple):
@@ -63,7 +61,7 @@ class Share(NamedTuple):
     """A share that is watched: of which subject, what it is of, and where its hits and its rows are counted."""
 
     subject: int
-    label: float | str | int
+    words: Mapping[str, Any]
     hits_at: int
     rows_at: int
     least: float
@@ -147,14 +145,16 @@ class Reference:
             found += _shares(output, spread, first, at["rows"].start)
         for place, field in enumerate(self.numbers.tolist()):
             first = at["above"].start + place * CUTS
-            found += _shares(len(self.scores) + field, self.fields[field], first, at["present"].start + field)
+            is_boolean = self.manifest.schema.fields[field].type == "boolean"
+            rows_at = at["present"].start + field
+            found += _shares(len(self.scores) + field, self.fields[field], first, rows_at, is_boolean=is_boolean)
         for field, slots in self.slots_of.items():
             found += _shares(len(self.scores) + field, self.fields[field], slots.start, at["present"].start + field)
         for field, spread in enumerate(self.fields):
             if spread.is_known:
                 places = at["missing"].start + field, at["rows"].start
                 known = spread.missing, spread.missing, spread.n_rows, spread.missing_daily
-                found.append(Share(len(self.scores) + field, MISSING, *places, *known))
+                found.append(Share(len(self.scores) + field, {"of": MISSING, "what": None}, *places, *known))
         return tuple(found)
 
     def log_e(self, counts: Floats) -> Floats:
@@ -215,12 +215,12 @@ class Reference:
         return found / 2 if both else found
 
     def words(self, bet: int) -> dict[str, Any]:
-        """What a bet is on: `what` it is of, and whether it is `up` or `down`."""
+        """What a bet is `of` (as `Spread.words` has it, or the mean), of `what`, and whether it is `up` or `down`."""
         share, place = divmod(bet, SHARE_BETS)
         if share < len(self.shares):
-            return {"what": self.shares[share].label, "direction": "up" if place < len(SHIFTS) else "down"}
+            return {**self.shares[share].words, "direction": "up" if place < len(SHIFTS) else "down"}
         place = (bet - len(self.shares) * SHARE_BETS) % MEAN_BETS
-        return {"what": MEAN, "direction": "up" if place < len(STAKES) else "down"}
+        return {"of": MEAN, "what": None, "direction": "up" if place < len(STAKES) else "down"}
 
     def rows_needed(self, log_alarm_at: float) -> int:
         """How many rows show, on average, that scores of the first output have moved up by a logit; 0: none would."""
@@ -244,9 +244,9 @@ class Reference:
         return (*share_bets(*self.share_limits), places[:, 0], places[:, 1])
 
 
-def _shares(subject: int, spread: Spread, first: int, rows_at: int) -> list[Share]:
-    known = zip(spread.labels, spread.least, spread.most, spread.daily, strict=True)
+def _shares(subject: int, spread: Spread, first: int, rows_at: int, *, is_boolean: bool = False) -> list[Share]:
+    known = zip(spread.words(is_boolean=is_boolean), spread.least, spread.most, spread.daily, strict=True)
     return [
-        Share(subject, label, first + place, rows_at, float(least), float(most), spread.n_present, float(daily))
-        for place, (label, least, most, daily) in enumerate(known)
+        Share(subject, words, first + place, rows_at, float(least), float(most), spread.n_present, float(daily))
+        for place, (words, least, most, daily) in enumerate(known)
     ]

@@ -1,7 +1,7 @@
 """How the values of a field, or the scores of an output, lie in the reference: read from a bundle's `profile.json`.
 
-Of numbers the shares above each decile are watched, of categories the share of each, of both what is missing. What took
-a default is missing, in the reference as in what is decided.
+Of numbers the shares above each cut (`evidence.cuts`) are watched, of categories the share of each, of both what is
+missing. What took a default is missing, in the reference as in what is decided.
 
 Bundles that were sealed before `above` was in the profile tell deciles only, and where values repeat, a share above a
 decile is anything between two tenths. Both are taken as known no better than that: such bundles see less, and give no
@@ -16,9 +16,12 @@ import numpy as np
 
 from scoreline.core.field import Field
 from scoreline.core.link import Floats
+from scoreline.evidence.cuts import cuts_of, is_just_below
 
 MOST_SLOTS: Final = 32  # categories that are watched for themselves; the rarer ones together are one
 OTHERS: Final = "others"
+ABOVE, AT_LEAST, CATEGORY, TRUE = "above", "at_least", "category", "true"  # what a share is of; and these:
+MISSING, MEAN = "missing", "mean"
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -60,18 +63,29 @@ class Spread:
         if field.type == "category":
             facts = _categories(field, np.array(found["counts"], dtype=np.float64), found)
         else:
-            facts = _numbers(found) | {"mean": float(found["mean"])}
+            facts = _told(found, is_boolean=field.type == "boolean") | {"mean": float(found["mean"])}
         daily = found.get("daily", {}).get("missing", 0.0)
         return cls(field.name, n_rows, True, missing=missing, missing_daily=float(daily), **facts)
 
     @classmethod
     def of_score(cls, name: str, n_rows: int, found: Mapping[str, Any]) -> Self:
         """Raises as `of_field`."""
-        return cls(name, n_rows, True, mean=float(found["mean"]), **_numbers(found))
+        return cls(name, n_rows, True, mean=float(found["mean"]), **_told(found, is_boolean=False))
 
     @property
     def n_present(self) -> float:
         return self.n_rows * (1 - self.missing)
+
+    def words(self, *, is_boolean: bool) -> list[dict[str, Any]]:
+        """What each share is `of`, and of `what`: true; a category; above or at_least a number."""
+        if self.slots is not None:
+            return [{"of": CATEGORY, "what": label} for label in self.labels]
+        if is_boolean:
+            return [{"of": TRUE, "what": None} for _ in self.labels]
+        cuts = np.array(self.labels, dtype=np.float64)
+        numbers = np.where(is_just_below(cuts), np.nextafter(cuts, np.inf), cuts).tolist()
+        kinds = (AT_LEAST if below else ABOVE for below in is_just_below(cuts))
+        return [{"of": kind, "what": number} for kind, number in zip(kinds, numbers, strict=True)]
 
 
 def _has_only_its_default(field: Field, found: Mapping[str, Any]) -> bool:
@@ -85,23 +99,47 @@ def _has_only_its_default(field: Field, found: Mapping[str, Any]) -> bool:
     return "above" not in found and found["least"] == found["greatest"] == default
 
 
+def _told(found: Mapping[str, Any], *, is_boolean: bool) -> dict[str, Any]:
+    return _numbers(found) if "above" in found else _numbers_of_before(found, is_boolean=is_boolean)
+
+
 def _numbers(found: Mapping[str, Any]) -> dict[str, Any]:
-    deciles = np.array(found["deciles"], dtype=np.float64)
-    cuts, first = np.unique(deciles, return_index=True)
-    upto = np.append(first[1:], len(deciles))  # how many deciles lie at each cut or below
-    if "above" in found:
-        least = most = np.array(found["above"], dtype=np.float64)[first]
-        bins = -np.diff(np.concatenate([[1.0], most, [0.0]]))
-    else:
-        most, least = 1 - upto / 10, np.maximum(0.9 - upto / 10, 0.0)
-        bins = np.diff(np.concatenate([[0.0], upto / 10, [1.0]]))
-    days = np.array(found.get("daily", {}).get("shares", np.zeros(len(deciles))), dtype=np.float64)
-    means = _floats(found.get("mean_scores"), len(deciles) + 2)
-    kept = np.concatenate([[0], upto, [len(deciles) + 1]])
-    labels = tuple(cuts.tolist())
+    cuts = np.array(found["cuts"], dtype=np.float64)
+    above = np.array(found["above"], dtype=np.float64)
+    if len(cuts) != len(above) or not (np.diff(cuts) > 0).all():
+        raise ValueError
+    daily = found.get("daily", {}).get("shares", np.zeros(len(cuts)))
     return {
-        "labels": labels, "least": least, "most": most, "daily": days[first], "bins": bins, "mean_scores": means[kept],
-    }  # fmt: skip
+        "labels": tuple(cuts.tolist()),
+        "least": above,
+        "most": above,
+        "daily": np.array(daily, dtype=np.float64),
+        "bins": -np.diff(np.concatenate([[1.0], above, [0.0]])),
+        "mean_scores": _floats(found.get("mean_scores"), len(cuts) + 2),
+    }
+
+
+def _numbers_of_before(found: Mapping[str, Any], *, is_boolean: bool) -> dict[str, Any]:
+    """By the deciles alone, but for what is true, whose share is the mean.
+
+    Where i deciles lie at a cut or below, and the next above it, the share above lies between .9 - i/10 and 1 - i/10.
+    """
+    if is_boolean:
+        cuts = np.array([0.0])
+        least = most = np.array([float(found["mean"])])
+    else:
+        deciles = np.array(found["deciles"], dtype=np.float64)
+        cuts = cuts_of(deciles)
+        upto = np.searchsorted(deciles, cuts, side="right")  # how many deciles lie at each cut or below
+        most, least = 1 - upto / 10, np.maximum(0.9 - upto / 10, 0.0)
+    return {
+        "labels": tuple(cuts.tolist()),
+        "least": least,
+        "most": most,
+        "daily": np.zeros(len(cuts)),
+        "bins": -np.diff(np.concatenate([[1.0], most, [0.0]])),
+        "mean_scores": np.full(len(cuts) + 2, np.nan),
+    }
 
 
 def _categories(field: Field, counts: Floats, found: Mapping[str, Any]) -> dict[str, Any]:

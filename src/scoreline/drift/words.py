@@ -1,20 +1,19 @@
 """Drift in words: what has changed of a subject, as `Reference.words` has it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from scoreline.drift.reference import MEAN, MISSING
+from scoreline.drift.spread import ABOVE, AT_LEAST, CATEGORY, MEAN, MISSING, TRUE
+
+_SAYS: Final = {ABOVE: "above {:.6g}", AT_LEAST: "{:.6g} or more", CATEGORY: "{!r}", TRUE: "true", MISSING: "missing"}
 
 
-def changed(subject: str, kind: str, what: object, direction: str) -> str:
+def changed(subject: str, of: str, what: object, direction: str) -> str:
     """A sentence without its end, as `amount is above 5000 more often`."""
     is_up = direction == "up"
-    often = "more often" if is_up else "less often"
-    if kind == "score" and what == MEAN:
+    if of == MEAN:
         return f"{subject} is {'higher' if is_up else 'lower'} on average"
-    if isinstance(what, float):
-        return f"{subject} is above {what:.6g} {often}"
-    return f"{subject} is {'missing' if what == MISSING else repr(what)} {often}"
+    return f"{subject} is {_SAYS[of].format(what)} {'more often' if is_up else 'less often'}"
 
 
 def leading(evidence: Mapping[str, Any]) -> str:
@@ -22,4 +21,4 @@ def leading(evidence: Mapping[str, Any]) -> str:
     first = evidence["leading"]
     others = [each["subject"] for each in evidence["subjects"] if each["subject"] != first["subject"]]
     also = f"; also {', '.join(others)}" if others else ""
-    return changed(first["subject"], first["kind"], first["what"], first["direction"]) + also
+    return changed(first["subject"], first["of"], first["what"], first["direction"]) + also

@@ -163,7 +163,7 @@ def _subjects(reference: Reference, state: State, counts: Floats) -> Sequence[Js
 def _strongest(reference: Reference, state: State, at: int) -> Json:
     """What a subject's evidence is of; nothing where there is none."""
     if not state.ticks or not (reference.is_bet & (reference.subject_of == at)).any():
-        return {"what": None, "direction": None}
+        return {"of": None, "what": None, "direction": None}
     return state.strongest(reference, at)
 
 

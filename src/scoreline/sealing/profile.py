@@ -7,9 +7,11 @@ import numpy as np
 from scoreline.core.link import PROBABILITY_LINKS, Floats
 from scoreline.core.policy import ThresholdPolicy
 from scoreline.core.schema import Field, Schema
+from scoreline.evidence.cuts import cuts_of
 from scoreline.sealing.daily import Days, Ints, logit_of
 
 DECILES: Final = np.arange(1, 10) / 10
+BOOLEAN: Final = [0.0]  # the share of what is true
 
 
 def make_profile(
@@ -50,17 +52,17 @@ def _field(field: Field, column: Floats, scores: Floats, days: Days) -> dict[str
         codes = present.astype(np.int64)
         found["counts"] = np.bincount(codes, minlength=n_bins).tolist()
     elif len(present):
-        found |= _numbers(present)
-        n_bins = len(DECILES) + 1
-        codes = _bins(present, found["deciles"])
+        found |= _numbers(present, BOOLEAN if field.type == "boolean" else None)
+        n_bins = len(found["cuts"]) + 1
+        codes = _bins(present, found["cuts"])
     if len(present):
         found["mean_scores"] = [*_means(codes, theirs, n_bins), _mean(scores[is_missing])]
         if days.rows:
-            found["daily"] = _daily(field, column, found.get("deciles"), days)
+            found["daily"] = _daily(field, column, found.get("cuts"), days)
     return found
 
 
-def _daily(field: Field, column: Floats, deciles: list[float] | None, days: Days) -> dict[str, Any]:
+def _daily(field: Field, column: Floats, cuts: list[float] | None, days: Days) -> dict[str, Any]:
     """How far days lie away, in logits: the missing share, and each share that is watched, in their order."""
 
     def missing(rows: Floats) -> Floats:
@@ -68,8 +70,8 @@ def _daily(field: Field, column: Floats, deciles: list[float] | None, days: Days
 
     def shares(rows: Floats) -> Floats:
         present = rows[~np.isnan(rows)]
-        if deciles is not None:
-            return _above(present, deciles)
+        if cuts is not None:
+            return _above(present, cuts)
         return logit_of(np.bincount(present.astype(np.int64), minlength=len(field.categories)), len(present))
 
     return {"missing": days.away(missing, column), "shares": days.away(shares, column)}
@@ -82,38 +84,40 @@ def _score(column: Floats, days: Days, *, is_probability: bool) -> dict[str, Any
     if days.rows:
         found["daily"] = {
             "mean": days.away(lambda rows: np.asarray(rows.mean()), column),
-            "shares": days.away(lambda rows: _above(rows, found["deciles"]), column),
+            "shares": days.away(lambda rows: _above(rows, found["cuts"]), column),
         }
     return found
 
 
-def _numbers(column: Floats) -> dict[str, Any]:
-    """`above` has the shares strictly above each decile: where numbers repeat they are not .9, .8, ... .1."""
+def _numbers(column: Floats, cuts: list[float] | None = None) -> dict[str, Any]:
+    """`above` has the shares strictly above each cut: where numbers repeat they are not .9, .8, ... .1."""
     deciles = np.quantile(column, DECILES).tolist()
+    cuts = cuts_of(deciles).tolist() if cuts is None else cuts
     return {
         "least": float(column.min()),
         "greatest": float(column.max()),
         "mean": float(column.mean()),
         "deviation": float(column.std()),
         "deciles": deciles,
-        "above": (_hits(column, deciles) / len(column)).tolist(),
+        "cuts": cuts,
+        "above": (_hits(column, cuts) / len(column)).tolist(),
     }
 
 
-def _bins(column: Floats, deciles: list[float]) -> Ints:
-    """How many deciles each number lies strictly above."""
-    return np.searchsorted(np.array(deciles), column, side="left")
+def _bins(column: Floats, cuts: list[float]) -> Ints:
+    """How many cuts each number lies strictly above."""
+    return np.searchsorted(np.array(cuts), column, side="left")
 
 
-def _hits(column: Floats, deciles: list[float]) -> Ints:
-    """How many numbers lie strictly above each decile."""
-    by_bin = np.bincount(_bins(column, deciles), minlength=len(deciles) + 1)
+def _hits(column: Floats, cuts: list[float]) -> Ints:
+    """How many numbers lie strictly above each cut."""
+    by_bin = np.bincount(_bins(column, cuts), minlength=len(cuts) + 1)
     found: Ints = by_bin[::-1].cumsum()[-2::-1]
     return found
 
 
-def _above(column: Floats, deciles: list[float]) -> Floats:
-    return logit_of(_hits(column, deciles), len(column))
+def _above(column: Floats, cuts: list[float]) -> Floats:
+    return logit_of(_hits(column, cuts), len(column))
 
 
 def _means(codes: Ints, scores: Floats, n_bins: int) -> list[float | None]:

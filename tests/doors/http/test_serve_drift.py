@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inservice import database_of
 
+from inservice import database_of
 from scoreline.records.drift import incidents_of
 from scoreline.records.ledger import history
 from service import COUNTRIES, SealedModel, Service, run_scoreline, serving, wait_until
@@ -81,10 +81,10 @@ def test_a_change_is_noticed_once_whoever_dies_and_the_field_is_named(sealed: Se
         assert service.process.returncode == 0
     (notice,) = told(hook)
     assert (notice["model"], notice["seq"], notice["action"], notice["version"]) == ("fraud", 1, "drift", "1")
-    assert "repeat is above 0 more often" in notice["text"]
+    assert "repeat is true more often" in notice["text"]
     assert notice["evidence"]["leading"]["subject"] == entry.evidence["leading"]["subject"] == "repeat"
     assert "fraud 1: drift: an incident is open since" in as_table.stdout
-    assert ": repeat is above 0 more often" in as_table.stdout
+    assert "\n  repeat is true more often" in as_table.stdout
     assert "assumes that scores are calibrated" in as_table.stdout
     told_as_json = json.loads(as_json.stdout)
     assert told_as_json["incident"]["leading"]["subject"] == "repeat"
