@@ -39,6 +39,7 @@ evidence: .venv/ready ## replay 100,000 decisions after a restart; simulate roll
 	@$(VENV)/python benchmarks/evidence.py
 	@$(VENV)/python benchmarks/rollout_evidence.py
 	@$(VENV)/python benchmarks/alone_evidence.py
+	@$(VENV)/python benchmarks/drift_evidence.py
 
 lock: .venv/ready ## resolve requirements/ anew
 	@scripts/lock

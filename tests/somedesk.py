@@ -79,7 +79,7 @@ def ship(
         writer.write(found)
     writer.close()
     counting = Counting(database, lambda _: 140_000_000, Patience(1_000_000_000, 140_000_000))
-    shipper = Shipper(spool, database, "here", counting=counting)
+    shipper = Shipper(spool, database, "here", counting=[counting])
     while shipper.ship():
         pass
 

@@ -109,7 +109,7 @@ def test_each_data_route_opens_to_its_scope_and_to_no_other(
 def test_each_control_route_but_health_needs_a_key(route: tuple[str, str], key: str, tmp_path: Path) -> None:
     acts = route[0] == "POST" and not route[1].endswith("/verdict")  # a row is no body of theirs
     there = 404 if "{id}" in route[1] or route[1].startswith("/budget/") else 422 if route[0] == "POST" else 200
-    if route[1].startswith(("/rollouts/", "/keys/")) or route == ("POST", "/keys"):
+    if route[1].startswith(("/rollouts/", "/keys/", "/drift/")) or route == ("POST", "/keys"):
         there = 400 if acts else 404
     expected = there if CONTROL_PLANE[route] == PUBLIC or key == ADMIN_KEY else 401
     assert status_of(control_plane(tmp_path), *route, key) == expected

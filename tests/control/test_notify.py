@@ -3,11 +3,10 @@
 import json
 import logging
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,56 +19,23 @@ from scoreline.operations import rollouts
 from scoreline.operations.notices import TOLD, notice, signed
 from scoreline.operations.rollouts import By, Frozen
 from scoreline.records.database import Database, open_database
+from scoreline.records.drift import Incident, enter
 from scoreline.records.ledger import Entry, append, history, last
-from scoreline.records.notified import tell_up_to, told_up_to
+from scoreline.records.notified import Cursor, tell_up_to, told_up_to
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
 from service import REPOSITORY, SealedModel, run_scoreline, serving, wait_until
+from somehook import Hook, webhook
 
 SECRET = "a-secret-of-24-characters"
 ONE, TWO = Arm("1", "1" * 64), Arm("2", "2" * 64)
 CONTROLLER = By("controller", "every class is safe")
 
 
-class Hook:
-    """A webhook: what it was sent, and what it answers; the last answer goes on."""
-
-    def __init__(self) -> None:
-        self.answers = [200]
-        self.bodies: list[bytes] = []
-        self.headers: list[dict[str, str]] = []
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                hook.bodies.append(self.rfile.read(int(self.headers["content-length"])))
-                hook.headers.append(dict(self.headers))
-                status = hook.answers.pop(0) if len(hook.answers) > 1 else hook.answers[0]
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("location", "/elsewhere")
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook/secret-path"
-
-    @property
-    def told(self) -> list[tuple[str, int, str]]:
-        return [(one["model"], one["seq"], one["action"]) for one in map(json.loads, self.bodies)]
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    found = Hook()
-    thread = threading.Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    thread.join()
+    with webhook() as found:
+        yield found
 
 
 @pytest.fixture
@@ -240,10 +206,10 @@ def test_one_that_dies_between_sending_and_noting_it_sends_it_once_more(
     roll_out(database)
     told_up_to(database, 0)
 
-    def die(database: Database, model: str, seq: int) -> None:
+    def die(database: Database, model: str, seq: int, cursor: Cursor) -> None:
         if seq == 4:
             raise KeyboardInterrupt
-        tell_up_to(database, model, seq)
+        tell_up_to(database, model, seq, cursor)
 
     monkeypatch.setattr(notify, "tell_up_to", die)
     with pytest.raises(KeyboardInterrupt):
@@ -277,6 +243,51 @@ def test_only_who_leads_tells(database: Database, hook: Hook) -> None:
     assert hook.bodies == []
     leader.look()
     assert hook.told == TOLD_OF_M
+
+
+def begun(leading: str = "amount") -> Incident:
+    """The beginning of an incident, as the steward enters it."""
+    lead = {"subject": leading, "kind": "field", "what": 5000.0, "direction": "up"}
+    others = [{"subject": name} for name in ("p<q", leading)]
+    facts = {"leading": lead, "subjects": others}
+    return Incident("m", 1, time.time_ns(), "begin", "1", "1" * 64, "the evidence has reached the alarm", facts)
+
+
+def enter_all(database: Database, *incidents: Incident) -> None:
+    with database.writing() as connection:
+        for incident in incidents:
+            enter(connection, incident)
+
+
+def test_drift_is_told_once_when_it_begins_and_when_it_is_over(database: Database, hook: Hook) -> None:
+    begin(database)
+    told = notifying(database, hook)
+    told.look()
+    hook.answers = [503, 200]
+    enter_all(database, begun())
+    with pytest.raises(NotTold, match="the webhook answered 503 to drift 1 of m"):
+        told.look()
+    why = "a day of traffic without a further alarm"
+    over = replace(begun(), seq=2, action="end", why=why, evidence={"alarms": 3})
+    enter_all(database, over)
+    for _ in range(2):
+        notifying(database, hook).look()  # another steward
+    assert hook.told == [("m", 1, "drift"), ("m", 1, "drift"), ("m", 2, "drift_over")]
+    first, _, last = map(json.loads, hook.bodies)
+    assert first["text"] == "m: drift: amount is above 5000 more often; also p&lt;q; version 1"
+    assert first["evidence"]["leading"]["what"] == 5000.0
+    assert last["text"] == f"m: drift is over: {why}; version 1"
+    assert last["evidence"] == {"alarms": 3}
+    assert all("X-Scoreline-Signature" in headers for headers in hook.headers)
+
+
+def test_drift_that_began_before_a_steward_was_first_notified_of_anything_is_no_news(
+    database: Database, hook: Hook
+) -> None:
+    begin(database)
+    enter_all(database, begun())
+    notifying(database, hook).look()
+    assert hook.told == []
 
 
 def test_without_a_webhook_nothing_is_done(database: Database) -> None:

@@ -45,6 +45,10 @@ class Writer(SpoolWriter):
         self._append(frame_failed(self._index(author), base, time_ns, kind, entities))
 
 
+def by(database: Database) -> list[Counting]:
+    return [Counting(database, lambda _: OVER_NS, PATIENCE)]
+
+
 def begun(database: Database) -> None:
     """A ledger: a champion, then a canary at two steps."""
     for seq in (1, *STEPS):
@@ -144,9 +148,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         begun(database)
         spools = [Path(name) / str(host) for host in range(3)]
         writers = [Writer(spool, rng.choice((4096, 1 << 20))) for spool in spools]
-        shippers = [
-            Shipper(spool, database, "h", counting=Counting(database, lambda _: OVER_NS, PATIENCE)) for spool in spools
-        ]
+        shippers = [Shipper(spool, database, "h", counting=by(database)) for spool in spools]
         for item in items:
             write(rng.choice(writers), item)
             if rng.random() < 0.02:
@@ -154,7 +156,7 @@ def test_counts_are_those_of_a_plain_count_for_any_hosts_pieces_and_repetitions(
         for writer in writers:
             writer.close()
         with closing(open_database(database_url, Path(name))) as other:  # another that ships the same
-            ship_all(Shipper(spools[0], other, "again", counting=Counting(other, lambda _: OVER_NS, PATIENCE)))
+            ship_all(Shipper(spools[0], other, "again", counting=by(other)))
         for shipper in shippers:
             ship_all(shipper)
         found = counts_of(database, "fraud", ROLLOUT)
@@ -175,9 +177,9 @@ def test_what_a_transaction_takes_back_is_not_counted(database_url: str, tmp_pat
                 raise RuntimeError("the steward dies here")
 
         with pytest.raises(RuntimeError):
-            Shipper(tmp_path, database, "h", counting=Failing(database, lambda _: OVER_NS, PATIENCE)).ship()
+            Shipper(tmp_path, database, "h", counting=[Failing(database, lambda _: OVER_NS, PATIENCE)]).ship()
         assert counts_of(database, "fraud", ROLLOUT) == []
-        ship_all(Shipper(tmp_path, database, "h", counting=counting))
+        ship_all(Shipper(tmp_path, database, "h", counting=[counting]))
         (counts,) = counts_of(database, "fraud", ROLLOUT)
         assert (counts.kind, counts.k_c, counts.late_c, counts.new_c, counts.step_c) == ("errors", 1, 0, 1, 1)
         assert (counts.new_b, counts.sight_c) == (0, 1)
@@ -199,9 +201,7 @@ def test_in_a_new_step_an_entity_counts_once_more_when_it_is_first_seen_there(
             writer = Writer(tmp_path / str(number), 1 << 20)
             write(writer, item)
             writer.close()
-            ship_all(
-                Shipper(tmp_path / str(number), database, "h", counting=Counting(database, lambda _: OVER_NS, PATIENCE))
-            )
+            ship_all(Shipper(tmp_path / str(number), database, "h", counting=by(database)))
         first, second = (one for one in counts_of(database, "fraud", ROLLOUT) if one.kind == "errors")
     assert (first.k_c, first.step_c, first.sight_c) == (1, 1, 1)
     assert (first.new_b, first.k_b, first.late_b) == (2, 1, 0)
@@ -221,6 +221,6 @@ def test_a_champion_that_takes_as_long_as_a_canary_is_ended_for_counts_as_dead(
                 took = decided(n_rows, NOON_NS, champion)
                 writer.write(replace(took, model_ns=PATIENCE.limit_ns(n_rows) + more_ns))
         writer.close()
-        ship_all(Shipper(tmp_path, database, "h", counting=Counting(database, lambda _: OVER_NS, PATIENCE)))
+        ship_all(Shipper(tmp_path, database, "h", counting=by(database)))
         found = {one.kind: one for one in counts_of(database, "fraud", ROLLOUT)}
     assert (found["deaths"].k_b, found["errors"].k_b, found["errors"].new_b) == (2, 2, 4)

@@ -38,6 +38,7 @@ CONTROL_PLANE: Final = {
     ("GET", "/status"): "admin",
     ("GET", "/metrics"): "metrics",
     ("GET", "/budget/{name}"): "read",
+    ("GET", "/drift/{name}"): "read",
     ("POST", "/outcomes"): "feedback",
     ("GET", "/predictions/{id}"): "read",
     ("GET", "/predictions/{id}/replay"): "read",

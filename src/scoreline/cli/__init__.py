@@ -17,6 +17,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "pull": "scoreline.cli.pull:pull",
     "serve": "scoreline.cli.serve:serve",
     "budget": "scoreline.cli.budget:budget",
+    "drift": "scoreline.cli.drift:drift",
     "batch": "scoreline.cli.batch:batch",
     "features": "scoreline.cli.features:features",
     "outcomes": "scoreline.cli.outcomes:outcomes",

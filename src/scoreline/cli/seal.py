@@ -47,6 +47,12 @@ def seal_command(
         float,
         typer.Option(help="How long after a decision its outcome may still change."),
     ] = 0.0,
+    time_column: Annotated[
+        str,
+        typer.Option(
+            "--time", help="Column of the reference with the time of each row: how far days lie apart is no drift."
+        ),
+    ] = "",
     iterations: Annotated[
         str, typer.Option(help="best: up to early stopping's best iteration; all: all trees.")
     ] = "best",
@@ -80,6 +86,7 @@ def seal_command(
             "iterations": iterations,
             "entity": entity,
             "maturity_s": round(maturity_days * 86_400),
+            "time_column": time_column,
             "trust_pickle": trust_pickle,
             "origin": {"sealed_by": sealer or user()},
         }

@@ -1,4 +1,4 @@
-"""Notifying: what happens in rollouts is told to a webhook, each entry in its order, at least once.
+"""Notifying: what happens in rollouts, and drift, is told to a webhook, each entry in its order, at least once.
 
 Delivery order:
   1. the entries behind the cursor of a model are read;
@@ -19,9 +19,8 @@ from http.client import HTTPException
 from typing import Any, Final
 
 from scoreline.core.errors import DatabaseDown, NotTold, ScorelineError
-from scoreline.operations.notices import TOLD, notice, signed
+from scoreline.operations.notices import FEEDS, Feed, News, signed
 from scoreline.records.database import Database
-from scoreline.records.ledger import Entry, following
 from scoreline.records.notified import tell_up_to, told_up_to
 
 LOOK_S: Final = 1.0
@@ -74,31 +73,31 @@ class Notifying:
             if not self._webhook or not self._leads():
                 return
             self._database.prepare_once()
-            for model, seq in sorted(told_up_to(self._database, self._since_ns).items()):
-                self._tell_all(model, seq)
+            for feed in FEEDS:
+                for model, seq in sorted(told_up_to(self._database, self._since_ns, feed.cursor).items()):
+                    self._tell_all(feed, model, seq)
 
-    def _tell_all(self, model: str, seq: int) -> None:
-        while news := following(self._database, model, seq, AT_ONCE):
-            for entry in news:
-                if entry.action in TOLD:
-                    self._tell(entry)
-                seq = entry.seq
-                tell_up_to(self._database, model, seq)
+    def _tell_all(self, feed: Feed, model: str, seq: int) -> None:
+        while news := feed.behind(self._database, model, seq, AT_ONCE):
+            for each in news:
+                if each.body is not None:
+                    self._tell(each, each.body)
+                seq = each.seq
+                tell_up_to(self._database, model, seq, feed.cursor)
 
-    def _tell(self, entry: Entry) -> None:
+    def _tell(self, news: News, body: bytes) -> None:
         """Tells it, or gives it up; raises NotTold where it is to be sent again."""
-        age_ns = time.time_ns() - entry.at_ns
-        why = self._send(entry) if age_ns < NEWS_NS else "it is a day old"
+        age_ns = time.time_ns() - news.at_ns
+        why = self._send(news.name, body) if age_ns < NEWS_NS else "it is a day old"
         if why and age_ns < REFUSED_NS:
             raise NotTold(why)
         if why:
-            log.error("entry %d of %s (%s) is not told: %s", entry.seq, entry.model, entry.action, why)
+            log.error("%s (%s) is not told: %s", news.name, news.action, why)
         self._given_up += bool(why)
         self._told += not why
 
-    def _send(self, entry: Entry) -> str:
+    def _send(self, name: str, body: bytes) -> str:
         """Why the webhook refuses an entry, as it would again; empty: it took it. Raises NotTold where it may yet."""
-        body = notice(entry)
         headers = {"Content-Type": "application/json", **signed(self._secret, body, int(time.time()))}
         request = urllib.request.Request(self._webhook, body, headers, method="POST")
         try:
@@ -106,7 +105,7 @@ class Notifying:
                 pass
         except urllib.error.HTTPError as error:
             error.close()
-            why = f"the webhook answered {error.code} to entry {entry.seq} of {entry.model}"
+            why = f"the webhook answered {error.code} to {name}"
             if 400 <= error.code < 500 and error.code not in PASSING:
                 return why
             raise NotTold(why) from None

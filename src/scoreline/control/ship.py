@@ -5,16 +5,15 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.errors import DatabaseDown, ScorelineError
-from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.segments import Segment
-from scoreline.records.ship import Shipper
+from scoreline.records.ship import Counts, Shipper
 
 PACE_S: Final = 0.5
 LAST_PACE_S: Final = 0.05
@@ -30,7 +29,7 @@ class Shipping:
         database: Database,
         spool: Path,
         may_delete: Callable[[Segment, int], bool],
-        counting: Counting | None = None,
+        counting: Sequence[Counts] = (),
     ) -> None:
         self._database = database
         self._spool = spool

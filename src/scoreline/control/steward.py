@@ -19,6 +19,7 @@ from scoreline.control.admitting import Admitting
 from scoreline.control.budget import add_budget
 from scoreline.control.challenge import Challenges
 from scoreline.control.challengers import is_needed, status_of_shadow
+from scoreline.control.drift import Watching, add_drift
 from scoreline.control.following import Following
 from scoreline.control.govern import CONTROLLER, Governing
 from scoreline.control.keep import Keeping
@@ -34,6 +35,8 @@ from scoreline.core.errors import BundleError, ScorelineError, SettingError
 from scoreline.core.names import load
 from scoreline.core.refs import is_path
 from scoreline.operations.counted import Counted
+from scoreline.drift.folding import Folding
+from scoreline.operations.drifting import References
 from scoreline.operations.follow import moving
 from scoreline.operations.movers import movers
 from scoreline.operations.paired import PAGES_AT_ONCE
@@ -95,6 +98,7 @@ def run_steward(
         steward.shipping,
         steward.keeping,
         steward.governing,
+        steward.watching,
         steward.notifying,
     )
     for part in parts:
@@ -102,6 +106,7 @@ def run_steward(
     run(server, listener, steward.run, on_ready)
     steward.admitting.finish()
     steward.following.finish()
+    steward.watching.finish()
     steward.notifying.finish(LAST_SIGN_S)
     steward.governing.finish()
     deadline_s = time.monotonic() + LAST_TAIL_S
@@ -130,7 +135,11 @@ class Steward:
         self.access = watched(settings)
         self.admitting = Admitting(self.database, state_dir, settings.oauth.jwks_url, settings.oauth.refresh_s)
         known, rules, trust = registries(settings), policy(settings), cache(lambda: verifier(settings))
-        counting = Counting(self.database, rules.budgets.over_ns, patience_of(settings))
+        self.references = References(state_dir, settings.drift.rules)
+        counting = (
+            Counting(self.database, rules.budgets.over_ns, patience_of(settings)),
+            Folding(self.references.fold),
+        )
         self.shipping = Shipping(self.database, self._folder, self._may_delete, counting)
         self.keeping = Keeping(self.database, upkeep_of(settings))
         named = [ref for ref in refs if not is_path(ref)]
@@ -139,6 +148,7 @@ class Steward:
         self.governing = Governing(self.database, state_dir, rules, known, trust, named, challenges, self._refused)
         webhook, secret = settings.notify.webhook, settings.notify.secret
         self.notifying = Notifying(self.database, webhook, secret, lambda: self.governing.leads)
+        self.watching = Watching(self.database, self.references, lambda: self.governing.leads)
         self.following = Following(
             moving(refs),
             known,
@@ -213,6 +223,7 @@ class Steward:
             "audit": self.keeping.status(),
             "access": self.admitting.status(),
             "rollouts": self.governing.status(),
+            "drift": self.watching.status(),
             "notify": self.notifying.status(),
             "shadow": status_of_shadow(state, Path(self.settings.state_dir), self._folder),
             "decisions": self._tallied.tallies.to_json(),
@@ -255,6 +266,7 @@ def make_control_app(steward: Steward) -> FastAPI:
     add_outcomes_route(routes, steward.settings, steward.database)
     kept, state_dir = kept_of(steward.settings, steward.database), Path(steward.settings.state_dir)
     budgets = steward.settings.latency.budgets
+    add_drift(routes, steward.database, steward.references)
     add_budget(routes, budgets, lambda: tuple(read_state(state_dir).models), steward.spent)
     movers_of = partial(movers, steward.desk, kept, state_dir)
     add_rollouts(routes, steward.desk, movers_of, steward.settings.server.max_body_bytes)

@@ -5,10 +5,11 @@ They were verified when they were installed. A key that was revoked since does n
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
-from scoreline.core.bundle import MAX_BYTES, Bundle, read_bundle, read_plain
+from scoreline.core.bundle import MAX_BYTES, PROFILE, Bundle, read_bundle, read_plain
 from scoreline.core.errors import BundleError, NotFound, SignatureRefused
-from scoreline.core.manifest import MANIFEST, Manifest
+from scoreline.core.manifest import MANIFEST, Manifest, read_json
 
 
 class ByDigest:
@@ -42,3 +43,12 @@ def manifest_of(state_dir: Path, digest: str) -> Manifest:
     if hashlib.sha256(raw).hexdigest() != digest:
         raise BundleError(f"the manifest in bundles/{digest[:12]} is another one: bring the bundle again")
     return Manifest.from_bytes(raw)
+
+
+def profile_of(state_dir: Path, digest: str) -> tuple[Manifest, Any]:
+    """The manifest and the profile, without reading the model; raises NotFound, BundleError."""
+    manifest = manifest_of(state_dir, digest)
+    raw = read_plain(bundle_path(state_dir, digest) / PROFILE, MAX_BYTES)
+    if hashlib.sha256(raw).hexdigest() != manifest.files.get(PROFILE):
+        raise BundleError(f"the profile in bundles/{digest[:12]} is another one: bring the bundle again")
+    return manifest, read_json(PROFILE, raw)

@@ -1,4 +1,4 @@
-"""What people are notified of: an entry of the ledger as JSON that Slack takes, signed.
+"""What people are notified of: entries of the ledger and of incidents of drift, as JSON that Slack takes, signed.
 
 The signature is `v1=` and the hex of HMAC-SHA256, by the secret, of `v1:`, the time, `:` and the body: who checks it,
 and that the time is of the last minutes, knows that it is from here and not sent again by others.
@@ -7,17 +7,43 @@ and that the time is of the last minutes, knows that it is from here and not sen
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from scoreline.drift.words import leading
 from scoreline.operations.maturity import utc
-from scoreline.records.ledger import Entry
+from scoreline.records.database import Database
+from scoreline.records.drift import BEGIN, Incident, incidents_of
+from scoreline.records.ledger import Entry, following
+from scoreline.records.notified import OF_DRIFT, OF_LEDGER, Cursor
 from scoreline.rollout.stages import Stage
 
 TOLD: Final = ("advance", "hold", "roll_back", "promote")
 TIME_HEADER: Final = "X-Scoreline-Timestamp"
 SIGNATURE_HEADER: Final = "X-Scoreline-Signature"
+_DRIFT_ACTIONS: Final = ("drift_over", "drift")
 _ESCAPED: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))  # the three that Slack gives a meaning
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An entry that may be told: what it is called where it cannot be, and its body; None: it is no news."""
+
+    model: str
+    seq: int
+    at_ns: int
+    action: str
+    name: str
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One log that is told of: how far it was, and its entries behind a number, the oldest first."""
+
+    cursor: Cursor
+    behind: Callable[[Database, str, int, int], Sequence[News]]
 
 
 def notice(entry: Entry) -> bytes:
@@ -36,6 +62,23 @@ def notice(entry: Entry) -> bytes:
         "share": stage.share,
         "state": stage.state,
         "evidence": dict(entry.evidence),
+    }
+    return json.dumps(facts, ensure_ascii=False).encode()
+
+
+def drift_notice(incident: Incident) -> bytes:
+    """The body: `text` for people, and the facts of an incident's beginning or end."""
+    says = f"drift: {leading(incident.evidence)}" if incident.action == BEGIN else f"drift is over: {incident.why}"
+    facts = {
+        "text": _escaped(f"{incident.model}: {says}; version {incident.version}"),
+        "model": incident.model,
+        "seq": incident.seq,
+        "at": utc(incident.at_ns),
+        "action": _DRIFT_ACTIONS[incident.action == BEGIN],
+        "version": incident.version,
+        "digest": incident.digest,
+        "why": incident.why,
+        "evidence": dict(incident.evidence),
     }
     return json.dumps(facts, ensure_ascii=False).encode()
 
@@ -63,3 +106,23 @@ def _escaped(text: str) -> str:
     for mark, word in _ESCAPED:
         text = text.replace(mark, word)
     return text
+
+
+def _of_ledger(database: Database, model: str, seq: int, limit: int) -> Sequence[News]:
+    return [
+        News(
+            model, entry.seq, entry.at_ns, entry.action, f"entry {entry.seq} of {model}",
+            notice(entry) if entry.action in TOLD else None,
+        )
+        for entry in following(database, model, seq, limit)
+    ]  # fmt: skip
+
+
+def _of_drift(database: Database, model: str, seq: int, limit: int) -> Sequence[News]:
+    return [
+        News(model, each.seq, each.at_ns, each.action, f"drift {each.seq} of {model}", drift_notice(each))
+        for each in incidents_of(database, model, seq, limit)
+    ]
+
+
+FEEDS: Final = (Feed(OF_LEDGER, _of_ledger), Feed(OF_DRIFT, _of_drift))

@@ -4,8 +4,8 @@ Delivery order of a piece of a segment:
   1. it is read from the offset that the database has for the segment;
   2. a transaction begins, and moves that offset on where it still is the old one; else another shipper was faster, and
      the transaction ends here;
-  3. its authors, its decisions with the salts of their leaves, the tree over these, what is counted of it for rollouts,
-     and which of it came late (`reach`) go into the same transaction;
+  3. its authors, its decisions with the salts of their leaves, the tree over these, what is counted of it for rollouts
+     and drift, and which of it came late (`reach`) go into the same transaction;
   4. when a segment has ended and is wholly shipped, a transaction that outlives the machine says so, and the root;
   5. only then its file is deleted, once whoever else reads it is through.
 A death between any two steps loses nothing and ships nothing twice: what is true is what is in the database.
@@ -14,16 +14,15 @@ A death between any two steps loses nothing and ships nothing twice: what is tru
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from scoreline.core.decision import Author
 from scoreline.core.errors import DatabaseDown, DatabaseRefused
-from scoreline.records.counting import Counting
 from scoreline.records.database import POSTGRESQL, Database
 from scoreline.records.load import Values, author_ids, drop_repeated, insert_decisions, mark_unsent
 from scoreline.records.merkle import Tree
@@ -51,6 +50,14 @@ _GROW: Final = text(
 _END: Final = text('UPDATE segments SET final = true, root = :root WHERE id = :id AND "offset" = :offset AND NOT final')
 
 
+class Counts(Protocol):
+    """Who counts what is shipped, so exactly once."""
+
+    def count(self, connection: Connection, piece: Piece, writer: str, now_ns: int) -> None:
+        """Counts a piece of a writer's segment; what it writes belongs to the transaction that ships it."""
+        ...
+
+
 @dataclass(slots=True)
 class _Known:
     """What the database has of a segment, as last seen."""
@@ -67,7 +74,7 @@ class _Known:
 class Shipper:
     """Ships one spool. `may_delete(segment, offset)`: whether all others who read a segment are past this offset.
 
-    `counting`: what is counted of each piece in the transaction that ships it.
+    `counting`: who count each piece in the transaction that ships it.
     """
 
     def __init__(
@@ -76,7 +83,7 @@ class Shipper:
         database: Database,
         host: str,
         may_delete: Callable[[Segment, int], bool] | None = None,
-        counting: Counting | None = None,
+        counting: Sequence[Counts] = (),
     ) -> None:
         self._folder = folder
         self._database = database
@@ -188,8 +195,8 @@ class Shipper:
             insert_decisions(connection, _values(piece, self._author_ids | ids, known, tree, salts))
             if not once and any_moved(connection, (row[0] for row in piece.rows)):
                 raise DatabaseRefused("ids that are in the archive came again")
-            if self._counting:
-                self._counting.count(connection, piece, segment.writer, moved["now_ns"])
+            for counts in self._counting:
+                counts.count(connection, piece, segment.writer, moved["now_ns"])
             self._reaching.count_late(connection, piece)
             for base in piece.unsent:
                 connection.execute(mark_unsent(base))

@@ -4,40 +4,123 @@ from typing import Any, Final
 
 import numpy as np
 
-from scoreline.core.link import Floats
+from scoreline.core.link import PROBABILITIES, Floats
 from scoreline.core.policy import ThresholdPolicy
 from scoreline.core.schema import Field, Schema
+from scoreline.sealing.daily import Days, Ints, logit_of
 
 DECILES: Final = np.arange(1, 10) / 10
 
 
 def make_profile(
-    schema: Schema, values: Floats, scores: Floats, output_names: tuple[str, ...], policy: ThresholdPolicy
+    schema: Schema,
+    values: Floats,
+    scores: Floats,
+    output_names: tuple[str, ...],
+    policy: ThresholdPolicy,
+    link: str,
+    days: Days,
 ) -> dict[str, Any]:
-    """Plain JSON: per field its missing share and deciles or category counts; per output the same; outcome shares."""
+    """Plain JSON: per field its missing share and deciles or category counts; per output the same; outcome shares.
+
+    What took a default is NaN in `values`: it counts as missing. `link` says whether scores are probabilities, `days`
+    which rows are of the same day; without days it does not say how far they lie apart.
+    """
     codes = np.asarray(policy.codes(scores), dtype=np.int64)
     return {
         "rows": len(values),
-        "fields": {field.name: _field(field, values[:, position]) for position, field in enumerate(schema.fields)},
-        "scores": {name: _numbers(scores[:, position]) for position, name in enumerate(output_names)},
+        "fields": {
+            field.name: _field(field, values[:, position], scores[:, 0], days)
+            for position, field in enumerate(schema.fields)
+        },
+        "scores": {
+            name: _score(scores[:, position], days, is_probability=link in PROBABILITIES)
+            for position, name in enumerate(output_names)
+        },
         "outcomes": {name: float((codes == code).mean()) for code, name in enumerate(policy.outcomes)},
     }
 
 
-def _field(field: Field, column: Floats) -> dict[str, Any]:
-    present = column[~np.isnan(column)]
-    found: dict[str, Any] = {"missing": float(np.isnan(column).mean())}
+def _field(field: Field, column: Floats, scores: Floats, days: Days) -> dict[str, Any]:
+    is_missing = np.isnan(column)
+    present, theirs = column[~is_missing], scores[~is_missing]
+    found: dict[str, Any] = {"missing": float(is_missing.mean())}
     if field.type == "category":
-        counts = np.bincount(present.astype(np.int64), minlength=len(field.categories))
-        return found | {"counts": counts.tolist()}
-    return found | (_numbers(present) if len(present) else {})
+        n_bins = len(field.categories)
+        codes = present.astype(np.int64)
+        found["counts"] = np.bincount(codes, minlength=n_bins).tolist()
+    elif len(present):
+        found |= _numbers(present)
+        n_bins = len(DECILES) + 1
+        codes = _bins(present, found["deciles"])
+    if len(present):
+        found["mean_scores"] = [*_means(codes, theirs, n_bins), _mean(scores[is_missing])]
+        if days.rows:
+            found["daily"] = _daily(field, column, found.get("deciles"), days)
+    return found
+
+
+def _daily(field: Field, column: Floats, deciles: list[float] | None, days: Days) -> dict[str, Any]:
+    """How far days lie away, in logits: the missing share, and each share that is watched, in their order."""
+
+    def missing(rows: Floats) -> Floats:
+        return logit_of(np.isnan(rows).sum(), len(rows))
+
+    def shares(rows: Floats) -> Floats:
+        present = rows[~np.isnan(rows)]
+        if deciles is not None:
+            return _above(present, deciles)
+        return logit_of(np.bincount(present.astype(np.int64), minlength=len(field.categories)), len(present))
+
+    return {"missing": days.away(missing, column), "shares": days.away(shares, column)}
+
+
+def _score(column: Floats, days: Days, *, is_probability: bool) -> dict[str, Any]:
+    found = _numbers(column)
+    if is_probability:
+        found["uncertainty"] = float((column * (1 - column)).mean())
+    if days.rows:
+        found["daily"] = {
+            "mean": days.away(lambda rows: np.asarray(rows.mean()), column),
+            "shares": days.away(lambda rows: _above(rows, found["deciles"]), column),
+        }
+    return found
 
 
 def _numbers(column: Floats) -> dict[str, Any]:
+    """`above` has the shares strictly above each decile: where numbers repeat they are not .9, .8, ... .1."""
+    deciles = np.quantile(column, DECILES).tolist()
     return {
         "least": float(column.min()),
         "greatest": float(column.max()),
         "mean": float(column.mean()),
         "deviation": float(column.std()),
-        "deciles": np.quantile(column, DECILES).tolist(),
+        "deciles": deciles,
+        "above": (_hits(column, deciles) / len(column)).tolist(),
     }
+
+
+def _bins(column: Floats, deciles: list[float]) -> Ints:
+    """How many deciles each number lies strictly above."""
+    return np.searchsorted(np.array(deciles), column, side="left")
+
+
+def _hits(column: Floats, deciles: list[float]) -> Ints:
+    """How many numbers lie strictly above each decile."""
+    by_bin = np.bincount(_bins(column, deciles), minlength=len(deciles) + 1)
+    found: Ints = by_bin[::-1].cumsum()[-2::-1]
+    return found
+
+
+def _above(column: Floats, deciles: list[float]) -> Floats:
+    return logit_of(_hits(column, deciles), len(column))
+
+
+def _means(codes: Ints, scores: Floats, n_bins: int) -> list[float | None]:
+    """The mean score of the rows of each bin; None of one without rows."""
+    n_rows, sums = np.bincount(codes, minlength=n_bins), np.bincount(codes, scores, n_bins)
+    return [total / n if n else None for total, n in zip(sums.tolist(), n_rows.tolist(), strict=True)]
+
+
+def _mean(scores: Floats) -> float | None:
+    return float(scores.mean()) if len(scores) else None

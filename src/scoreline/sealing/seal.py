@@ -36,6 +36,7 @@ from scoreline.core.schema import Schema
 from scoreline.core.scorer import Scorer
 from scoreline.engines.load import build_engines, load_engine
 from scoreline.engines.twin import TwinEngine
+from scoreline.sealing.daily import Days
 from scoreline.sealing.declare import declare_schema, read_declared
 from scoreline.sealing.parity import Parity, check_parity, check_types
 from scoreline.sealing.probes import probe_rows
@@ -80,6 +81,7 @@ def seal(
     entity: str = "",
     maturity_s: int = 0,
     origin: Mapping[str, str] | None = None,
+    time_column: str = "",
     trust_pickle: bool = False,
 ) -> Sealed:
     """Seals a trained model into the folder `out`.
@@ -91,8 +93,9 @@ def seal(
     `thresholds`: outcome to the score it starts at; scores below all of them have the outcome `otherwise`. `classes`:
     names for a multi-class model. `iterations`: "best" keeps the trees up to early stopping's best iteration.
     `entity`: the name by which a row may say whom it is about. `maturity_s`: how long an outcome may change. `origin`:
-    what the lineage says of where the model came from, besides its library and file. `trust_pickle`: open a pickle
-    (.pkl, .joblib), which may run anything, and a .skops file with types that skops does not trust.
+    what the lineage says of where the model came from, besides its library and file. `time_column`: the column of the
+    reference that says when its rows were, for how far days lie apart. `trust_pickle`: open a pickle (.pkl, .joblib),
+    which may run anything, and a .skops file with types that skops does not trust.
 
     Raises SealRefused, SchemaError, SettingError or NotFound; nothing is left behind then.
     """
@@ -105,6 +108,7 @@ def seal(
     if classes is not None:
         trained = _with_classes(trained, tuple(classes))
     rows = read_reference(reference)
+    days = Days.of(rows.table, time_column, _picked(rows)) if time_column else Days()
     declared = read_declared(Path(schema)) if isinstance(schema, str | Path) else dict(schema or {})
     settled = replace(declare_schema(trained, rows, declared), entity=entity)
     if settled.store_fields and not entity:
@@ -129,7 +133,7 @@ def seal(
     check_types(trained, values, _as_given(settled, rows), draft.policy)
     parity = check_parity(trained, engines, rows_to_prove, draft.policy)
     engine = engines[0] if len(engines) == 1 else TwinEngine(built)
-    manifest, files = _finish(draft, trained, rows, values, engine)
+    manifest, files = _finish(draft, trained, rows, values, engine, days)
     _write(target, manifest, files, Path(key))
     return Sealed(target, manifest, parity, trained.twin_reason)
 
@@ -199,15 +203,16 @@ def _as_given(schema: Schema, reference: Reference) -> pa.Table | None:
 
 
 def _finish(
-    draft: Manifest, trained: TrainedModel, reference: Reference, values: Floats, engine: Engine
+    draft: Manifest, trained: TrainedModel, reference: Reference, values: Floats, engine: Engine, days: Days
 ) -> tuple[Manifest, dict[str, bytes]]:
     margins = engine.predict(values)
     scores = LINKS[draft.link](margins)
+    absent = [name not in reference.columns for name in draft.schema.names]
+    given = np.where(absent, np.nan, values)  # a default says nothing of how a field lies
+    names = draft.classes or (draft.output,)
     golden = _golden_rows(draft.schema, trained, values)
     files = _model_files(trained) | {
-        PROFILE: canonical_json(
-            make_profile(draft.schema, values, scores, draft.classes or (draft.output,), draft.policy)
-        ),
+        PROFILE: canonical_json(make_profile(draft.schema, given, scores, names, draft.policy, draft.link, days)),
         GOLDEN: canonical_json({"rows": _plain(golden), "margins": _plain(engine.predict(golden))}),
     }
     manifest = replace(

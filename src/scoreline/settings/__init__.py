@@ -4,6 +4,7 @@
 """
 
 from scoreline.settings.access import Access
+from scoreline.settings.drift import Drift
 from scoreline.settings.features import Features
 from scoreline.settings.latency import Latency
 from scoreline.settings.limits import Limits
@@ -16,6 +17,7 @@ from scoreline.settings.whole import PREFIX, Settings, load_settings, options
 __all__ = [
     "PREFIX",
     "Access",
+    "Drift",
     "Features",
     "Latency",
     "Limits",

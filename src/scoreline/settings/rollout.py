@@ -63,7 +63,7 @@ class Rollout:
 class Notify:
     webhook: str = option(
         "",
-        "URL that is told of each step of a rollout, in JSON that Slack takes; https, or http on loopback.",
+        "URL that is told of rollouts and of drift, in JSON that Slack takes; https, or http on loopback.",
         secret=True,
     )
     secret: str = option("", "Secret that notifications are signed with, at least 24 characters.", secret=True)

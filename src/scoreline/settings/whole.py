@@ -10,6 +10,7 @@ from typing import Any, Final
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.core.given import typed
 from scoreline.settings.access import Access
+from scoreline.settings.drift import Drift
 from scoreline.settings.features import Features
 from scoreline.settings.latency import Latency
 from scoreline.settings.limits import Limits
@@ -39,6 +40,7 @@ class Settings:
     latency: Latency = dataclasses.field(default_factory=Latency)
     records: Records = dataclasses.field(default_factory=Records)
     rollout: Rollout = dataclasses.field(default_factory=Rollout)
+    drift: Drift = dataclasses.field(default_factory=Drift)
     notify: Notify = dataclasses.field(default_factory=Notify)
     log: Log = dataclasses.field(default_factory=Log)
     trace: Trace = dataclasses.field(default_factory=Trace)

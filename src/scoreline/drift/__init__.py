@@ -1,0 +1,1 @@
+"""Drift: what was decided of late, held against the reference that the bundle was sealed with."""
