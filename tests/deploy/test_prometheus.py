@@ -74,6 +74,7 @@ def test_every_panel_and_alert_of_a_live_service_has_its_data_and_counts_equal_t
         "SCORELINE_ACCESS__ANONYMOUS": "predict,read,admin",
         "SCORELINE_LIMITS__PER_CALLER": "100000/minute",
         "SCORELINE_ROLLOUT__MIN_STEP_S": "600",
+        "SCORELINE_DRIFT__TICK_S": "1",
     }
     with serving(sealed, folder=tmp_path, workers=2, **own) as service, closing(database_of(service)) as database:
         made = run_scoreline(
@@ -91,6 +92,7 @@ def test_every_panel_and_alert_of_a_live_service_has_its_data_and_counts_equal_t
             assert_counts(prometheus, mine)
             wait_until(lambda: prometheus.query("model:scoreline_score:mean1h"), "the rules are evaluated")
             wait_until(lambda: prometheus.query("scoreline_rollout_evidence"), "the controller has looked")
+            wait_until(lambda: prometheus.query("scoreline_drift_evidence"), "drift has had its first tick")
             mine += asked(service)  # rates need a second point
             assert_counts(prometheus, mine)
             for page in DASHBOARDS:

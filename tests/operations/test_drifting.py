@@ -16,7 +16,6 @@ from sqlalchemy import func, select
 sys.path.append(str(Path(__file__).parents[1] / "drift"))
 sys.path.append(str(Path(__file__).parents[1] / "records"))
 from shipping import decided, ship_all
-from somedecisions import author_of
 from somereference import FIELDS, manifest_of, reference_of, some_fold, some_rows
 
 from scoreline.core.errors import BundleError, NotFound, RolloutRefused
@@ -51,6 +50,7 @@ from scoreline.records.rollout_tables import LEDGER
 from scoreline.records.ship import Shipper
 from scoreline.records.writer import SpoolWriter
 from scoreline.rollout.stages import Arm
+from somedecisions import author_of
 
 RULES = Rules(Tolerance(), 1.0, 10.0)
 TICK_NS = RULES.tick_ns

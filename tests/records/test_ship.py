@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, stored
-from somedecisions import any_decisions, author_of, exactly
 from sqlalchemy import event, func, select, text
 
 from scoreline.core.batch import Context
@@ -31,6 +30,7 @@ from scoreline.records.tables import AUTHORS, DECISIONS, SEGMENTS
 from scoreline.records.tallied import Tallied
 from scoreline.records.tally import NO_SHAPE
 from scoreline.records.writer import SpoolWriter
+from somedecisions import any_decisions, author_of, exactly
 from trees import check_trees
 
 fork = multiprocessing.get_context("fork")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from somedecisions import author_of, decisions_of
 
 from scoreline.core.batch import Context
 from scoreline.core.decision import Decisions
 from scoreline.records.frames import frame_author, frame_decisions, read_frames, read_parts
 from scoreline.records.spent import BOUNDS_S, PARTS, RECENT_S, Spent, spending
+from somedecisions import author_of, decisions_of
 
 S = 1_000_000_000
 NOW_NS = 1_795_000_000 * S

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from somedecisions import author_of, decisions_of
 
 from scoreline.core.batch import Context
 from scoreline.core.decision import Decisions
@@ -14,6 +13,7 @@ from scoreline.records.segments import segments
 from scoreline.records.tallied import Tallied
 from scoreline.records.tally import MOST, NO_SHAPE, Shape, Tallies
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of, decisions_of
 
 FRAUD = author_of("fraud", outcomes=("approve", "decline"))
 CHURN = author_of("churn", classes=("a", "b"), version="7", role="canary")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inservice import database_of
 
+from inservice import database_of
 from scoreline.records.drift import incidents_of
 from scoreline.records.ledger import history
 from service import COUNTRIES, SealedModel, Service, run_scoreline, serving, wait_until
