@@ -36,7 +36,7 @@ def begun(database: Database, spool: Path, days_ago: int = 0) -> None:
     writer.close()
     ship_all(
         Shipper(
-            spool, database, "here", counting=Counting(database, lambda _: 1_000_000_000, Patience(2_000_000_000, 0))
+            spool, database, "here", counting=[Counting(database, lambda _: 1_000_000_000, Patience(2_000_000_000, 0))]
         )
     )
     scores = [Scored(found.base.to_bytes(16, "big"), b"s" * 8, -1) for found in many]
