@@ -127,7 +127,7 @@ def asked(service: Service, n: int = 60) -> Counter[str]:
 
 
 def assert_counts(prometheus: Prometheus, mine: Counter[str]) -> None:
-    wait_until(lambda: prometheus.value("sum(scoreline_requests_total)") >= mine["200"], "all is scraped")
+    """Each comes to what the client counted, and never beyond."""
     for expression, count in {
         "sum(scoreline_requests_total)": mine["200"],
         "sum(scoreline_predictions_total)": mine["200"],
@@ -140,4 +140,5 @@ def assert_counts(prometheus: Prometheus, mine: Counter[str]) -> None:
         'sum(scoreline_request_seconds_count{part="model"})': mine["200"],
         'sum(scoreline_defaulted_fields_total{field="age_days"})': mine["defaulted"],
     }.items():
+        wait_until(lambda e=expression, n=count: prometheus.value(e) >= n, f"{expression} is {count}")
         assert prometheus.value(expression) == count, expression
