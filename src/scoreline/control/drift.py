@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
 
-from scoreline.core.errors import DatabaseDown, NotFound, ScorelineError
+from scoreline.control.attempts import Attempts
+from scoreline.core.errors import NotFound
 from scoreline.core.manifest import NAME
 from scoreline.operations.drifting import References, clean, look
 from scoreline.operations.driftreport import SPANS_S, Standing, drift_of, standings
@@ -35,7 +36,7 @@ class Watching:
         self._references = references
         self._leads = leads
         self.standings: Sequence[Standing] = ()
-        self._said = ""
+        self._attempts = Attempts("drift", log)
         self._cleaned_s = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
@@ -49,7 +50,7 @@ class Watching:
 
     def status(self) -> dict[str, Any]:
         """What it has to wait for, in words; None: nothing."""
-        return {"error": self._said or None}
+        return {"error": self._attempts.said or None}
 
     def look(self) -> None:
         """One look at what is due; raises DatabaseDown or DatabaseRefused."""
@@ -65,25 +66,8 @@ class Watching:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            self._attempt()
+            self._attempts(self.look)
             self._ending.wait(LOOK_S)
-
-    def _attempt(self) -> None:
-        """Never raises."""
-        said = ""
-        try:
-            self.look()
-        except DatabaseDown:
-            said = "the database cannot be asked"
-        except ScorelineError as error:
-            said = str(error)
-        except Exception as error:
-            said = type(error).__name__
-            if said != self._said:
-                log.exception("watching for drift failed")
-        if said and said != self._said:
-            log.error("drift is put off: %s", said)
-        self._said = said
 
 
 def add_drift(routes: Routes, database: Database, references: References) -> None:

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, Final
 
-from scoreline.core.errors import DatabaseDown, NotTold, ScorelineError
+from scoreline.control.attempts import Attempts
+from scoreline.core.errors import NotTold
 from scoreline.operations.notices import FEEDS, Feed, News, signed
 from scoreline.records.database import Database
 from scoreline.records.notified import tell_up_to, told_up_to
@@ -42,7 +43,7 @@ class Notifying:
         self._secret = secret
         self._leads = leads
         self._since_ns = time.time_ns()
-        self._said = ""
+        self._attempts = Attempts("notifying", log)
         self._failures = 0
         self._told = self._given_up = 0
         self._ending = threading.Event()
@@ -65,7 +66,7 @@ class Notifying:
     def status(self) -> dict[str, Any]:
         """Whether there is a webhook, how many entries it was told and was not by this steward, and what is wrong."""
         told, given_up = self._told, self._given_up
-        return {"on": bool(self._webhook), "told": told, "given_up": given_up, "error": self._said or None}
+        return {"on": bool(self._webhook), "told": told, "given_up": given_up, "error": self._attempts.said or None}
 
     def look(self) -> None:
         """Tells what is new; raises NotTold, DatabaseDown or DatabaseRefused where the rest has to wait."""
@@ -120,21 +121,7 @@ class Notifying:
             self._ending.wait(min(LOOK_S * 2.0**self._failures, MOST_S))
 
     def _attempt(self) -> None:
-        """Never raises: what goes wrong is said once, until it goes right again."""
-        said = ""
-        try:
-            self.look()
-        except DatabaseDown:
-            said = "the database cannot be asked"
-        except ScorelineError as error:
-            said = str(error)
-        except Exception as error:
-            said = type(error).__name__
-            log.exception("notifying failed")
-        if said and said != self._said:
-            log.error("notifying is put off: %s", said)
-        self._said = said
-        self._failures = min(self._failures + 1, 30) if said else 0
+        self._failures = 0 if self._attempts(self.look) else min(self._failures + 1, 30)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
