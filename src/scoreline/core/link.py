@@ -70,4 +70,4 @@ LINKS: Final[dict[str, Link]] = {
     "softmax": softmax,
     "softmax64": softmax64,
 }
-PROBABILITIES: Final = frozenset(("sigmoid", "softmax", "softmax64"))  # links whose scores are probabilities
+PROBABILITY_LINKS: Final = frozenset(("sigmoid", "softmax", "softmax64"))  # links whose scores are probabilities

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 
 from scoreline.core.errors import BundleError
-from scoreline.core.link import PROBABILITIES, Floats
+from scoreline.core.link import PROBABILITY_LINKS, Floats
 from scoreline.core.manifest import Manifest, canonical_json
 from scoreline.drift.counts import CUTS, Layout
 from scoreline.drift.spread import Ints, Spread
@@ -48,7 +48,7 @@ class Scores(NamedTuple):
     def of(cls, link: str, found: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError where it is no part of a profile."""
         least, width = 0.0, 1.0
-        if link not in PROBABILITIES:
+        if link not in PROBABILITY_LINKS:
             least, width = float(found["least"]), float(found["greatest"]) - float(found["least"])
         unit = width or 1.0
         daily = float(found.get("daily", {}).get("mean", 0.0))

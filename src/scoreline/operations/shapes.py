@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from scoreline.core.bundle import PROFILE, Bundle
 from scoreline.core.errors import ScorelineError
+from scoreline.core.link import PROBABILITY_LINKS
 from scoreline.core.manifest import read_json
 from scoreline.operations.bundles import bundle_of
 from scoreline.records.tally import NO_SHAPE, Shape
 
 # Of scores that are probabilities: finer where rare things are.
 PROBABILITIES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-LINKS: Final = ("sigmoid", "softmax", "softmax64")
 _NINTH: Final = 8
 log = logging.getLogger("scoreline.operations.shapes")
 
@@ -48,7 +48,7 @@ def shape(bundle: Bundle) -> Shape:
 
 def _are_probabilities(bundle: Bundle) -> bool:
     """By the link, or where a graph makes them itself, by where they lie on the reference."""
-    if bundle.manifest.link in LINKS:
+    if bundle.manifest.link in PROBABILITY_LINKS:
         return True
     (first,) = read_json(PROFILE, bundle.files[PROFILE])["scores"].values()
     return bool(first["least"] >= 0 and first["greatest"] <= 1)

@@ -14,7 +14,7 @@ from scoreline.core.errors import RolloutRefused
 from scoreline.core.manifest import Manifest
 
 EPS: Final = 1e-3  # log loss takes probabilities for at least this much away from 0 and 1
-PROBABILITIES: Final = ("sigmoid", "sigmoid64", "softmax", "softmax64")
+PROBABILITY_LINKS: Final = ("sigmoid", "sigmoid64", "softmax", "softmax64")
 _BOOLEANS: Final[Mapping[str, int]] = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
 
 
@@ -114,4 +114,4 @@ def _are_probabilities(manifest: Manifest) -> bool:
     """By the link; a graph has none and may still answer them, as its classes or its thresholds say."""
     thresholds = manifest.policy.thresholds
     may_be = bool(manifest.classes) or (bool(thresholds) and all(0 < one < 1 for one in thresholds))
-    return manifest.link in PROBABILITIES or (manifest.link == "identity" and may_be)
+    return manifest.link in PROBABILITY_LINKS or (manifest.link == "identity" and may_be)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from scoreline.core.link import PROBABILITIES, Floats
+from scoreline.core.link import PROBABILITY_LINKS, Floats
 from scoreline.core.policy import ThresholdPolicy
 from scoreline.core.schema import Field, Schema
 from scoreline.sealing.daily import Days, Ints, logit_of
@@ -34,7 +34,7 @@ def make_profile(
             for position, field in enumerate(schema.fields)
         },
         "scores": {
-            name: _score(scores[:, position], days, is_probability=link in PROBABILITIES)
+            name: _score(scores[:, position], days, is_probability=link in PROBABILITY_LINKS)
             for position, name in enumerate(output_names)
         },
         "outcomes": {name: float((codes == code).mean()) for code, name in enumerate(policy.outcomes)},
