@@ -9,7 +9,6 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "records"))
 
 from shipping import DAY_NS, NOON_NS, decided, ship_all, signer
-from somedecisions import author_of
 
 from scoreline.audit.report import Report
 from scoreline.audit.verify import verify
@@ -20,6 +19,7 @@ from scoreline.records.database import Database, open_database
 from scoreline.records.ship import Shipper
 from scoreline.records.writer import SpoolWriter
 from scoreline.signing import TrustStore
+from somedecisions import author_of
 
 MARIE, PAUL, NOBODY = b"m" * 16, b"p" * 16, b""
 MODELS = (author_of("fraud", 3, outcomes=("approve", "decline")), author_of("churn", 2, classes=("a", "b")))

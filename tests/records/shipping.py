@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from somedecisions import author_of, decisions_of
-
 from scoreline.core.batch import Context
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.ids import IdSource
@@ -17,6 +15,7 @@ from scoreline.records.database import Database, open_database
 from scoreline.records.read import read_decisions
 from scoreline.records.ship import Shipper
 from scoreline.signing import Signer, generate_keys
+from somedecisions import author_of, decisions_of
 
 AUTHOR = author_of(n_fields=3, outcomes=("approve", "decline"))
 DAY_NS = 86_400_000_000_000

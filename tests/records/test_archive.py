@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, signer, stored
-from somedecisions import author_of, exactly
 
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import DatabaseRefused, SettingError
@@ -24,6 +23,7 @@ from scoreline.records.read import find_decision, read_decisions, read_record
 from scoreline.records.ship import Shipper
 from scoreline.records.upkeep import Upkeep
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of, exactly
 
 CHURN = author_of("churn", 2, classes=("a", "b"))
 

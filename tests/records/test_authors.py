@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from shipping import opened
-from somedecisions import author_of
 from sqlalchemy import Connection, text
 
 from scoreline.core.decision import Author
@@ -17,6 +16,7 @@ from scoreline.records.load import author_ids
 from scoreline.records.migrate import upgrade
 from scoreline.records.rows import author_json, author_key
 from scoreline.records.shadowed import numbers_of
+from somedecisions import author_of
 
 OLD = [
     author_of(model="fraud", classes=('a"model":"churn"', "b\\"), outcomes=()),

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from shipping import NOON_NS, decided, opened, ship_all
-from somedecisions import author_of
 
 from scoreline.core.decision import Author, Decisions
 from scoreline.core.marks import Patience
@@ -24,6 +23,7 @@ from scoreline.records.frames import frame_failed
 from scoreline.records.ledger import Entry, append
 from scoreline.records.ship import Shipper
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of
 
 OVER_NS, SLOW_NS, HIGH = 140_000_000, 3_000_000, 0.8
 PATIENCE = Patience(1_000_000_000, OVER_NS)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from shipping import DAY_NS, NOON_NS, decided, opened, ship_all, signer
-from somedecisions import author_of
 from sqlalchemy import func, select
 
 from scoreline.core.decision import Decisions
@@ -19,6 +18,7 @@ from scoreline.records.ship import Shipper
 from scoreline.records.tables import OUTCOMES
 from scoreline.records.upkeep import Upkeep
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of
 
 FRAUD, CHURN = author_of("fraud"), author_of("churn")
 MARIE, PAUL = b"m" * 16, b"p" * 16

@@ -4,10 +4,10 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from somedecisions import any_decisions, author_of, decisions_of, exactly
 
 from scoreline.core.decision import Author, Decisions
 from scoreline.records.frames import frame_author, frame_decisions, read_frames
+from somedecisions import any_decisions, author_of, decisions_of, exactly
 
 
 def written(*many: Decisions) -> tuple[bytes, list[int]]:

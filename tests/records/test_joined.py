@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping import DAY_NS, NOON_NS, opened, ship_all
-from somedecisions import author_of, decisions_of
 from sqlalchemy import event, select
 
 from scoreline.core.batch import Context
@@ -27,6 +26,7 @@ from scoreline.records.ship import Shipper
 from scoreline.records.tables import ARCHIVES, DECISIONS, MOVED, OUTCOMES, SEGMENTS
 from scoreline.records.walk import Wanted
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of, decisions_of
 
 POLICY = {"outcomes": ("approve", "decline")}
 FRAUD, FRAUD_2 = author_of("fraud", **POLICY), author_of("fraud", 3, version="2", role="challenger", **POLICY)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from somedecisions import author_of, decisions_of, exactly
-
 from scoreline.core.ids import ROW_BITS
 from scoreline.records.lookup import SpoolRecord, one_row
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of, decisions_of, exactly
 
 
 def test_every_decision_of_every_segment_is_found(tmp_path: Path) -> None:

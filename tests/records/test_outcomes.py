@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping import opened, ship_all, signer
-from somedecisions import author_of, decisions_of
 from sqlalchemy import select
 
 from scoreline.core.batch import Context
@@ -22,6 +21,7 @@ from scoreline.records.outcomes import Known, add_outcomes, known_of, match, unm
 from scoreline.records.ship import Shipper
 from scoreline.records.tables import ARCHIVES, DECISIONS, MOVED, OUTCOMES, SEGMENTS
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of, decisions_of
 
 MS = 1_000_000
 DAY_NS = 86_400_000 * MS

@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from somedecisions import any_decisions, author_of, decisions_of
 
 from scoreline.core.decision import Decisions
 from scoreline.records.frames import Missed, frame_missed
@@ -14,6 +13,7 @@ from scoreline.records.pieces import is_damaged, read_rows
 from scoreline.records.rows import rows_of
 from scoreline.records.segments import BEGIN, read_items, segments
 from scoreline.records.writer import SpoolWriter
+from somedecisions import any_decisions, author_of, decisions_of
 
 
 @settings(max_examples=60)

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shipping import decided, opened, ship_all
-from somedecisions import author_of
 from sqlalchemy import func, select
 
 from scoreline.records import database as database_module
@@ -20,6 +19,7 @@ from scoreline.records.reach import FORGET_NS, GONE_NS, SAY_NS, SLACK_NS, Reach,
 from scoreline.records.ship import Shipper
 from scoreline.records.tables import SPOOLS
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of
 
 SECOND = 1_000_000_000
 AUTHOR = author_of()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from shipping import NOON_NS, decided, opened, ship_all
-from somedecisions import author_of
 from sqlalchemy import text
 
 from scoreline.core.outcome import Outcome
@@ -13,6 +12,7 @@ from scoreline.records.recent import recent
 from scoreline.records.ship import Shipper
 from scoreline.records.tables import OTHER_TIME
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of
 
 SECOND = 1_000_000_000
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from shipping import DAY_NS, NOON_NS, decided, ids_of, opened, ship_all, signer, stored
-from somedecisions import author_of
 
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import NotFound
@@ -18,6 +17,7 @@ from scoreline.records.partitions import existing_days
 from scoreline.records.retention import remove_expired
 from scoreline.records.ship import Shipper
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of
 
 FRAUD, CHURN = author_of("fraud"), author_of("churn")
 MARIE, PAUL = b"m" * 16, b"p" * 16

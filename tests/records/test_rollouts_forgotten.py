@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from shipping import DAY_NS, decided, opened, ship_all, signer
-from somedecisions import author_of
 from sqlalchemy import func, select
 
 from scoreline.core.marks import Patience
@@ -19,6 +18,7 @@ from scoreline.records.shadowed import Scored, add_scores
 from scoreline.records.ship import Shipper
 from scoreline.records.upkeep import Upkeep
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of
 
 MARIE, PAUL = b"m" * 16, b"p" * 16
 CANARY, CHALLENGER = author_of(role="canary", epoch=2), author_of(role="challenger", epoch=2)

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from somedecisions import any_decisions, author_of, decisions_of
 
 from scoreline.core.batch import Context
 from scoreline.core.decision import Decision, Decisions
 from scoreline.records.rows import author_json, author_key, leaf, plain, rows_of
 from scoreline.records.rows import author_of as author_of_json
 from scoreline.records.rows import decisions_of as decisions_of_row
+from somedecisions import any_decisions, author_of, decisions_of
 
 SALT = b"s" * 16
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from somedecisions import any_decisions, author_of, decisions_of, exactly
 
 from scoreline.core.batch import NO_DEFAULTS, Batch, Context
 from scoreline.core.decision import Decisions
@@ -22,6 +21,7 @@ from scoreline.records.frames import MAGIC
 from scoreline.records.segments import BEGIN, READ_BYTES, read_items, read_raw, segment_name, segments
 from scoreline.records.spool import SpoolReader, read_spool, recorded
 from scoreline.records.writer import SpoolWriter
+from somedecisions import any_decisions, author_of, decisions_of, exactly
 
 SEGMENT = 1 << 20
 

@@ -5,10 +5,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from somedecisions import author_of, decisions_of
 
 from scoreline.core.decision import Decisions
 from scoreline.records.tally import Tallies, Tally
+from somedecisions import author_of, decisions_of
 
 FRAUD = author_of("fraud", outcomes=("approve", "decline"))
 CHURN = author_of("churn", classes=("a", "b"))

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from somedecisions import author_of, decisions_of
-
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import RecordRefused
 from scoreline.records.frames import Unsent
@@ -11,6 +9,7 @@ from scoreline.records.segments import read_items, segments
 from scoreline.records.spool import read_spool
 from scoreline.records.turn import Turn
 from scoreline.records.writer import SpoolWriter
+from somedecisions import author_of, decisions_of
 
 SEGMENT = 1 << 16
 

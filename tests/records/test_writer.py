@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-from somedecisions import author_of, decisions_of
 
 from scoreline.core.errors import RecordRefused
 from scoreline.records.frames import AUTHOR, FAILED, MAGIC, Missed, Unsent, read_parts
@@ -13,6 +12,7 @@ from scoreline.records.segments import read_items, segments
 from scoreline.records.spool import SpoolReader, read_spool
 from scoreline.records.tally import Tallies
 from scoreline.records.writer import SpoolWriter, sync_and_close
+from somedecisions import author_of, decisions_of
 
 SEGMENT = 1 << 16
 

@@ -2,8 +2,8 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from records.somedecisions import author_of, decisions_of
+
 from scoreline.replay import grouped
 from scoreline.replay.grouped import by_author, outcome_of
 

@@ -26,12 +26,16 @@ log = logging.getLogger("scoreline.steward.drift")
 
 
 class Watching:
-    """Makes evidence of what was counted, for as long as `leads` says so; what fails is said once and tried again."""
+    """Makes evidence of what was counted, for as long as `leads` says so; what fails is said once and tried again.
+
+    `standings` is the evidence about each champion and its subjects, for `/metrics`; nothing where another one leads.
+    """
 
     def __init__(self, database: Database, references: References, leads: Callable[[], bool]) -> None:
         self._database = database
         self._references = references
         self._leads = leads
+        self.standings: Sequence[Standing] = ()
         self._attempts = Attempts("drift", log)
         self._cleaned_s = 0.0
         self._ending = threading.Event()
@@ -51,19 +55,14 @@ class Watching:
     def look(self) -> None:
         """One look at what is due; raises DatabaseDown or DatabaseRefused."""
         if not self._leads():
+            self.standings = ()
             return
         self._database.prepare_once()
         look(self._database, self._references)
+        self.standings = standings(self._database, self._references)
         if not self._cleaned_s or time.monotonic() - self._cleaned_s >= CLEAN_S:
             self._cleaned_s = time.monotonic()
             clean(self._database)
-
-    def evidence(self) -> Sequence[Standing]:
-        """The evidence about each champion and its subjects, for `/metrics`; nothing where another steward leads.
-
-        Raises DatabaseDown or DatabaseRefused.
-        """
-        return standings(self._database, self._references) if self._leads() else []
 
     def _run(self) -> None:
         while not self._ending.is_set():

@@ -1,5 +1,6 @@
 """What each metric has at a scrape, from what the steward knows."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final
@@ -8,6 +9,7 @@ from scoreline.core.arms import DIED, NOT_FINITE, OVERRAN, RAISED
 from scoreline.core.budget import Budgets
 from scoreline.core.counts import Name
 from scoreline.metrics import BOUNDS_S
+from scoreline.operations.driftreport import Standing
 from scoreline.operations.processes import Process
 from scoreline.operations.state import State
 from scoreline.records.spent import SHOWN
@@ -20,6 +22,7 @@ BUNDLES: Final = ("signature", "self-test", "form")
 PROCESSES: Final = ("worker", "steward", "shadow")
 OURS: Final = sorted({kind for _, status, kind, _ in PROBLEMS if status >= 500})  # refusals that are no caller's fault
 FAILURES: Final = (RAISED, NOT_FINITE, OVERRAN, DIED)
+MOST_FIELDS: Final = 100
 _SERVICE, _CALLER = "service", "caller"
 _OF_ROLE: Final = ("requests", "predictions", "unsent", "high_scores", "defaulted", "degraded")
 
@@ -82,6 +85,19 @@ def of_state(state: State, budgets: Budgets) -> Iterator[Sample]:
         yield "budget_seconds", (model, "features"), budget.features_ms / 1e3
         yield "budget_seconds", (model, "model"), budget.model_ms / 1e3
         yield "budget_seconds", (model, "total"), budget.here_ms / 1e3
+
+
+def of_drift(standings: Iterable[Standing]) -> Iterator[Sample]:
+    """The evidence that the world has changed; of a model with many fields that of its scores and of the whole."""
+    found = list(standings)
+    n_fields = Counter(standing.model for standing in found if standing.kind == "field")
+    for standing in found:
+        if standing.kind != "field" or n_fields[standing.model] <= MOST_FIELDS:
+            labels = standing.model, standing.version, standing.subject
+            yield "drift_evidence", labels, standing.evidence
+        if not standing.subject:
+            yield "drift_evidence_needed", (standing.model,), standing.alarm_at
+            yield "drift_open", (standing.model, standing.version), int(standing.is_open)
 
 
 def of_status(status: Mapping[str, Any]) -> Iterator[Sample]:

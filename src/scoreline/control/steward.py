@@ -29,7 +29,7 @@ from scoreline.control.notify import Notifying
 from scoreline.control.outcomes import add_outcomes_route
 from scoreline.control.predictions import add_predictions
 from scoreline.control.rollouts import add_rollouts
-from scoreline.control.samples import Sample, of_counts, of_processes, of_state, of_status, of_tallies
+from scoreline.control.samples import Sample, of_counts, of_drift, of_processes, of_state, of_status, of_tallies
 from scoreline.control.ship import Shipping
 from scoreline.core.errors import BundleError, ScorelineError, SettingError
 from scoreline.core.names import load
@@ -208,6 +208,7 @@ class Steward:
         yield from of_tallies(self._tallied.tallies)
         yield from of_counts(self._counted.read(), state.models)
         yield from of_status(self.status())
+        yield from of_drift(self.watching.standings)
         yield from of_processes(processes(os.getppid()))
 
     def status(self) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from scoreline.core.errors import RolloutRefused
+from scoreline.core.link import PROBABILITY_LINKS
 from scoreline.core.manifest import Manifest
 
 EPS: Final = 1e-3  # log loss takes probabilities for at least this much away from 0 and 1
-PROBABILITY_LINKS: Final = ("sigmoid", "sigmoid64", "softmax", "softmax64")
 _BOOLEANS: Final[Mapping[str, int]] = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
 
 

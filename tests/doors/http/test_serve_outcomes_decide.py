@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 from canary import another
-from inservice import database_of
 from test_serve_rollout import QUICK, stage
 
+from inservice import database_of
 from scoreline.operations import rollouts
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import By

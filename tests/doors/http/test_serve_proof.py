@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from canary import PROGRAM, Rollout, misbehaving
-from inservice import database_of
 from test_serve_rollout import QUICK, canary, stage
 
 import canaries
+from inservice import database_of
 from scoreline.records.database import Database
 from scoreline.records.ledger import Entry, heads, history
 from service import FRAUD_ROW, SealedModel, Service, serving, wait_until

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inservice import database_of
 from test_serve_rollout import ADA, canary, stage
 
+from inservice import database_of
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import roll_back, serve_arm
 from scoreline.records.ledger import heads
