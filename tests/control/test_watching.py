@@ -35,12 +35,12 @@ def test_only_who_leads_looks_and_tells_metrics(
     monkeypatch.setattr(drift, "clean", lambda *_: looked.append("cleaned"))
     follower = watching(database, tmp_path, leads=False)
     follower.look()
-    assert (looked, list(follower.evidence())) == ([], [])
+    assert (looked, list(follower.standings)) == ([], [])
     leader = watching(database, tmp_path)
     leader.look()
     leader.look()
     assert looked == ["looked", "cleaned", "looked"]
-    assert list(leader.evidence()) == []
+    assert list(leader.standings) == []
 
 
 def test_what_fails_is_said_once_and_tried_again(

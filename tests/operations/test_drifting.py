@@ -317,6 +317,8 @@ def test_evidence_that_is_damaged_begins_anew_and_holds_up_nothing(
     world.tick(2.0)
     with world.database.writing() as connection:
         connection.execute(STATES.update().values(state=b"damage"))
+    assert standings(world.database, world.references) == []
+    with world.database.writing() as connection:
         connection.execute(HOURS.update().values(counts=packed(np.full(FOLD.reference.layout.size, np.nan))))
     world.tick()
     assert world.counts()[0] == 50

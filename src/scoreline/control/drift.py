@@ -58,8 +58,10 @@ class Watching:
             self.standings = ()
             return
         self._database.prepare_once()
-        look(self._database, self._references)
-        self.standings = standings(self._database, self._references)
+        try:
+            look(self._database, self._references)
+        finally:  # what is wrong with one model keeps no other from the metrics
+            self.standings = standings(self._database, self._references)
         if not self._cleaned_s or time.monotonic() - self._cleaned_s >= CLEAN_S:
             self._cleaned_s = time.monotonic()
             clean(self._database)

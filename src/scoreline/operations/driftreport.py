@@ -1,12 +1,13 @@
 """Drift as people see it: what the evidence says, what was counted beside the reference, and which fields moved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from scoreline.core.errors import NotFound
+from scoreline.core.errors import DatabaseRefused, NotFound, RolloutRefused
 from scoreline.core.link import Floats
 from scoreline.drift.beside import beside, expected_loss, moved_scores
 from scoreline.drift.counts import unpacked
@@ -60,26 +61,31 @@ def standings(database: Database, references: References) -> Sequence[Standing]:
 
     A version whose bundle is not here, or that has not decided yet, has none.
     """
-    found = []
+    found: list[Standing] = []
     with database.reading() as connection:
         known = [
             (model, kept_of(connection, model), last_incident(connection, model)) for model in models_kept(connection)
         ]
     for model, kept, newest in known:
-        entry = last(database, model)
-        own = kept.get(stage_of(entry).champion.digest) if entry else None
-        fold = references.fold(own.digest) if own else None
-        if own is None or fold is None or own.basis != fold.reference.basis:
-            continue
-        reference, state = fold.reference, State.from_bytes(own.state, fold.reference, own.ticks)
-        facts: Json = {"model": model, "version": reference.manifest.version, "alarm_at": references.rules.alarm_at}
-        facts["is_open"] = _is_open(newest, own.digest)
-        found.append(Standing(subject="", kind="", evidence=e_value(state.log_evidence(reference)), **facts))
-        found += [
-            Standing(evidence=e_value(log_e), **subject_of(reference, at), **facts)
-            for at, log_e in enumerate(state.by_subject(reference))
-        ]
+        with suppress(DatabaseRefused, RolloutRefused):  # damaged, or of a newer version: a tick tells of it
+            found += _standings(database, references, model, kept, newest)
     return found
+
+
+def _standings(
+    database: Database, references: References, model: str, kept: Mapping[str, Kept], newest: Incident | None
+) -> Sequence[Standing]:
+    entry = last(database, model)
+    own = kept.get(stage_of(entry).champion.digest) if entry else None
+    fold = references.fold(own.digest) if own else None
+    if own is None or fold is None or own.basis != fold.reference.basis:
+        return ()
+    reference, state = fold.reference, State.from_bytes(own.state, fold.reference, own.ticks)
+    facts: Json = {"model": model, "version": reference.manifest.version, "alarm_at": references.rules.alarm_at}
+    facts["is_open"] = _is_open(newest, own.digest)
+    whole = Standing(subject="", kind="", evidence=e_value(state.log_evidence(reference)), **facts)
+    subjects = enumerate(state.by_subject(reference))
+    return [whole, *(Standing(evidence=e_value(log), **subject_of(reference, at), **facts) for at, log in subjects)]
 
 
 def drift_of(database: Database, references: References, model: str, last_s: int) -> Json:
