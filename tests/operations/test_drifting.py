@@ -376,6 +376,7 @@ def test_no_data_and_not_sure_are_answers(world: World) -> None:
     world.tick(n_rows=5)
     told = world.told()
     assert told["verdict"] == NOT_SURE and 20 < told["decisions_needed"] < 500
+    assert {one["effect"] for one in told["subjects"]} == {None}, "the mean of a few rows is nearly a row"
     world.tick(n_rows=told["decisions_needed"])
     assert world.told()["verdict"] == NONE_FOUND
     world.now_ns += 30 * HOUR_NS

@@ -9,7 +9,7 @@ import numpy as np
 
 from scoreline.core.errors import DatabaseRefused, NotFound, RolloutRefused
 from scoreline.core.link import Floats
-from scoreline.drift.beside import beside, expected_loss, moved_scores
+from scoreline.drift.beside import LEAST_ROWS, beside, expected_loss, moved_scores
 from scoreline.drift.counts import unpacked
 from scoreline.drift.reference import FORMAT, Reference
 from scoreline.drift.rules import Rules
@@ -156,7 +156,9 @@ def _incident(incident: Incident | None, kept: Kept | None) -> Json | None:
 
 def _subjects(reference: Reference, state: State, counts: Floats) -> Sequence[Json]:
     """Scores, then fields by how far they alone move the mean score."""
-    own, effects, facts = state.by_subject(reference), moved_scores(reference, counts), beside(reference, counts)
+    own, facts = state.by_subject(reference), beside(reference, counts)
+    told = counts if counts[0] >= LEAST_ROWS else np.zeros(len(counts))  # of a few rows nothing is
+    effects = moved_scores(reference, told)
     found = [
         {**subject_of(reference, at), "evidence": e_value(own[at]), **_strongest(reference, state, at)}
         | {"effect": effects[at], **facts[at]}
