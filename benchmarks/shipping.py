@@ -119,9 +119,10 @@ def rows_per_s(database: Database, run: Callable[[], None]) -> float:
     return ROWS / (time.perf_counter() - start_s)
 
 
-def fill(spool: Path) -> None:
+def fill(spool: Path, digest: str = "d" * 64) -> None:
+    """`ROWS` decisions of a version, one to a request."""
     fields = tuple(f"f{number}" for number in range(20))
-    author = Author("fraud", "1", "d" * 64, "onnxruntime 1", fields, "p", (), ("approve", "review"))
+    author = Author("fraud", "1", digest, "onnxruntime 1", fields, "p", (), ("approve", "review"))
     ids, rng, writer = IdSource(), np.random.default_rng(0), SpoolWriter(spool, 64 * 1024 * 1024)
     for number in range(ROWS):
         now_ns = time.time_ns()
