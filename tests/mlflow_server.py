@@ -87,10 +87,9 @@ def mlflow_server(folder: Path) -> Iterator[Mlflow]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
     command += ["--artifacts-destination", str(artifacts)]
+    environment = clean_environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")  # eight processes that nobody needs
     with (folder / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=clean_environment(), stdout=log, stderr=log, start_new_session=True
-        )
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_until(lambda: _answers(port), "MLflow's server answers", 120)
         with proxy_to(port) as proxy:
