@@ -175,7 +175,7 @@ def test_the_death_of_a_writer_loses_nothing_it_has_written(tmp_path: Path) -> N
         "from scoreline.records.writer import SpoolWriter; w = SpoolWriter(Path(sys.argv[1]), 1 << 20);"
         "a = author_of(); [w.write(decisions_of(a, base)) for base in range(50)]; os.kill(os.getpid(), signal.SIGKILL)"
     )
-    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parent, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=Path(__file__).parents[1], timeout=60)
     assert ended.returncode == -9
     assert bases(tmp_path) == list(range(50))
     assert segments(tmp_path)[0].is_final
