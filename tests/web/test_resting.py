@@ -19,10 +19,10 @@ class App:
     def place(self, scope: Any) -> Place:
         return Place(NORMAL, EVER_NS if scope["path"] == "/patient" else 0)
 
-    def at_once(self, scope: Any, body: bytes) -> Any:  # noqa: ARG002
+    def at_once(self, scope: Any, body: bytes) -> Any:
         return 200, [(b"content-length", b"0")], b""
 
-    def late(self, scope: Any) -> Any:  # noqa: ARG002
+    def late(self, scope: Any) -> Any:
         return 503, [(b"content-length", b"0")], b""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
