@@ -156,12 +156,17 @@ def test_a_place_that_cannot_be_opened_costs_nothing_and_names_no_folder(tmp_pat
     """Its refusal is told to whoever asked, and each of them tries to open it."""
     (tmp_path / FILE).write_bytes(b"no database " * 1000)
     place = SqliteAnswers(tmp_path, 1 << 24)
-    said = str(pytest.raises(IdempotencyDown, place.claim, KEY, ASKED).value)
-    before = os.listdir("/proc/self/fd")
+    with pytest.raises(IdempotencyDown) as refused:
+        place.claim(KEY, ASKED)
+    before = n_open()
     for _ in range(20):
-        pytest.raises(IdempotencyDown, place.claim, KEY, ASKED)
-    assert len(os.listdir("/proc/self/fd")) <= len(before)
-    assert str(tmp_path) not in said
+        assert claimed(place) is None
+    assert n_open() <= before
+    assert str(tmp_path) not in str(refused.value)
+
+
+def n_open() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_in_redis_a_claim_of_one_that_died_ends_by_itself_and_who_lost_it_keeps_nothing(
