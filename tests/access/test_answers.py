@@ -152,6 +152,23 @@ def test_a_file_that_is_no_database_refuses_and_does_not_raise_otherwise(tmp_pat
         SqliteAnswers(tmp_path, 1 << 24).claim(KEY, ASKED)
 
 
+def test_a_place_that_cannot_be_opened_costs_nothing_and_names_no_folder(tmp_path: Path) -> None:
+    """Its refusal is told to whoever asked, and each of them tries to open it."""
+    (tmp_path / FILE).write_bytes(b"no database " * 1000)
+    place = SqliteAnswers(tmp_path, 1 << 24)
+    with pytest.raises(IdempotencyDown) as refused:
+        place.claim(KEY, ASKED)
+    before = n_open()
+    for _ in range(20):
+        assert claimed(place) is None
+    assert n_open() <= before
+    assert str(tmp_path) not in str(refused.value)
+
+
+def n_open() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_in_redis_a_claim_of_one_that_died_ends_by_itself_and_who_lost_it_keeps_nothing(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

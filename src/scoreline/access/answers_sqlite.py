@@ -91,7 +91,7 @@ class SqliteAnswers:
             yield self._connection
         except sqlite3.Error as error:
             full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
-            why = "limits.keys_max_bytes are full" if full else f"{self._folder / FILE}: {error}"
+            why = "limits.keys_max_bytes are full" if full else f"{FILE}: {error}"
             raise IdempotencyDown(f"idempotency keys cannot be kept now: {why}") from None
         except OSError as error:
             raise IdempotencyDown(f"idempotency keys cannot be kept now: {error.strerror}") from None
@@ -100,13 +100,18 @@ class SqliteAnswers:
         """Nobody else reads the file: features wait in it for the moment until they are recorded."""
         for name in (FILE, LOCKS):
             os.close(os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._locks = os.open(self._folder / LOCKS, os.O_RDWR | os.O_CLOEXEC)
+        if self._locks < 0:
+            self._locks = os.open(self._folder / LOCKS, os.O_RDWR | os.O_CLOEXEC)
         connection = sqlite3.connect(self._folder / FILE, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
-        for statement in _TABLE:
-            connection.execute(statement)
+        try:
+            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute(f"PRAGMA max_page_count = {self._max_pages}")
+            for statement in _TABLE:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _lock(self, key: bytes) -> None:

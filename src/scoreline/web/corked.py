@@ -103,9 +103,9 @@ class CorkedProtocol(HttpToolsProtocol):
             self._feed_all(self._gate.behind + data)
 
     def _feed_all(self, data: bytes) -> None:
-        """Parses piece by piece, until requests wait behind the one under way: what is left then is parsed later."""
+        """Parses piece by piece, until requests wait behind the one under way, or it rests: the others are later."""
         at = 0
-        while at < len(data) and not self.pipeline and not self.transport.is_closing():
+        while at < len(data) and not self.pipeline and not self._rest.is_on and not self.transport.is_closing():
             in_body = self.scope is not None and "path" in self.scope
             piece = data[at : at + (BODY_PIECE_BYTES if in_body else PIECE_BYTES)]
             at += len(piece)
@@ -216,8 +216,9 @@ class CorkedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def read_again(self) -> None:
-        if self._rest.end() and not self.transport.is_closing():
+        if self._rest.end():
             self._arrived_ns, self._since_ns = self._rest.held_ns, self._line.arrived_ns
+        if not self.transport.is_closing():
             self._read_on()
 
     def _refuse(self, answer: bytes) -> None:
