@@ -9,7 +9,7 @@ import httpx
 import pytest
 from burst import answers, burst, connected, read_answer, request
 
-from service import FRAUD_ROW, SealedModel, serving, wait_until
+from service import COMMAND, FRAUD_ROW, SealedModel, serving, wait_until
 
 HEAD = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 
@@ -102,6 +102,19 @@ def test_where_all_places_are_taken_the_silent_make_room(sealed: SealedModel, tm
                 assert client.post("/predict", json=FRAUD_ROW).status_code == 200
         for found in silent[:20]:
             assert ended(found)
+
+
+@pytest.mark.parametrize("files", ("-Sn 100", "-n 400"), ids=("that may be more", "that may not be more"))
+def test_where_a_process_may_have_few_files_the_silent_make_room_all_the_same(
+    sealed: SealedModel, tmp_path: Path, files: str
+) -> None:
+    """1,024 is what a shell or systemd gives, less than `max_connections` by default."""
+    program = ("sh", "-c", f'ulimit {files} && exec "$0" "$@"', COMMAND)
+    settings = {"SCORELINE_SERVER__KEEP_ALIVE_S": "600"}
+    with serving(sealed, folder=tmp_path, program=program, **settings) as service, connected(service.port, 450):
+        for _ in range(20):
+            assert service.post(FRAUD_ROW).status_code == 200
+        assert service.get("/healthz/ready").status_code == 200
 
 
 def test_where_nobody_is_silent_a_guest_learns_that_the_service_is_well_and_nothing_else(
