@@ -27,8 +27,9 @@ def ended(found: socket.socket) -> bool:
         (HEAD, {"SCORELINE_SERVER__HEAD_MS": "300"}),
         (HEAD + b"content-length: 100\r\n\r\n{", {"SCORELINE_SERVER__BODY_MS": "300"}),
         (HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n", {"SCORELINE_SERVER__BODY_MS": "300"}),
+        (HEAD + b"content-length: 300000\r\n\r\n" + b" " * 200_000, {"SCORELINE_SERVER__BODY_MS": "300"}),
     ),
-    ids=("a head", "a body", "a body in chunks"),
+    ids=("a head", "a body", "a body in chunks", "the end of a body whose beginning came at once"),
 )
 def test_what_does_not_come_in_time_is_answered_408_and_closed(
     sealed: SealedModel, tmp_path: Path, sent: bytes, setting: dict[str, str]
