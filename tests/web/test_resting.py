@@ -81,7 +81,7 @@ async def told(sent: bytes) -> tuple[int, int, bool]:
     config.load()
     protocol = CorkedProtocol(config, uvicorn.Server(config).server_state, {}, asyncio.get_running_loop())
     wire = Wire()
-    protocol.connection_made(wire)  # type: ignore[arg-type]
+    protocol.connection_made(wire)
     await asyncio.sleep(0)
     long_line(protocol, 1)
     protocol.data_received(sent)

@@ -24,7 +24,7 @@ BUSY: Final = "busy"  # it is our turn
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of clients. `n_per_peer` is of one address, 0: any number; a body brings `body_bytes_per_s` after `body_ms`."""
+    """Of clients. `n_per_peer` is of one address, 0: any number; a body may be `body_ms` behind `body_bytes_per_s`."""
 
     n_connections: int = 4096
     n_per_peer: int = 0
@@ -41,8 +41,8 @@ class Connection(Protocol):
     @property
     def peer(self) -> str: ...
 
-    def state(self) -> tuple[str, int, int]:
-        """What is waited for, since when (`time.perf_counter_ns`), and how many bytes of it have come."""
+    def state(self) -> tuple[str, int]:
+        """What is waited for, and since when (`time.perf_counter_ns`)."""
         ...
 
     @property
@@ -121,20 +121,22 @@ class Connections:
                 if now_ns - self._closing.setdefault(connection, now_ns) > self._limits.unread_ms * _MS:
                     connection.drop()
                 continue
-            state, since_ns, n_bytes = connection.state()
-            if state != BUSY and now_ns - since_ns > self._allowed_ns(state, n_bytes):
+            state, since_ns = connection.state()
+            if state != BUSY and now_ns - since_ns > self._allowed_ns(state):
                 if state == UNREAD:
                     connection.drop()
                 else:
                     connection.end(late=state != IDLE)
 
-    def _allowed_ns(self, state: str, n_bytes: int) -> int:
+    def worth_ns(self, n_bytes: int) -> int:
+        """How long so many bytes of a body may take."""
+        return n_bytes * _S // self._limits.body_bytes_per_s
+
+    def _allowed_ns(self, state: str) -> int:
         limits = self._limits
         if state == IDLE:
             return limits.keep_alive_s * _S
-        if state == BODY:
-            return limits.body_ms * _MS + n_bytes * _S // limits.body_bytes_per_s
-        return (limits.head_ms if state == HEAD else limits.unread_ms) * _MS
+        return {HEAD: limits.head_ms, BODY: limits.body_ms}.get(state, limits.unread_ms) * _MS
 
     def _make_room(self, newest: Connection) -> bool:
         """Closes some of those that have been silent longest; whether there were any."""
@@ -148,6 +150,6 @@ class Connections:
     def _silent(self, newest: Connection) -> Iterator[tuple[int, Connection]]:
         for connection in self._all:
             if connection is not newest and not connection.is_closing:
-                state, since_ns, _ = connection.state()
+                state, since_ns = connection.state()
                 if state in (IDLE, HEAD):
                     yield since_ns, connection

@@ -60,7 +60,7 @@ class CorkedProtocol(HttpToolsProtocol):
     _in_line = _is_guest = False
     _arrived_ns = 0  # when the bytes that are parsed were there
     _since_ns = 0
-    _message_ns = _body_bytes = 0
+    _message_ns = _body_ns = 0  # since when a message comes, and up to when its body has come as fast as it must
     _unread_ns = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -144,13 +144,13 @@ class CorkedProtocol(HttpToolsProtocol):
             raise HeadRefused
         if contradicts(self.headers, self.parser.get_http_version()):
             raise HeadRefused
-        self._body_bytes = 0
+        self._body_ns = self._arrived_ns
         super().on_headers_complete()
         self.headers = []  # takes the trailers
 
     def on_body(self, body: bytes) -> None:
         self._apart_bytes = 0
-        self._body_bytes += len(body)
+        self._body_ns = min(self._body_ns + self._all.worth_ns(len(body)), self._arrived_ns)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -195,16 +195,17 @@ class CorkedProtocol(HttpToolsProtocol):
     def is_closing(self) -> bool:
         return self.transport.is_closing()
 
-    def state(self) -> tuple[str, int, int]:
+    def state(self) -> tuple[str, int]:
         if self._unread_ns:
-            return connections.UNREAD, self._unread_ns, 0
+            return connections.UNREAD, self._unread_ns
         if self.flow.read_paused:
-            return connections.BUSY, 0, 0
+            return connections.BUSY, 0
         if self.scope is not None:
-            return (connections.BODY if "path" in self.scope else connections.HEAD), self._message_ns, self._body_bytes
+            in_body = "path" in self.scope
+            return (connections.BODY, self._body_ns) if in_body else (connections.HEAD, self._message_ns)
         if self.cycle is not None and not self.cycle.response_complete:
-            return connections.BUSY, 0, 0
-        return connections.IDLE, self._since_ns, 0
+            return connections.BUSY, 0
+        return connections.IDLE, self._since_ns
 
     def end(self, *, late: bool) -> None:
         if late:

@@ -10,6 +10,7 @@ On SIGTERM, in this order:
 import asyncio
 import ctypes
 import logging
+import resource
 import socket
 import struct
 import time
@@ -21,13 +22,14 @@ import uvicorn
 
 from scoreline.settings import Server
 from scoreline.web.asgi import ASGI
-from scoreline.web.connections import Limits
+from scoreline.web.connections import GUESTS, Limits
 from scoreline.web.corked import CorkedProtocol
 from scoreline.web.tls import LOOK_S, Certificate
 
 QUEUE_S: Final = 0.3
 REPEAT_S: Final = 1.0
 LOOK_TICKS: Final = 2  # tenths of a second
+OTHER_FILES: Final = 256  # of a process, beside its connections: the spool, bundles, connections to Redis
 _SO_ATTACH_FILTER: Final = 26
 # Classic BPF over the TCP header: a segment with SYN set is dropped, any other passes.
 _DROP_SYN: Final = b"".join(
@@ -123,10 +125,26 @@ def run(
         runner.run(serve())
 
 
+def room_for(n_connections: int) -> int:
+    """How many connections this process may have: as many, or what the system lets it have files for.
+
+    Beyond its files libuv cuts whoever comes, health too. What is usual (1,024) may be raised by every process.
+    """
+    beside = GUESTS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= n_connections + beside:
+        return n_connections
+    found = n_connections + beside if hard == resource.RLIM_INFINITY else min(n_connections + beside, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, found), hard))
+    if found < n_connections + beside:
+        log.warning("this process may have %d files, so it takes fewer than server.max_connections", found)
+    return min(n_connections, max(1, found - beside))
+
+
 def limits_of(server: Server) -> Limits:
-    """What clients may do, by the settings."""
+    """What clients may do, by the settings and by what the system gives this process."""
     return Limits(
-        n_connections=server.max_connections,
+        n_connections=room_for(server.max_connections),
         n_per_peer=server.max_peer_connections,
         keep_alive_s=server.keep_alive_s,
         head_ms=server.head_ms,
