@@ -2,10 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from records.somedecisions import author_of, decisions_of
 
 from scoreline.replay import grouped
 from scoreline.replay.grouped import by_author, outcome_of
+from somedecisions import author_of, decisions_of
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=60), st.integers(1, 20), st.integers(1, 40))
