@@ -1,4 +1,4 @@
-"""A store that answers at once, asked by a process that is busy: the time of the one is not that of the other."""
+"""A store that answers in time, asked by a process that is busy: the time of the one is not that of the other."""
 
 import asyncio
 import socket
@@ -23,7 +23,7 @@ BUSY_S = 0.2
 
 
 class Echo:
-    """A store at the other end of a connection: it has everybody, and says so as soon as it is asked."""
+    """A store at the other end of a connection: it has everybody, and says so in half its time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -41,11 +41,12 @@ class Echo:
 
 @contextmanager
 def answering() -> Iterator[int]:
-    """A server that sends back what it gets, in a thread of its own; its port."""
+    """A server that sends back what it gets, in half the time it has, in a thread of its own; its port."""
 
     def answer() -> None:
         with suppress(OSError), listener.accept()[0] as found:
             while asked := found.recv(1):
+                time.sleep(BUDGET_S / 2)
                 found.sendall(asked)
 
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
