@@ -143,6 +143,28 @@ def test_where_nobody_is_silent_a_guest_learns_that_the_service_is_well_and_noth
         assert service.admin("/status").status_code == 200
 
 
+@pytest.mark.parametrize("how", (b"expect: 100-continue\r\ncontent-length: 100", b"transfer-encoding: chunked"))
+def test_a_guest_gets_no_prediction_however_its_body_is_to_come(
+    sealed: SealedModel, tmp_path: Path, how: bytes
+) -> None:
+    settings = {"SCORELINE_SERVER__MAX_CONNECTIONS": "4", "SCORELINE_SERVER__BODY_MS": "600000"}
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 4) as busy:
+        for found in busy:
+            found.sendall(HEAD + b"content-length: 100\r\n\r\n{")
+
+        def is_full() -> bool:
+            (told,) = burst(service.port, [request(row=FRAUD_ROW)])
+            return told.status == 503
+
+        wait_until(is_full, "all places are taken")
+        with connected(service.port, 1) as (guest,):
+            guest.settimeout(10)
+            guest.sendall(HEAD + how + b"\r\n\r\n")
+            answer = read_answer(guest)
+        assert answer is not None
+        assert (answer.status, answer.body["type"]) == (503, "/errors/overloaded")
+
+
 def test_one_address_has_so_many_connections_and_no_more(sealed: SealedModel, tmp_path: Path) -> None:
     settings = {"SCORELINE_SERVER__MAX_PEER_CONNECTIONS": "3"}
     with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 3) as sockets:
