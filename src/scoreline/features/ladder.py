@@ -139,19 +139,22 @@ class Lookup:
 async def _patience(patience_s: float) -> AsyncIterator[None]:
     """`asyncio.timeout`, but what has come by then is read first: a loop that was busy tells of no store."""
     loop = asyncio.get_running_loop()
+    limit = asyncio.timeout(None)
+    waiting: asyncio.Handle
 
     def over(left: int) -> None:
+        nonlocal waiting
         if left:
-            loop.call_soon(over, left - 1)
+            waiting = loop.call_soon(over, left - 1)
         else:
             limit.reschedule(loop.time())
 
-    async with asyncio.timeout(None) as limit:
-        timer = loop.call_later(patience_s, over, LAST_LOOKS)
+    async with limit:
+        waiting = loop.call_later(patience_s, over, LAST_LOOKS)
         try:
             yield
         finally:
-            timer.cancel()
+            waiting.cancel()
 
 
 def _half_left_s(deadline_ns: int) -> float:
