@@ -251,7 +251,7 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def _ask_for_a_place(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Only predictions stand in line; all else begins."""
-        place = app.place(cycle.scope) if hasattr(app, "place") and not cycle.more_body else None
+        place = app.place(cycle.scope) if hasattr(app, "place") and (self._is_guest or not cycle.more_body) else None
         if self._is_guest:
             cycle.keep_alive = False
         if place is None:
