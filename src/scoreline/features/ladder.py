@@ -9,8 +9,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,13 +17,12 @@ from scoreline.core.batch import Batch
 from scoreline.core.errors import MAX_PROBLEMS, FeaturesMissing, Problem, RowsRefused, StoreDown
 from scoreline.core.ports import FeatureRow, FeatureStore
 from scoreline.core.schema import Schema
-from scoreline.features.breaker import Breaker
+from scoreline.features.breaker import Breaker, patience
 from scoreline.features.known import Known
 from scoreline.features.plan import Plan
 
 ROWS_A_BUDGET: Final = 100
 RETRY_AFTER_S: Final = 1
-LAST_LOOKS: Final = 4  # turns of the loop: one reads an answer, one wakes who waits for it
 SOMEBODY: Final = "?"
 WHAT: Final = "what the model cannot do without"
 NOT_THERE: Final = "is not in the feature store, or too old there"
@@ -76,7 +74,7 @@ class Ladder:
         patience_s = min(budget_s, _half_left_s(deadline_ns)) if deadline_ns else budget_s
         self._under_way += 1
         try:
-            async with _patience(patience_s):
+            async with patience(patience_s):
                 found = await self._store.aget(plan.views, entities)
         except TimeoutError:
             if patience_s >= breaker.budget_s:  # else its caller was in a hurry, which says nothing about the store
@@ -133,28 +131,6 @@ class Lookup:
         if not self._plan.views or not batch.entities:
             return []
         return [entity for entity in dict.fromkeys(batch.entities) if entity]
-
-
-@asynccontextmanager
-async def _patience(patience_s: float) -> AsyncIterator[None]:
-    """`asyncio.timeout`, but what has come by then is read first: a loop that was busy tells of no store."""
-    loop = asyncio.get_running_loop()
-    limit = asyncio.timeout(None)
-    waiting: asyncio.Handle
-
-    def over(left: int) -> None:
-        nonlocal waiting
-        if left:
-            waiting = loop.call_soon(over, left - 1)
-        else:
-            limit.reschedule(loop.time())
-
-    async with limit:
-        waiting = loop.call_later(patience_s, over, LAST_LOOKS)
-        try:
-            yield
-        finally:
-            waiting.cancel()
 
 
 def _half_left_s(deadline_ns: int) -> float:
