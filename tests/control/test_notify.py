@@ -322,7 +322,7 @@ def test_it_goes_on_by_itself_and_tells_the_last_before_it_ends(
         rollouts.take_back(database, "m", By("ada"), "2")
     assert hook.told == [TOLD_OF_M[0], TOLD_OF_M[0], *TOLD_OF_M, ("m", 7, "roll_back")]
     assert [record.message for record in caplog.records] == [
-        "notifying is put off: the webhook answered 500 to entry 3 of m"
+        "notifying: put off: the webhook answered 500 to entry 3 of m"
     ]
 
 

@@ -64,8 +64,7 @@ def test_what_fails_is_said_once_and_tried_again(
         finally:
             found.finish()
     assert [record.message for record in caplog.records] == [
-        "drift is put off: the database cannot be asked",
-        "drift is put off: refused",
-        "drift failed",
-        "drift is put off: KeyError",
+        "drift: put off: the database cannot be asked",
+        "drift: put off: refused",
+        "drift: put off: KeyError",
     ]

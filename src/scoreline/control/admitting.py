@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.control.attempts import Attempts
 from scoreline.control.jwks import fetch_jwks
-from scoreline.core.errors import DatabaseDown, NotFound, ScorelineError, SettingError
+from scoreline.core.errors import NotFound, SettingError
 from scoreline.operations.credentials import Credentials, asked_ns, read_credentials, used_since, write_credentials
 from scoreline.records.apikeys import active_keys, keep_used
 from scoreline.records.database import Database
@@ -20,6 +21,7 @@ from scoreline.records.database import Database
 LOOK_S: Final = 1.0
 AGAIN_S: Final = 10.0
 _NS: Final = 1_000_000_000
+SAYS: Final = "%s: those known before count on: %s"
 log = logging.getLogger("scoreline.steward.access")
 
 
@@ -39,7 +41,7 @@ class Admitting:
         self._used: dict[int, int] = {}
         self._fetched_s = self._tried_s = -float("inf")
         self._asked_ns = time.time_ns()
-        self._said: dict[str, str] = {}
+        self._attempts = Attempts(log, SAYS)
         self._changing = threading.Lock()
         self._ending = threading.Event()
         acts = [("keys", self.look)] + ([("issuer", self.fetch)] if jwks_url else [])
@@ -58,7 +60,7 @@ class Admitting:
         return {
             "keys": len(self._known.keys),
             "seconds_since_jwks": (time.time_ns() - fetched_ns) / 1e9 if fetched_ns else None,
-            "error": next(filter(None, self._said.values()), None),
+            "error": self._attempts.said,
         }
 
     def look(self) -> None:
@@ -98,20 +100,5 @@ class Admitting:
     def _run(self, act: Callable[[], None]) -> None:
         name = threading.current_thread().name
         while not self._ending.is_set():
-            self._attempt(name, act)
+            self._attempts(name, act)
             self._ending.wait(LOOK_S)
-
-    def _attempt(self, name: str, act: Callable[[], None]) -> None:
-        """Never raises: what goes wrong is said once, until it goes right again."""
-        said = ""
-        try:
-            act()
-        except (ScorelineError, OSError) as error:
-            said = "the database cannot be asked" if isinstance(error, DatabaseDown) else str(error)
-            if said != self._said.get(name):
-                log.error("%s: those known before count on: %s", name, error)
-        except Exception as error:
-            said = type(error).__name__
-            if said != self._said.get(name):
-                log.exception("%s: failed", name)
-        self._said[name] = said

@@ -36,7 +36,7 @@ class Watching:
         self._references = references
         self._leads = leads
         self.standings: Sequence[Standing] = ()
-        self._attempts = Attempts("drift", log)
+        self._attempts = Attempts(log)
         self._cleaned_s = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
@@ -50,7 +50,7 @@ class Watching:
 
     def status(self) -> dict[str, Any]:
         """What it has to wait for, in words; None: nothing."""
-        return {"error": self._attempts.said or None}
+        return {"error": self._attempts.said}
 
     def look(self) -> None:
         """One look at what is due; raises DatabaseDown or DatabaseRefused."""
@@ -68,7 +68,7 @@ class Watching:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            self._attempts(self.look)
+            self._attempts("drift", self.look)
             self._ending.wait(LOOK_S)
 
 

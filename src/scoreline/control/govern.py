@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.control.attempts import Attempts
 from scoreline.control.challenge import Challenges
-from scoreline.core.errors import BundleError, DatabaseDown, LedgerMoved, ScorelineError
+from scoreline.core.errors import BundleError, LedgerMoved
 from scoreline.core.ports import Registry, Verifier
 from scoreline.core.refs import Ref
 from scoreline.operations.canaries import seen_of
@@ -69,7 +70,7 @@ class Governing:
         self._held_s = 0.0
         self._applied: dict[str, int] = {}
         self._lacking: dict[str, list[Arm]] = {}
-        self._said: dict[str, str] = {}
+        self._attempts = Attempts(log, on_new=self._count)
         self._stages: dict[str, Stage] = {}
         self._evidence: dict[str, Mapping[str, Any]] = {}
         self._ending = threading.Event()
@@ -114,7 +115,7 @@ class Governing:
             },
             "evidence": dict(self._evidence) if self.leads else {},
             "lacking": {model: [arm.version for arm in arms] for model, arms in self._lacking.items() if arms},
-            "error": next(filter(None, self._said.values()), None),
+            "error": self._attempts.said,
         }
 
     def look(self) -> None:
@@ -222,26 +223,15 @@ class Governing:
             self._ending.wait(pause_s)
 
     def _attempt(self, name: str, act: Callable[[], None]) -> bool:
-        """Whether it went right; never raises: what goes wrong is said once, until it goes right again."""
-        said = ""
-        try:
-            act()
-        except (ScorelineError, OSError) as error:
-            said = str(error)
-            if isinstance(error, DatabaseDown):
-                said = "the database cannot be asked"
-            if said != self._said.get(name):
-                log.error("%s: put off: %s", name, error)
-                if isinstance(error, BundleError):
-                    self._on_refused(error)
-        except Exception as error:
-            said = type(error).__name__
-            if said != self._said.get(name):
-                log.exception("%s: failed", name)
-        if said and name == CONTROLLER:
+        """Whether it went right; never raises."""
+        is_right = self._attempts(name, act)
+        if not is_right and name == CONTROLLER:
             self.leads = False
-        self._said[name] = said
-        return not said
+        return is_right
+
+    def _count(self, error: Exception) -> None:
+        if isinstance(error, BundleError):
+            self._on_refused(error)
 
 
 def told(stage: Stage) -> str:

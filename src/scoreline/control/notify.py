@@ -43,7 +43,7 @@ class Notifying:
         self._secret = secret
         self._leads = leads
         self._since_ns = time.time_ns()
-        self._attempts = Attempts("notifying", log)
+        self._attempts = Attempts(log)
         self._failures = 0
         self._told = self._given_up = 0
         self._ending = threading.Event()
@@ -66,7 +66,7 @@ class Notifying:
     def status(self) -> dict[str, Any]:
         """Whether there is a webhook, how many entries it was told and was not by this steward, and what is wrong."""
         told, given_up = self._told, self._given_up
-        return {"on": bool(self._webhook), "told": told, "given_up": given_up, "error": self._attempts.said or None}
+        return {"on": bool(self._webhook), "told": told, "given_up": given_up, "error": self._attempts.said}
 
     def look(self) -> None:
         """Tells what is new; raises NotTold, DatabaseDown or DatabaseRefused where the rest has to wait."""
@@ -121,7 +121,7 @@ class Notifying:
             self._ending.wait(min(LOOK_S * 2.0**self._failures, MOST_S))
 
     def _attempt(self) -> None:
-        self._failures = 0 if self._attempts(self.look) else min(self._failures + 1, 30)
+        self._failures = 0 if self._attempts("notifying", self.look) else min(self._failures + 1, 30)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -7,17 +7,17 @@ one place is scored no more on this host; others go on.
 import logging
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from scoreline.control.attempts import Attempts
 from scoreline.control.challengers import keys_of
 from scoreline.control.shadowmark import Mark
 from scoreline.control.shadowscores import Challenger
 from scoreline.core.decision import Author
-from scoreline.core.errors import BundleError, DatabaseDown, ScorelineError
+from scoreline.core.errors import BundleError, ScorelineError
 from scoreline.operations.state import State
 from scoreline.records.database import Database
 from scoreline.records.pieces import read_rows
@@ -78,39 +78,27 @@ class Shadow:
         self._blamed = False
         self._followed: dict[Key, _Following] = {}
         self._lost_bytes = -1  # of the file as it was wholly counted
-        self._said: dict[str, str] = {}
+        self._attempts = Attempts(log)
 
     def look(self, state: State) -> int:
         """One piece of every segment for every challenger; how many pieces that were. Never raises."""
         wanted = dict(keys_of(state))
         for gone in self._followed.keys() - wanted.keys():
             del self._followed[gone]
-        if not self._attempt("shadow", self._prepare):
+        if not self._attempts("shadow", self._prepare):
             return 0
-        steps = 0
+        steps: list[int] = []
+
+        def follow(key: Key) -> None:
+            steps.append(self._follow(key))
+
         for key, version in wanted.items():
-            steps += self._attempt(f"version {version} of {key.model} in shadow", partial(self._follow, key))
-        self._attempt("segments that are gone", self._count_lost)
-        self._attempt("how far shadow is", self._tell)
-        return steps
+            self._attempts(f"version {version} of {key.model} in shadow", partial(follow, key))
+        self._attempts("segments that are gone", self._count_lost)
+        self._attempts("how far shadow is", self._tell)
+        return sum(steps)
 
-    def _attempt(self, name: str, act: Callable[[], int]) -> int:
-        """What an action gives, 0 where it raises; what goes wrong is said once, until it goes right again."""
-        said, found = "", 0
-        try:
-            found = act()
-        except (ScorelineError, OSError) as error:
-            said = "the database cannot be asked" if isinstance(error, DatabaseDown) else str(error)
-            if said != self._said.get(name):
-                log.error("%s: put off: %s", name, error)
-        except Exception as error:
-            said = type(error).__name__
-            if said != self._said.get(name):
-                log.exception("%s: failed", name)
-        self._said[name] = said
-        return found
-
-    def _prepare(self) -> int:
+    def _prepare(self) -> None:
         """A mark that was left says whose scoring ended the process before this one."""
         self._database.prepare_once()
         if not self._blamed:
@@ -121,7 +109,6 @@ class Shadow:
                 log.error("version %s of %s %s in shadow at %s", who.version, who.model, left.kind, left.place)
             self._mark.clear()
             self._blamed = True
-        return 1
 
     def _follow(self, key: Key) -> int:
         following = self._followed.get(key)
@@ -187,11 +174,11 @@ class Shadow:
         following.given_up = self._is_given_up(Key(author.model, author.digest, author.epoch))
         log.error("version %s of %s fails in shadow at %s: %s", author.version, author.model, place, why)
 
-    def _count_lost(self) -> int:
+    def _count_lost(self) -> None:
         """What was deleted before a challenger was through counts as missed."""
         size = size_of(self._state_dir / "shadow" / LOST)
         if size == self._lost_bytes:
-            return 0
+            return
         is_whole = True
         for segment, keys in read_lost(self._state_dir, self._spool):
             if segment.path.exists():
@@ -201,9 +188,8 @@ class Shadow:
                 lost = add_lost(self._database, following.author, segment)
                 following.changed |= lost > 0
         self._lost_bytes = size if is_whole else -1
-        return 0
 
-    def _tell(self) -> int:
+    def _tell(self) -> None:
         """To whoever deletes segments, and to people."""
         places = []
         for key, following in self._followed.items():
@@ -215,4 +201,3 @@ class Shadow:
                 Place(*key, dict(following.offsets), told.scored, told.missed, told.faults, following.given_up)
             )
         write_places(self._state_dir, places)
-        return 0
