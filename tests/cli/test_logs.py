@@ -1,6 +1,8 @@
 """The log of a live service: text or JSON, with the ids of what a line is about, and never with what was sent."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,24 @@ from scoreline.settings import load_settings
 from service import FRAUD_ROW, SealedModel, run_scoreline, serving
 
 SECRET = "a-value-nobody-may-read"
+FAILING = """
+import errno, logging, os, sys
+from scoreline.cli.logs import set_up_logging
+from scoreline.core.errors import DatabaseDown
+
+def fail():
+    try:
+        raise KeyError(sys.argv[2])
+    except KeyError as first:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), sys.argv[2])
+        raise ExceptionGroup(sys.argv[2], [ValueError(sys.argv[2]), full, DatabaseDown("it is away")]) from first
+
+set_up_logging(sys.argv[1])
+try:
+    fail()
+except Exception:
+    logging.getLogger("scoreline").exception("it failed")
+"""
 
 
 @pytest.mark.parametrize("form", ("text", "json"))
@@ -36,6 +56,24 @@ def test_a_line_says_which_request_and_model_it_is_about(sealed: SealedModel, tm
     assert all({"timestamp", "level", "logger", "process", "event"} <= line.keys() for line in everything)
     (line, *_) = [line for line in everything if line.get("request_id") == "mine-19"]
     assert (line["level"], line["model"], line["logger"]) == ("error", "fraud", "scoreline.http")
+
+
+@pytest.mark.parametrize("form", ("text", "json"))
+def test_a_trace_has_places_and_no_words_that_may_quote_what_was_sent(form: str) -> None:
+    """In a process of its own, as logging is set up for a whole process."""
+    found = subprocess.run([sys.executable, "-c", FAILING, form, SECRET], capture_output=True, text=True, check=True)
+    assert SECRET not in found.stderr
+    for told in (
+        "KeyError",
+        "in fail",
+        "ExceptionGroup",
+        "OSError: No space left on device",
+        "DatabaseDown: it is away",
+    ):
+        assert told in found.stderr, told
+    if form == "json":
+        (line,) = map(json.loads, found.stderr.splitlines())
+        assert (line["event"], line["level"]) == ("it failed", "error")
 
 
 def test_less_is_logged_where_less_is_wanted(sealed: SealedModel, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from scoreline.signing import TrustStore
 from scoreline.wiring import signer as signer_of
 from service import CHURN_ROW, SealedModel, Service, serving, wait_until
 
+DOWN = "the database cannot be asked"
+
 
 @pytest.fixture
 def database(database_url: str, tmp_path: Path) -> Iterator[Database]:
@@ -69,7 +71,7 @@ def test_a_database_that_is_down_is_said_once_and_the_lease_is_not_held(
         one = keeping(database, tmp_path)
         for _ in range(3):
             one._attempt("checkpoints", one.look)
-        assert one.status() == {"leads": False, "checkpoint": None, "seconds_since_checkpoint": None, "error": "down"}
+        assert one.status() == {"leads": False, "checkpoint": None, "seconds_since_checkpoint": None, "error": DOWN}
     (line,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert "put off" in line.getMessage()
     assert "hunter" not in caplog.text
@@ -164,6 +166,6 @@ def test_what_fails_stops_nothing_else_and_is_said_once(
     one.keep_up()
     one.keep_up()
     assert done == ["erase", "move", "expire", "expire", "expire", "erase"]
-    assert one.status()["error"] == "refused"
+    assert one.status()["error"] == "x.parquet is missing"
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert said == ["erasures: put off: x.parquet is missing", "archiving: put off: no space"]

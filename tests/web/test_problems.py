@@ -13,10 +13,11 @@ from scoreline.core.errors import (
     RecordRefused,
     RowsRefused,
     ScorelineError,
+    TooLate,
     Unauthenticated,
 )
 from scoreline.web.asgi import health, problem, refusal
-from scoreline.web.problems import OTHER, PROBLEMS, problem_json, problem_of
+from scoreline.web.problems import OTHER, kind_of, problem_json, problem_of
 
 SECRET = "/srv/models/secret.ubj holds 4711"
 
@@ -56,13 +57,12 @@ def test_an_error_of_ours_says_nothing_of_its_inside(kind: type[ScorelineError])
         assert b"secret" not in body and b"4711" not in body
 
 
-def test_the_first_row_that_matches_is_the_nearest_class() -> None:
-    """No row stands behind a row of one of its parents, where it would never count."""
-    seen: list[type[ScorelineError]] = []
-    for kind, *_ in PROBLEMS:
-        assert not any(issubclass(kind, before) for before in seen), kind
-        seen.append(kind)
-    assert seen[-1] is ScorelineError
+def test_an_error_without_a_line_of_its_own_is_what_its_nearest_parent_is() -> None:
+    class Slower(TooLate):
+        pass
+
+    assert kind_of(Slower("later")) == kind_of(TooLate("late")) == "deadline"
+    assert kind_of(ScorelineError("none of these")) == "internal"
 
 
 def test_refused_rows_name_row_field_and_problem() -> None:

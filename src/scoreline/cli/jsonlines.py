@@ -1,13 +1,17 @@
 """Log lines as JSON, by structlog."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 
-def formatter() -> logging.Formatter:
-    """An object a line: `timestamp`, `level`, `logger`, `process`, `event`, ids, `exception` where there is one."""
+def formatter(traced: Callable[[BaseException], str]) -> logging.Formatter:
+    """An object a line: `timestamp`, `level`, `logger`, `process`, `event`, ids, `exception` where there is one.
+
+    `traced` says what is told of it.
+    """
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,
@@ -17,7 +21,7 @@ def formatter() -> logging.Formatter:
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(lambda info: traced(info[1])),
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
     )

@@ -63,7 +63,6 @@ def serve(
     ] = None,
 ) -> None:
     """Serves models over HTTP: verifies them, loads them, answers, and records every answer before giving it."""
-    set_up_logging()
     share_one_arena()
     with errors_as_exit():
         flags = {

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from scoreline.core.errors import DatabaseDown, ScorelineError
+from scoreline.control.attempts import Attempts
 from scoreline.records.chain import Checkpoint, sign_pending
 from scoreline.records.database import Database
 from scoreline.records.lease import Lease
@@ -20,7 +20,6 @@ LOOK_S: Final = 3.0
 CHECKPOINT_S: Final = 60.0
 PULSE_S: Final = 3600.0
 UPKEEP_S: Final = 3600.0
-ACTS: Final = ("checkpoints", "erasures", "archiving", "retention", "upkeep")
 log = logging.getLogger("scoreline.steward.keep")
 
 
@@ -34,7 +33,7 @@ class Keeping:
         self._leads = False
         self._last: Checkpoint | None = None
         self._looked_s = self._signed_s = self._kept_up_s = 0.0
-        self._said: dict[str, str] = {}
+        self._attempts = Attempts(log)
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(act,), name=name, daemon=True)
@@ -59,7 +58,7 @@ class Keeping:
             "leads": self._leads,
             "checkpoint": last.seq if last else None,
             "seconds_since_checkpoint": (time.time_ns() - last.at_ns) / 1e9 if last else None,
-            "error": next(filter(None, map(self._said.get, ACTS)), None),
+            "error": self._attempts.said,
         }
 
     def look(self) -> None:
@@ -105,18 +104,6 @@ class Keeping:
             self._ending.wait(LOOK_S if name == "checkpoints" or not self._kept_up_s else CHECKPOINT_S)
 
     def _attempt(self, name: str, act: Callable[[], None]) -> None:
-        """Never raises: what goes wrong is said once, until it goes right again."""
-        said = word = ""
-        try:
-            act()
-        except (ScorelineError, OSError) as error:
-            said, word = str(error), "down" if isinstance(error, DatabaseDown) else "refused"
-            if word != self._said.get(name):
-                log.error("%s: put off: %s", name, said)
-        except Exception:
-            word = "failed"
-            if word != self._said.get(name):
-                log.exception("%s: failed", name)
-        if word and name == "checkpoints":
+        """Never raises."""
+        if not self._attempts(name, act) and name == "checkpoints":
             self._leads = False
-        self._said[name] = word

@@ -15,12 +15,10 @@ from scoreline.operations.state import State
 from scoreline.records.spent import SHOWN
 from scoreline.records.tally import Key, Tally
 from scoreline.rollout.stages import STATES
-from scoreline.web.problems import PROBLEMS
+from scoreline.web.problems import BUNDLES, OURS
 
 Sample = tuple[str, tuple[str, ...], Any]  # a metric's name, the values of its labels, and what to tell
-BUNDLES: Final = ("signature", "self-test", "form")
 PROCESSES: Final = ("worker", "steward", "shadow")
-OURS: Final = sorted({kind for _, status, kind, _ in PROBLEMS if status >= 500})  # refusals that are no caller's fault
 FAILURES: Final = (RAISED, NOT_FINITE, OVERRAN, DIED)
 MOST_FIELDS: Final = 100
 _SERVICE, _CALLER = "service", "caller"
@@ -58,7 +56,7 @@ def _of_tally(key: Key, tally: Tally) -> Iterator[Sample]:
 
 def of_counts(counts: Mapping[Name, int], models: Iterable[str]) -> Iterator[Sample]:
     """What has no record. What alerts wait for is 0 from the beginning: Prometheus sees no first step otherwise."""
-    found: dict[Name, int] = {("bundles_refused", kind): 0 for kind in BUNDLES}
+    found: dict[Name, int] = {("bundles_refused", kind): 0 for _, kind in BUNDLES}
     found |= {("process_ends", name): 0 for name in PROCESSES}
     for model in models:
         found |= {("refusals", model, kind): 0 for kind in OURS} | {("repeated", model): 0}

@@ -19,6 +19,7 @@ from scoreline.doors.http.door import Door
 from scoreline.doors.http.pages import make_pages
 from scoreline.doors.http.quoting import Quoting
 from scoreline.doors.http.served import serve_model
+from scoreline.doors.http.worker import LatePages
 from scoreline.engines.load import load_engine
 from scoreline.records.spool import recorded
 from service import CHURN_ROW, FRAUD_ROW, SealedModel
@@ -244,6 +245,15 @@ def test_an_engine_that_fails_says_nothing_of_its_inside(sealed: SealedModel, mo
     response = predict(door, FRAUD_ROW)
     assert_problem(response, 500, "internal")
     assert "4711" not in response.text and "Traceback" not in response.text
+
+
+def test_a_probe_that_is_answered_not_ready_counts_as_no_refusal(sealed: SealedModel) -> None:
+    door = open_door(sealed)
+    door.draining = True
+    pages = LatePages(door)
+    paths = ("/healthz/ready", "/v2/health/ready", "/ping", "/nothing-here")
+    assert [ask(pages, "GET", path).status_code for path in paths] == [503, 503, 503, 404]
+    assert door.counts.read() == {("refusals", "", "not-found"): 1}
 
 
 def test_the_decision_carries_caller_request_id_and_trace(sealed: SealedModel) -> None:

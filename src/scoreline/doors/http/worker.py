@@ -31,7 +31,7 @@ from scoreline.records.turn import Turn
 from scoreline.records.writer import sync_and_close
 from scoreline.settings import Settings
 from scoreline.web.asgi import ASGI, Receive, Scope, Send, health
-from scoreline.web.problems import kind_of_bundle, kind_of_status
+from scoreline.web.problems import NOT_READY, kind_of_bundle, kind_of_status
 from scoreline.web.server import DrainingServer, limits_of, run
 from scoreline.web.tls import Certificate
 from scoreline.wiring import (
@@ -275,9 +275,13 @@ class LatePages:
         async def told(message: Any) -> None:
             if message["type"] == "http.response.start":
                 if message["status"] >= 400:
-                    self._door.counts.add("refusals", "", kind_of_status(message["status"]))
+                    self._count(kind_of_status(message["status"]))
                 if self._door.draining:
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
         return told
+
+    def _count(self, kind: str) -> None:
+        if kind != NOT_READY:
+            self._door.counts.add("refusals", "", kind)
