@@ -61,7 +61,8 @@ def manifest_of(
 def profile_of(manifest: Manifest, values: Floats, scores: Floats, days: Days | None = None) -> Any:
     """As a bundle has it: through JSON and back."""
     names = manifest.classes or (manifest.output,)
-    made = make_profile(manifest.schema, values, scores, names, manifest.policy, manifest.link, days or Days())
+    are = manifest.are_probabilities
+    made = make_profile(manifest.schema, values, scores, names, manifest.policy, days or Days(), are_probabilities=are)
     return json.loads(canonical_json(made))
 
 

@@ -94,7 +94,7 @@ def test_numbers_that_repeat_have_the_shares_they_have() -> None:
     column = np.array([0.0] * 55 + [1.0] * 30 + [2.0] * 15)
     schema = Schema((Field("n", "integer"),))
     scores = (column / 4)[:, None]
-    made = make_profile(schema, column[:, None], scores, ("p",), ThresholdPolicy(), "sigmoid", Days())
+    made = make_profile(schema, column[:, None], scores, ("p",), ThresholdPolicy(), Days(), are_probabilities=True)
     assert made["fields"]["n"]["deciles"] == pytest.approx([0, 0, 0, 0, 0, 1, 1, 1, 2])
     below_0, below_1 = np.nextafter([0.0, 1.0], -np.inf)
     assert made["fields"]["n"]["cuts"] == [below_0, 0.0, below_1, 1.0, 2.0]
@@ -156,6 +156,6 @@ def test_times_that_say_nothing_are_refused(tmp_path: Path, change: dict[str, st
 def test_of_booleans_the_share_of_what_is_true_is_all_there_is() -> None:
     column = np.array([0.0] * 3 + [1.0] * 7)
     schema, scores = Schema((Field("b", "boolean"),)), np.linspace(0, 0.9, 10)[:, None]
-    made = make_profile(schema, column[:, None], scores, ("p",), ThresholdPolicy(), "sigmoid", Days())
+    made = make_profile(schema, column[:, None], scores, ("p",), ThresholdPolicy(), Days(), are_probabilities=True)
     assert (made["fields"]["b"]["cuts"], made["fields"]["b"]["above"]) == ([0.0], [0.7])
     assert made["fields"]["b"]["mean_scores"] == [pytest.approx(0.1), pytest.approx(0.6), None]

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, Final
 
 from scoreline.core.errors import BundleError, ScorelineError
-from scoreline.core.link import LINKS
+from scoreline.core.link import LINKS, PROBABILITY_LINKS
 from scoreline.core.policy import ThresholdPolicy
 from scoreline.core.schema import Schema
 from scoreline.core.strictjson import strict_json
@@ -75,6 +75,13 @@ class Manifest:
     def __post_init__(self) -> None:
         for problem in chain(self._wrong_words(), self._wrong_outputs(), self._wrong_files()):
             raise BundleError(problem)
+
+    @property
+    def are_probabilities(self) -> bool:
+        """By the link; a graph has none and may still answer them, as its classes or thresholds say."""
+        thresholds = self.policy.thresholds
+        may_be = bool(self.classes) or (bool(thresholds) and all(0 < one < 1 for one in thresholds))
+        return self.link in PROBABILITY_LINKS or (self.link == "identity" and may_be)
 
     def _wrong_words(self) -> Iterator[str]:
         for what, text in (("name", self.name), ("version", self.version), ("output", self.output)):

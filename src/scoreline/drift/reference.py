@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 
 from scoreline.core.errors import BundleError
-from scoreline.core.link import PROBABILITY_LINKS, Floats
+from scoreline.core.link import Floats
 from scoreline.core.manifest import Manifest, canonical_json
 from scoreline.drift.counts import CUTS, Layout
 from scoreline.drift.spread import MEAN, MISSING, Ints, Spread
@@ -25,7 +25,7 @@ from scoreline.evidence.detector import (
 )
 from scoreline.evidence.tolerance import Tolerance, shifted
 
-FORMAT: Final = 1  # of counts and bets: evidence of another one is none
+FORMAT: Final = 2  # of counts and bets: evidence of another one is none
 
 
 class Scores(NamedTuple):
@@ -43,15 +43,16 @@ class Scores(NamedTuple):
     uncertainty: float | None
 
     @classmethod
-    def of(cls, link: str, found: Mapping[str, Any]) -> Self:
+    def of(cls, found: Mapping[str, Any]) -> Self:
         """Raises KeyError, TypeError or ValueError where it is no part of a profile."""
+        uncertainty = found.get("uncertainty")
         least, width = 0.0, 1.0
-        if link not in PROBABILITY_LINKS:
+        if uncertainty is None:
             least, width = float(found["least"]), float(found["greatest"]) - float(found["least"])
         unit = width or 1.0
         daily = float(found.get("daily", {}).get("mean", 0.0))
         moments = (float(found["mean"]) - least) / unit, float(found["deviation"]) / unit, daily / unit
-        return cls(least, width, *moments, found.get("uncertainty"))
+        return cls(least, width, *moments, uncertainty)
 
     def scaled(self, scores: Floats) -> Floats:
         return np.clip((scores - self.least) / self.width, 0.0, 1.0) if self.width else np.zeros(len(scores))
@@ -96,7 +97,7 @@ class Reference:
             manifest,
             tuple(Spread.of_score(name, n_rows, scores[name]) for name in names),
             tuple(Spread.of_field(field, n_rows, profile["fields"][field.name]) for field in fields),
-            tuple(Scores.of(manifest.link, scores[name]) for name in names),
+            tuple(Scores.of(scores[name]) for name in names),
             tolerance,
         )
 
@@ -132,8 +133,8 @@ class Reference:
     @cached_property
     def layout(self) -> Layout:
         slots = sum(len(self.fields[at].labels) for at in self.categories)
-        is_binary = self.manifest.link == "sigmoid"
-        thresholds = len(self.manifest.policy.thresholds) if is_binary else 0
+        has_chances = len(self.outputs) == 1 and self.outputs[0].uncertainty is not None
+        thresholds = len(self.manifest.policy.thresholds) if has_chances else 0
         return Layout(len(self.fields), len(self.numbers), slots, len(self.scores), thresholds)
 
     @cached_property

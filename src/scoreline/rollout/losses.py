@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from scoreline.core.errors import RolloutRefused
-from scoreline.core.link import PROBABILITY_LINKS
 from scoreline.core.manifest import Manifest
 
 EPS: Final = 1e-3  # log loss takes probabilities for at least this much away from 0 and 1
@@ -101,17 +100,10 @@ def _without_costs(costs: Mapping[tuple[str, str], float], mine: Manifest, each:
 
 
 def _without_chances(kind: str, each: Manifest) -> str:
-    if _are_probabilities(each):
+    if each.are_probabilities:
         return ""
     return f"scores of version {each.version} are no probabilities, so they have no {kind} loss"
 
 
 def _listed(words: Iterable[str]) -> str:
     return ", ".join(sorted(words))
-
-
-def _are_probabilities(manifest: Manifest) -> bool:
-    """By the link; a graph has none and may still answer them, as its classes or its thresholds say."""
-    thresholds = manifest.policy.thresholds
-    may_be = bool(manifest.classes) or (bool(thresholds) and all(0 < one < 1 for one in thresholds))
-    return manifest.link in PROBABILITY_LINKS or (manifest.link == "identity" and may_be)

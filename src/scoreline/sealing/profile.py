@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from scoreline.core.link import PROBABILITY_LINKS, Floats
+from scoreline.core.link import Floats
 from scoreline.core.policy import ThresholdPolicy
 from scoreline.core.schema import Field, Schema
 from scoreline.evidence.cuts import cuts_of
@@ -20,13 +20,14 @@ def make_profile(
     scores: Floats,
     output_names: tuple[str, ...],
     policy: ThresholdPolicy,
-    link: str,
     days: Days,
+    *,
+    are_probabilities: bool,
 ) -> dict[str, Any]:
     """Plain JSON: per field its missing share and deciles or category counts; per output the same; outcome shares.
 
-    What took a default is NaN in `values`: it counts as missing. `link` says whether scores are probabilities, `days`
-    which rows are of the same day; without days it does not say how far they lie apart.
+    What took a default is NaN in `values`: it counts as missing. `days` says which rows are of the same day; without
+    days it does not say how far they lie apart.
     """
     codes = np.asarray(policy.codes(scores), dtype=np.int64)
     return {
@@ -36,7 +37,7 @@ def make_profile(
             for position, field in enumerate(schema.fields)
         },
         "scores": {
-            name: _score(scores[:, position], days, is_probability=link in PROBABILITY_LINKS)
+            name: _score(scores[:, position], days, is_probability=are_probabilities)
             for position, name in enumerate(output_names)
         },
         "outcomes": {name: float((codes == code).mean()) for code, name in enumerate(policy.outcomes)},
@@ -79,7 +80,7 @@ def _daily(field: Field, column: Floats, cuts: list[float] | None, days: Days) -
 
 def _score(column: Floats, days: Days, *, is_probability: bool) -> dict[str, Any]:
     found = _numbers(column)
-    if is_probability:
+    if is_probability and found["least"] >= 0 and found["greatest"] <= 1:
         found["uncertainty"] = float((column * (1 - column)).mean())
     if days.rows:
         found["daily"] = {

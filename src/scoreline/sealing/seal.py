@@ -211,8 +211,10 @@ def _finish(
     given = np.where(absent, np.nan, values)  # a default says nothing of how a field lies
     names = draft.classes or (draft.output,)
     golden = _golden_rows(draft.schema, trained, values)
+    are = draft.are_probabilities
+    profile = make_profile(draft.schema, given, scores, names, draft.policy, days, are_probabilities=are)
     files = _model_files(trained) | {
-        PROFILE: canonical_json(make_profile(draft.schema, given, scores, names, draft.policy, draft.link, days)),
+        PROFILE: canonical_json(profile),
         GOLDEN: canonical_json({"rows": _plain(golden), "margins": _plain(engine.predict(golden))}),
     }
     manifest = replace(
