@@ -1,11 +1,15 @@
 """Traces of a live service, as a collector that speaks OTLP gets them."""
 
+import gzip
+import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -43,8 +47,6 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 
 
 def _unpacked(raw: bytes, headers: Any) -> bytes:
-    import gzip
-
     return gzip.decompress(raw) if headers.get("content-encoding") == "gzip" else raw
 
 
@@ -113,3 +115,18 @@ def test_the_parts_of_a_request_lie_within_it_and_in_their_order() -> None:
     assert (found.trace, found.parent, found.wanted) == (TRACE, PARENT, True)
     assert "amount" not in str(found.attributes)
     assert traced(decisions_of(author_of(), 1)) is None, "no door has timed it"
+
+
+def test_a_collector_that_hangs_holds_nobody_at_the_end(sealed: SealedModel, tmp_path: Path) -> None:
+    """What was answered is shipped before the service ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        with serving(sealed, folder=tmp_path, SCORELINE_TRACE__OTLP=url, SCORELINE_TRACE__SHARE="1") as service:
+            asked = {service.post(FRAUD_ROW).json()["prediction_id"] for _ in range(20)}
+            assert service.stop() == 0
+    assert shipped(service.state_dir) == asked
+
+
+def shipped(state_dir: Path) -> set[str]:
+    with closing(sqlite3.connect(state_dir / "scoreline.db")) as connection:
+        return {str(UUID(bytes=bytes(raw))) for (raw,) in connection.execute("select id from decisions")}

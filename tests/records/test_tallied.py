@@ -66,6 +66,20 @@ def test_however_often_the_steward_dies_each_decision_is_counted_once(tmp_path: 
     assert [tally.kept() for _, tally in tallied(tmp_path).tallies] == kept
 
 
+def test_what_cannot_be_kept_is_said_and_counted_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer, here = SpoolWriter(tmp_path, 1 << 20), tallied(tmp_path)
+    writer.write(decided(1))
+    assert here.read() == 1
+    (tmp_path / ".tallies").mkdir()  # where it is written first
+    here.save()
+    (segment,) = segments(tmp_path)
+    assert not here.is_past(segment, segment.path.stat().st_size)
+    assert "cannot be kept" in caplog.text
+    (tmp_path / ".tallies").rmdir()
+    here.save()
+    assert tallied(tmp_path).read() == 0
+
+
 def test_only_what_is_kept_counts_as_read(tmp_path: Path) -> None:
     writer, here = SpoolWriter(tmp_path, 1 << 20), tallied(tmp_path)
     writer.write(decided(1))

@@ -1,6 +1,7 @@
 """The steward's thread that watches for drift while it leads, and `GET /drift/{name}`."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from scoreline.records.database import Database
 from scoreline.web.routes import Routes
 
 LOOK_S: Final = 1.0
+TELL_S: Final = 5.0  # Prometheus asks seldomer
 CLEAN_S: Final = 3600.0
 Name = Annotated[str, Path(alias="name", description="Name of the model.")]
 Last = Annotated[
@@ -37,7 +39,7 @@ class Watching:
         self._leads = leads
         self.standings: Sequence[Standing] = ()
         self._attempts = Attempts(log)
-        self._cleaned_s = 0.0
+        self._told_s = self._cleaned_s = -math.inf
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
 
@@ -55,15 +57,17 @@ class Watching:
     def look(self) -> None:
         """One look at what is due; raises DatabaseDown or DatabaseRefused."""
         if not self._leads():
-            self.standings = ()
+            self.standings, self._told_s = (), -math.inf
             return
         self._database.prepare_once()
         try:
             look(self._database, self._references)
         finally:  # what is wrong with one model keeps no other from the metrics
-            self.standings = standings(self._database, self._references)
-        if not self._cleaned_s or time.monotonic() - self._cleaned_s >= CLEAN_S:
-            self._cleaned_s = time.monotonic()
+            now_s = time.monotonic()
+            if now_s - self._told_s >= TELL_S:
+                self.standings, self._told_s = standings(self._database, self._references), now_s
+        if now_s - self._cleaned_s >= CLEAN_S:
+            self._cleaned_s = now_s
             clean(self._database)
 
     def _run(self) -> None:

@@ -30,7 +30,7 @@ from scoreline.records.ledger import Entry, append, heads, last
 from scoreline.rollout.controller import Since, decide
 from scoreline.rollout.policy import Policy
 from scoreline.rollout.stages import Arm, Stage
-from scoreline.rollout.verdict import judge
+from scoreline.rollout.verdict import CanaryEvidence, judge
 
 LOOK_S: Final = 0.25
 DECIDE_S: Final = 1.0
@@ -72,7 +72,7 @@ class Governing:
         self._lacking: dict[str, list[Arm]] = {}
         self._attempts = Attempts(log, on_new=self._count)
         self._stages: dict[str, Stage] = {}
-        self._evidence: dict[str, Mapping[str, Any]] = {}
+        self._seen: dict[str, tuple[Stage, CanaryEvidence]] = {}
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(act, pause_s), name=name, daemon=True)
@@ -101,6 +101,7 @@ class Governing:
 
         `evidence` is what the controller has seen of each canary at its last look; other stewards have none.
         """
+        now_ns = time.time_ns()
         return {
             "leads": self.leads,
             "applied": dict(self._applied),
@@ -113,7 +114,10 @@ class Governing:
                 }
                 for model, stage in list(self._stages.items())
             },
-            "evidence": dict(self._evidence) if self.leads else {},
+            "evidence": {
+                model: judge(stage, evidence, self._policy, now_ns).numbers
+                for model, (stage, evidence) in (list(self._seen.items()) if self.leads else ())
+            },
             "lacking": {model: [arm.version for arm in arms] for model, arms in self._lacking.items() if arms},
             "error": self._attempts.said,
         }
@@ -168,11 +172,11 @@ class Governing:
     def _decide(self, entry: Entry) -> None:
         stage = stage_of(entry)
         if stage.canary is None:
-            self._evidence.pop(entry.model, None)
+            self._seen.pop(entry.model, None)
             return
         evidence = seen_of(self._database, entry.model, stage).evidence(stage, self._policy)
+        self._seen[entry.model] = stage, evidence
         now_ns, seq = time.time_ns(), entry.seq + 1
-        self._evidence[entry.model] = judge(stage, evidence, self._policy, now_ns).numbers
         since = Since(entry.at_ns, entry.evidence.get("units_step", 0))
         after, actions = decide(stage, evidence, self._policy, now_ns, seq, since)
         for action in actions:

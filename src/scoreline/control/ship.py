@@ -13,7 +13,7 @@ from typing import Any, Final
 from scoreline.core.errors import DatabaseDown, ScorelineError
 from scoreline.records.database import Database
 from scoreline.records.segments import Segment
-from scoreline.records.ship import Counts, Shipper
+from scoreline.records.ship import PieceCounter, Shipper
 
 PACE_S: Final = 0.5
 LAST_PACE_S: Final = 0.05
@@ -29,7 +29,7 @@ class Shipping:
         database: Database,
         spool: Path,
         may_delete: Callable[[Segment, int], bool],
-        counting: Sequence[Counts] = (),
+        counting: Sequence[PieceCounter] = (),
     ) -> None:
         self._database = database
         self._spool = spool

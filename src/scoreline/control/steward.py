@@ -42,7 +42,7 @@ from scoreline.operations.movers import movers
 from scoreline.operations.paired import PAGES_AT_ONCE
 from scoreline.operations.processes import processes
 from scoreline.operations.shapes import shape_of
-from scoreline.operations.state import read_state
+from scoreline.operations.state import State, read_state
 from scoreline.records.counting import Counting
 from scoreline.records.database import Database
 from scoreline.records.segments import ITEMS_BYTES, Segment, segments
@@ -112,7 +112,7 @@ def run_steward(
     deadline_s = time.monotonic() + LAST_TAIL_S
     while steward.tail() and time.monotonic() < deadline_s:
         pass
-    steward.keep()
+    steward.tallied.save()
     if steward.tracing:
         steward.tracing.finish(LAST_SIGN_S)
     steward.shipping.finish(deadline_s - time.monotonic())
@@ -129,8 +129,8 @@ class Steward:
         state_dir = Path(settings.state_dir)
         self._folder = spool_folder(settings)
         self.tracing = tracing_of(settings)
-        also = self.tracing.take if self.tracing else None
-        self._tallied = Tallied(self._folder, state_dir / TALLIES, partial(shape_of, state_dir), also)
+        also = [self.tracing.take] if self.tracing else []
+        self.tallied = Tallied(self._folder, state_dir / TALLIES, partial(shape_of, state_dir), *also)
         self.database: Database = database_of(settings)
         self.access = watched(settings)
         self.admitting = Admitting(self.database, state_dir, settings.oauth.jwks_url, settings.oauth.refresh_s)
@@ -166,7 +166,7 @@ class Steward:
 
     def _may_delete(self, segment: Segment, offset: int) -> bool:
         """Whether all who follow the spool are past an offset. A shadow that lags is waited for within bounds."""
-        if not self._tallied.is_past(segment, offset):
+        if not self.tallied.is_past(segment, offset):
             return False
         most = self.settings.records.max_bytes
         return not is_needed(Path(self.settings.state_dir), self._folder, most, segment, offset)
@@ -176,14 +176,7 @@ class Steward:
 
     def tail(self) -> int:
         """Folds what the workers have appended since; returns how many decisions that was."""
-        return self._tallied.read()
-
-    def keep(self) -> None:
-        """Keeps what is counted; what cannot be kept is counted again by the next steward."""
-        try:
-            self._tallied.save()
-        except OSError as error:
-            log.error("what is counted cannot be kept: %s", error.strerror)
+        return self.tallied.read()
 
     async def run(self) -> None:
         """Tails for ever, without a pause while it is behind; what fails is logged and tried again."""
@@ -191,13 +184,13 @@ class Steward:
             behind = False
             self.access.look()
             try:
-                behind = self.tail() > 0 and self._tallied.reader.lag_bytes > ITEMS_BYTES
+                behind = self.tail() > 0 and self.tallied.reader.lag_bytes > ITEMS_BYTES
             except (OSError, ScorelineError) as error:
                 log.error("the spool cannot be read now: %s", error)
             await asyncio.sleep(0.0 if behind else TAIL_S)
 
     def spent(self, model: str) -> list[Spent]:
-        return self._tallied.tallies.spent(model)
+        return self.tallied.tallies.spent(model)
 
     def samples(self) -> Iterator[Sample]:
         """What metrics are made of, of all processes of this host."""
@@ -205,9 +198,9 @@ class Steward:
         yield "build", (scoreline.__version__,), {}
         state = read_state(Path(self.settings.state_dir))
         yield from of_state(state, self.settings.latency.budgets)
-        yield from of_tallies(self._tallied.tallies)
+        yield from of_tallies(self.tallied.tallies)
         yield from of_counts(self._counted.read(), state.models)
-        yield from of_status(self.status())
+        yield from of_status(self._parts(state))
         yield from of_drift(self.watching.standings)
         yield from of_processes(processes(os.getppid()))
 
@@ -219,7 +212,15 @@ class Steward:
         state = read_state(Path(self.settings.state_dir))
         return {
             "models": {name: asdict(assignment) for name, assignment in state.models.items()},
-            "spool": {"segments": len(segments(self._folder)), "lag_bytes": self._tallied.reader.lag_bytes},
+            **self._parts(state),
+            "decisions": self.tallied.tallies.to_json(),
+            "rate_limited": self._counted.refused,
+        }
+
+    def _parts(self, state: State) -> dict[str, Any]:
+        """How each part of it is."""
+        return {
+            "spool": {"segments": len(segments(self._folder)), "lag_bytes": self.tallied.reader.lag_bytes},
             "database": self.shipping.status(),
             "audit": self.keeping.status(),
             "access": self.admitting.status(),
@@ -227,9 +228,7 @@ class Steward:
             "drift": self.watching.status(),
             "notify": self.notifying.status(),
             "shadow": status_of_shadow(state, Path(self.settings.state_dir), self._folder),
-            "decisions": self._tallied.tallies.to_json(),
-            "missed": self._tallied.tallies.missed,
-            "rate_limited": self._counted.refused,
+            "missed": self.tallied.tallies.missed,
         }
 
 

@@ -5,6 +5,7 @@ does not take is dropped. A steward that dies sends the last seconds once more.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable
 
@@ -42,9 +43,10 @@ class Tracing:
             self._send(found)
 
     def finish(self, patience_s: float) -> None:
-        """Sends what waits, as far as there is time."""
-        self._provider.force_flush(int(patience_s * 1000))
-        self._provider.shutdown()
+        """Sends what waits, as far as there is time; a receiver that hangs holds nobody."""
+        last = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        last.start()
+        last.join(patience_s)
 
     def _may_be(self, decisions: Decisions) -> bool:
         """Without looking closer: most have no caller that traces, and no share is asked for."""

@@ -50,7 +50,7 @@ _GROW: Final = text(
 _END: Final = text('UPDATE segments SET final = true, root = :root WHERE id = :id AND "offset" = :offset AND NOT final')
 
 
-class Counts(Protocol):
+class PieceCounter(Protocol):
     """Who counts what is shipped, so exactly once."""
 
     def count(self, connection: Connection, piece: Piece, writer: str, now_ns: int) -> None:
@@ -83,7 +83,7 @@ class Shipper:
         database: Database,
         host: str,
         may_delete: Callable[[Segment, int], bool] | None = None,
-        counting: Sequence[Counts] = (),
+        counting: Sequence[PieceCounter] = (),
     ) -> None:
         self._folder = folder
         self._database = database

@@ -29,7 +29,7 @@ class Tallied:
     """What a steward counts; `shape_of` as `Tallies` takes it. `also` is given all that is read, too."""
 
     def __init__(
-        self, spool: Path, file: Path, shape_of: Callable[[str], Shape], also: Callable[[Item], None] | None = None
+        self, spool: Path, file: Path, shape_of: Callable[[str], Shape], also: Callable[[Item], None] = lambda _: None
     ) -> None:
         self._file = file
         self.reader = SpoolReader(spool)
@@ -40,22 +40,26 @@ class Tallied:
 
     def read(self) -> int:
         """Folds what was appended since the last call, about 256 KiB of each segment; returns how many decisions."""
-        found = self.reader.read(self._take if self._also else self.tallies.add)
+        found = self.reader.read(self._take)
         if time.monotonic() - self._saved_s >= SAVE_S:
             self.save()
         return found
 
     def save(self) -> None:
-        """Keeps what is counted, where anything was; raises OSError."""
+        """Keeps what is counted, where anything was; what cannot be kept is counted again by the next steward."""
         self._saved_s = time.monotonic()
         offsets = self.reader.offsets
         if offsets == self._saved:
             return
         raw = msgspec.msgpack.encode({"format": FORMAT, "offsets": offsets, "tallies": self.tallies.kept()})
         temporary = self._file.with_name(f".{self._file.name}")
-        temporary.write_bytes(raw)
-        temporary.replace(self._file)
-        self._saved = offsets
+        try:
+            temporary.write_bytes(raw)
+            temporary.replace(self._file)
+        except OSError as error:
+            log.error("what is counted cannot be kept: %s", error.strerror)
+        else:
+            self._saved = offsets
 
     def is_past(self, segment: Segment, offset: int) -> bool:
         """Whether all of a segment up to an offset is counted for good."""
@@ -63,8 +67,7 @@ class Tallied:
 
     def _take(self, item: Item) -> None:
         self.tallies.add(item)
-        if self._also:
-            self._also(item)
+        self._also(item)
 
     def _load(self) -> dict[str, int]:
         """What the last steward kept; a file that cannot be read is said, and counting begins with the spool."""
