@@ -124,6 +124,7 @@ def test_a_collector_that_hangs_holds_nobody_at_the_end(sealed: SealedModel, tmp
         with serving(sealed, folder=tmp_path, SCORELINE_TRACE__OTLP=url, SCORELINE_TRACE__SHARE="1") as service:
             asked = {service.post(FRAUD_ROW).json()["prediction_id"] for _ in range(20)}
             assert service.stop() == 0
+            assert "did not end in time" not in service.log
     assert shipped(service.state_dir) == asked
 
 
