@@ -1,5 +1,5 @@
 # Every target sets up what it needs; `make help` lists them.
-.PHONY: help setup demo test check bench soak evidence lock
+.PHONY: help setup demo test engines check image bench soak evidence lock
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 
@@ -19,6 +19,13 @@ test: check ## everything that must hold: style, types, layers, tests
 	@case ",$(SCORELINE_WITHOUT)," in *,redis,*) ;; *) scripts/apt redis-server ;; esac
 	@case ",$(SCORELINE_WITHOUT)," in *,prometheus,*) ;; *) scripts/apt prometheus ;; esac
 	@$(VENV)/python -m pytest -q -n 2 --dist worksteal
+
+engines: .venv/ready ## tests with engines of their own: Docker; SCORELINE_WITHOUT=docker goes without
+	@case ",$(SCORELINE_WITHOUT)," in *,docker,*) ;; *) scripts/apt docker.io debootstrap ;; esac
+	@$(VENV)/python -m pytest -q -m engine
+
+image: ## build the image scoreline/scoreline:VERSION; BASE=, LOCK=image-mlflow.txt
+	@scripts/image
 
 check: .venv/ready ## style, types and layers only
 	@$(VENV)/ruff check .

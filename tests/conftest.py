@@ -38,6 +38,7 @@ def churn(sealed: SealedModel) -> SealedModel:
 # What a machine lacks is declared, not detected.
 WITHOUT_POSTGRES = "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+WITHOUT_DOCKER = "docker" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 WITHOUT_PROMETHEUS = "prometheus" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 DATABASES = ("sqlite",) if WITHOUT_POSTGRES else ("sqlite", "postgresql")
 
@@ -91,6 +92,17 @@ def prometheus() -> None:
     """For tests that run Prometheus, or its tool."""
     if WITHOUT_PROMETHEUS:
         pytest.skip("SCORELINE_WITHOUT says that there is no Prometheus")
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Any]:
+    """A Docker engine: `docker_engine.Engine`."""
+    from docker_engine import docker_engine
+
+    if WITHOUT_DOCKER:
+        pytest.skip("SCORELINE_WITHOUT says that there is no Docker")
+    with docker_engine() as engine:
+        yield engine
 
 
 @pytest.fixture(params=DATABASES)

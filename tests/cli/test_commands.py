@@ -3,6 +3,7 @@
 import json
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +29,22 @@ def assert_refused(result: Result, *words: str) -> None:
     assert result.stderr.count("\n") == 1
     for word in words:
         assert word in result.stderr
+
+
+def test_what_is_not_installed_is_said_and_keeps_no_other_command() -> None:
+    """As where only the extra `serve` is."""
+    start = "import sys; sys.modules['pyarrow'] = None; from scoreline.cli import main; main()"
+
+    def without_pyarrow(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", start, *arguments]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        return found.returncode, found.stdout + found.stderr
+
+    code, said = without_pyarrow("--help")
+    assert (code, "serve" in said, "pyarrow is not installed" in said) == (0, True, True)
+    code, said = without_pyarrow("seal", "fraud.ubj", "--name", "fraud")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "pyarrow is not installed, which comes with scoreline's extra `seal`" in said
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def requirements(lock: Path) -> dict[str, str]:
 
 
 def test_there_are_locks() -> None:
-    assert {lock.name for lock in LOCKS} >= {"dev.txt", "serve.txt", "tools.txt"}
+    assert {lock.name for lock in LOCKS} >= {"build.txt", "dev.txt", "image.txt", "image-mlflow.txt", "tools.txt"}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
@@ -41,7 +41,7 @@ def test_xgboost_is_locked_once_and_as_xgboost_cpu() -> None:
     """Both names install the same package: together, the later one overwrites the other."""
     for lock in LOCKS:
         assert "xgboost" not in requirements(lock), lock.name
-    for name in ("serve.txt", "dev.txt"):
+    for name in ("image.txt", "dev.txt"):
         assert "xgboost-cpu" in requirements(REPOSITORY / "requirements" / name)
 
 
@@ -53,5 +53,5 @@ def test_pandas_is_older_than_3() -> None:
 
 
 def test_what_serves_locks_none_of_what_only_trains() -> None:
-    names = requirements(REPOSITORY / "requirements" / "serve.txt")
+    names = requirements(REPOSITORY / "requirements" / "image.txt")
     assert {"pandas", "scikit-learn", "mlflow", "model-signing", "onnx", "pytest"}.isdisjoint(names)

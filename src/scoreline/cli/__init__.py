@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import typer
@@ -15,6 +15,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "verify": "scoreline.cli.verify:verify",
     "inspect": "scoreline.cli.inspect:inspect",
     "pull": "scoreline.cli.pull:pull",
+    "image": "scoreline.cli.image:image",
     "serve": "scoreline.cli.serve:serve",
     "budget": "scoreline.cli.budget:budget",
     "drift": "scoreline.cli.drift:drift",
@@ -29,6 +30,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "keys": "scoreline.cli.keys:keys",
     "rollout": "scoreline.cli.rollout:rollout",
 }
+EXTRAS: Final = {"seal": "seal", "batch": "batch"}  # what a command is installed with, where that is not `serve`
+ANYTHING: Final = {"ignore_unknown_options": True, "allow_extra_args": True}
 ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -49,9 +52,27 @@ def build_app(names: list[str]) -> typer.Typer:
         """Seal a tabular model into a signed bundle and score it through one core behind many doors."""
 
     for name in names:
-        command = load(COMMANDS[name])
+        try:
+            command = load(COMMANDS[name])
+        except ModuleNotFoundError as error:
+            app.command(name, context_settings=ANYTHING)(_lacking(name, error))
+            continue
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
     return app
+
+
+def _lacking(name: str, error: ModuleNotFoundError) -> Callable[[], None]:
+    """What stands for a command whose libraries are not installed, and says how they are."""
+    if (error.name or "scoreline").startswith("scoreline"):
+        raise error
+    lacking = f"{error.name} is not installed, which comes with scoreline's extra `{EXTRAS.get(name, 'serve')}`"
+
+    def command() -> None:
+        typer.echo(f"error: `scoreline {name}` cannot run here, because {lacking}", err=True)
+        raise typer.Exit(1)
+
+    command.__doc__ = f"Cannot run here: {lacking}"
+    return command

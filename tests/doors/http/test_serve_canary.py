@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from canary import Rollout, another, misbehaving, rolling
-from load import failures_of, load
 
 import canaries
+from load import failures_of, load
 from scoreline.core import ids
 from scoreline.doors.http.worker import WATCH_S
 from scoreline.operations.leased import FILE as LEASE

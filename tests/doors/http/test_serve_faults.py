@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from load import Client, failures_of, ids_of, load
 
+from load import Client, failures_of, ids_of, load
 from models import edit, keys, sealed_bundle
 from service import FRAUD_ROW, SealedModel, Service, run_scoreline, serving, start_serving, wait_until
 

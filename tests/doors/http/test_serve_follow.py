@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load import failures_of, load
 
 from inservice import database_of
+from load import failures_of, load
 from mlflow_server import NAME, Mlflow
 from models import keys, misdirect, sealed_bundle
 from scoreline.operations.register import seal_version

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from load import failures_of, load
 
 from inservice import database_of
+from load import failures_of, load
 from scoreline.operations import rollouts
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import By, Frozen

@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from load import failures_of, load
 from test_serve_rollout import ADA, QUICK, canary, stage
 
 from inservice import database_of
+from load import failures_of, load
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import roll_back, serve_arm
 from scoreline.records.ledger import heads, history

@@ -9,11 +9,11 @@ import numpy as np
 import psutil
 import pytest
 from canary import PROGRAM, Rollout, misbehaving
-from load import failures_of, load
 from sqlalchemy import select
 
 import canaries
 from inservice import database_of
+from load import failures_of, load
 from scoreline.operations import rollouts
 from scoreline.operations.governed import arm_of
 from scoreline.operations.rollouts import By

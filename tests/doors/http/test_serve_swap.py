@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from load import failures_of, load
-
 from scoreline.operations.state import FILE, Assignment, read_state, write_state
 from service import CHURN_ROW, FRAUD_ROW, SealedModel, Service, serving, wait_until
 
