@@ -151,13 +151,9 @@ def test_a_bundle_is_baked_or_pulled_at_start(
         assert made.returncode == 0, made.stderr
         name, command, options, given = "fraud-baked:1", (), (), PATIENT
     else:
-        registry = (
-            "--volume",
-            f"{sealed.folder.parent}:/registry:ro",
-            "--volume",
-            f"{sealed.public_key}:/trust.pub:ro",
-        )
-        name, command, options = image, ("serve", ref), registry
+        laid_out(sealed, tmp_path / "registry" / "fraud-1")
+        registry = ("--volume", f"{tmp_path}/registry:/registry:ro")
+        name, command, options = image, ("serve", ref), (*registry, *mounted(sealed))
         given = OPEN | TRUSTED | PATIENT | {"SCORELINE_REGISTRY__FOLDER": "/registry"}
     with container(docker, name, *command, options=options, environment=given) as found:
         wait_until(lambda: is_ready(found), "the container is ready")
