@@ -9,9 +9,10 @@ Memory is each process's private part, in MB: `Private_Clean + Private_Dirty + S
 is shared with the parent or mapped from files by others (PSS counts shares of it) changes when another process ends, so
 it says nothing of a leak. It is read without load, in each quarter 24 times, with two swaps or more between, and the
 median counts: whatever is loaded lies otherwise in memory each time, by some hundred kB. It is always the same
-version's turn then, as versions differ in size. A short warm-up and a quarter more go before, with as many requests and
-swaps in each round as in the others, because how much lies in memory depends on how much comes at once: what the
-quarters are compared with is this one.
+version's turn then, as versions differ in size, and the steward has counted and shipped all there is. Ten minutes of
+warm-up go before, because the steward keeps the times of requests for so long, and then a quarter more, with as many
+requests and swaps in each round as in the others, because how much lies in memory depends on how much comes at once:
+what the quarters are compared with is this one.
 """
 
 import json
@@ -37,12 +38,15 @@ from report import figure, write
 from services import PATIENT_MS, answer_when_up, free_port
 from soak_models import WORDS, assign, seal_two
 
+from scoreline.records.spent import RECENT_S
+
 REQUESTS: Final = int(os.environ.get("SOAK_REQUESTS", "1000000"))
 SWAPS: Final = int(os.environ.get("SOAK_SWAPS", "100"))
 WORKERS: Final = 2
 CLIENTS: Final = 4
-WARM_UP: Final = 0.05
-WARM_UP_SWAPS: Final = 20
+WARM_UP: Final = 0.02
+WARM_UP_SWAPS: Final = 8
+WARM_UP_S: Final = RECENT_S * min(1.0, REQUESTS / 1_000_000)
 QUARTERS: Final = 4
 ROUNDS: Final = 24
 ID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -53,8 +57,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="scoreline-soak-") as name:
         folder = Path(name)
         row = seal_two(folder)
-        with service(folder, row) as (port, process):
-            figures = list(soak(folder, port, process, row))
+        with service(folder, row) as (port, admin_port, process):
+            figures = list(soak(folder, port, admin_port, process, row))
     command = f"make soak (SOAK_REQUESTS={REQUESTS} SOAK_SWAPS={SWAPS})"
     written = write(figures, ["soak"], command)
     for found in figures:
@@ -64,7 +68,7 @@ def main() -> int:
 
 
 def soak(
-    folder: Path, port: int, process: "subprocess.Popen[bytes]", row: dict[str, float]
+    folder: Path, port: int, admin_port: int, process: "subprocess.Popen[bytes]", row: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     family = {child.pid: child for child in psutil.Process(process.pid).children()}
     readings: list[list[dict[int, float]]] = []
@@ -74,12 +78,16 @@ def soak(
         outcomes, found = Counter[str](), list[dict[int, float]]()
         for _ in range(ROUNDS):
             outcomes += under_load(folder, port, row, -(-requests // ROUNDS), 2 * -(-swaps // (2 * ROUNDS)))
+            until(lambda: is_idle(admin_port), "all is counted and shipped")
             found.append(memory_mb(process.pid, family))
         readings.append(found)
         return outcomes
 
     quarter = -(-REQUESTS // QUARTERS), -(-SWAPS // QUARTERS)
-    warm_up = under_load(folder, port, row, int(REQUESTS * WARM_UP), WARM_UP_SWAPS) + in_rounds(*quarter)
+    warm_up, start_s = Counter[str](), time.monotonic()
+    while time.monotonic() - start_s < WARM_UP_S:
+        warm_up += under_load(folder, port, row, int(REQUESTS * WARM_UP), WARM_UP_SWAPS)
+    warm_up += in_rounds(*quarter)
     outcomes, start_s = Counter[str](), time.monotonic()
     for _ in range(QUARTERS):
         outcomes += in_rounds(*quarter)
@@ -205,6 +213,14 @@ def binary_tensors(row: dict[str, float], n_rows: int) -> tuple[bytes, bytes]:
     return json.dumps({"inputs": [tensor]}).encode(), values.tobytes()
 
 
+def is_idle(admin_port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", admin_port, timeout=30)
+    connection.request("GET", "/status")
+    found = json.loads(connection.getresponse().read())
+    connection.close()
+    return not found["spool"]["lag_bytes"] and not found["database"]["lag_bytes"]
+
+
 def memory_mb(supervisor: int, family: dict[int, psutil.Process]) -> dict[int, float]:
     time.sleep(2.0)  # what follows the last request (a segment's end, the steward's reading) is over
     return {pid: private_mb(pid) for pid in (supervisor, *family)}
@@ -224,11 +240,11 @@ def roles(family: dict[int, psutil.Process]) -> list[tuple[int, str]]:
 
 
 @contextmanager
-def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    port = free_port()
+def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, int, "subprocess.Popen[bytes]"]]:
+    port, admin_port = free_port(), free_port()
     refs = ["folder:/fraud@champion", "folder:/risk/1", "folder:/claims/1"]
     command = [Path(sys.executable).with_name("scoreline"), "serve", *refs, "--default", "fraud", "--port", port]
-    command += ["--trust", folder / "signing.pub", "--admin-port", free_port(), "--state-dir", folder / "state"]
+    command += ["--trust", folder / "signing.pub", "--admin-port", admin_port, "--state-dir", folder / "state"]
     command += ["--workers", WORKERS]
     environment = os.environ | {
         "SCORELINE_REGISTRY__FOLDER": str(folder / "bundles"),
@@ -239,7 +255,7 @@ def service(folder: Path, row: dict[str, float]) -> Iterator[tuple[int, "subproc
     process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
     try:
         answer_when_up(port, json.dumps(row).encode())
-        yield port, process
+        yield port, admin_port, process
     finally:
         process.terminate()
         process.wait(60)
