@@ -61,6 +61,14 @@ class Tally:
     _waiting: list[Decisions] = field(default_factory=list)
     _n_waiting: int = 0
 
+    def __post_init__(self) -> None:
+        """There are sums and bins of every output from the beginning, before any decision."""
+        n_outputs, n_bins = len(self.outputs), len(self.shape.bounds) + 1
+        if len(self.score_sum) != n_outputs:
+            self.score_sum = [0.0] * n_outputs
+        if [len(bins) for bins in self.within] != [n_bins] * n_outputs:
+            self.within = [[0] * n_bins for _ in range(n_outputs)]
+
     def add(self, decisions: Decisions) -> None:
         self._waiting.append(decisions)
         self._n_waiting += len(decisions)
@@ -112,19 +120,16 @@ class Tally:
         found.outputs = tuple(found.outputs)
         for name in _COUNTERS:
             setattr(found, name, Counter(kept[name]))
-        if any(len(bins) != len(shape.bounds) + 1 for bins in found.within):
-            found.within = []
         return found
 
     def _count_scores(self, scores: Any) -> None:
         sums = scores.sum(axis=0).tolist()
-        self.score_sum = [a + b for a, b in zip(self.score_sum or [0.0] * len(sums), sums, strict=True)]
+        self.score_sum = [a + b for a, b in zip(self.score_sum, sums, strict=True)]
         if self.shape.high is not None:
             self.high += int((scores[:, 0] >= self.shape.high).sum())
-        n_bins = len(self.shape.bounds) + 1
-        found = np.array(self.within or np.zeros((len(sums), n_bins)), np.int64)
+        found = np.array(self.within, np.int64)
         for output, column in enumerate(scores.T):
-            found[output] += np.bincount(np.searchsorted(self.shape.bounds, column), minlength=n_bins)
+            found[output] += np.bincount(np.searchsorted(self.shape.bounds, column), minlength=found.shape[1])
         self.within = found.tolist()
 
 
