@@ -1,4 +1,4 @@
-"""Makes this folder anew: trains the demo's model, seals it with a key that is not kept, and writes what an image holds.
+"""Makes this folder anew: trains the demo's model, seals it by a key that is not kept, writes what an image holds.
 
 `.venv/bin/python examples/fraud/make.py`, from the repository's root.
 """

@@ -167,6 +167,18 @@ def test_an_incident_ends_after_a_day_of_traffic_without_an_alarm_and_silence_is
     assert world.told()["incident"]["alarms"] == 1
 
 
+def test_a_change_that_lasts_is_one_incident_however_little_the_traffic_is(world: World) -> None:
+    """A day of ten rows an hour says nothing: evidence took more to see the change."""
+    for _ in range(24 * 10):
+        world.tick(0.6, after_ns=HOUR_NS, n_rows=10)
+    assert [each.action for each in world.incidents] == [BEGIN]
+    for _ in range(24 * 20):
+        world.tick(after_ns=HOUR_NS, n_rows=10)
+        if len(world.incidents) > 1:
+            break
+    assert [each.action for each in world.incidents] == [BEGIN, END]
+
+
 def test_a_further_alarm_puts_the_end_off(world: World) -> None:
     world.tick(2.0)
     for _ in range(20):

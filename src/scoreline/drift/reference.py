@@ -25,6 +25,7 @@ from scoreline.evidence.detector import (
 )
 from scoreline.evidence.tolerance import Tolerance, shifted
 
+MOST_REPEATED: Final = 0.01  # of a reference whose rows are distinct
 FORMAT: Final = 2  # of counts and bets: evidence of another one is none
 
 
@@ -80,6 +81,7 @@ class Reference:
     fields: tuple[Spread, ...]
     outputs: tuple[Scores, ...]
     tolerance: Tolerance
+    has_distinct_rows: bool
 
     @classmethod
     def of(cls, manifest: Manifest, profile: Any, tolerance: Tolerance) -> Self:
@@ -99,6 +101,7 @@ class Reference:
             tuple(Spread.of_field(field, n_rows, profile["fields"][field.name]) for field in fields),
             tuple(Scores.of(scores[name]) for name in names),
             tolerance,
+            bool(profile.get("repeated", 1.0) <= MOST_REPEATED),
         )
 
     @cached_property

@@ -16,15 +16,24 @@ from scoreline.evidence.likelihoods import e_value
 RECENT_ROWS: Final = 200.0  # what an alarm is explained by: about so many rows, or the tick's
 MOST_NAMED: Final = 10
 NAMED_FROM: Final = 0.5  # of ln A: a subject with as much evidence of its own is named
+RISING_FROM: Final = 0.5  # of ln A: from here on an alarm has taken half of its rows
+_NUMBERS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`logs` has ln M of each bet after so many `ticks`; `recent` what was counted of about the last 200 rows."""
+    """`logs` has ln M of each bet after so many `ticks`; `recent` what was counted of about the last 200 rows.
+
+    `rows` are those since evidence began, `rising` those since it was last low, `took` the most that an
+    alarm of the incident has taken.
+    """
 
     logs: Floats
     recent: Floats
     ticks: int = 0
+    rows: float = 0.0
+    rising: float = 0.0
+    took: float = 0.0
 
     @classmethod
     def new(cls, reference: Reference) -> Self:
@@ -36,17 +45,22 @@ class State:
         if not n_rows:
             return self
         logs = ticked(self.logs, reference.log_e(counts))
-        return replace(
-            self, logs=logs, recent=counts + np.exp(-n_rows / RECENT_ROWS) * self.recent, ticks=self.ticks + 1
-        )
+        recent = counts + np.exp(-n_rows / RECENT_ROWS) * self.recent
+        return replace(self, logs=logs, recent=recent, ticks=self.ticks + 1, rows=self.rows + n_rows)
 
     def log_evidence(self, reference: Reference) -> float:
         """ln of what is held against ln A; raises nothing, and is -inf before the first tick."""
         return log_evidence(self.logs, reference.weights)
 
-    def begun_anew(self, reference: Reference) -> Self:
-        """After an alarm: no evidence, the same recent rows."""
-        return replace(self.new(reference), recent=self.recent)
+    def begun_anew(self, reference: Reference, *, again: bool = False) -> Self:
+        """After an alarm: no evidence, the same recent rows; `again`: of an incident that had one before."""
+        took = max(self.rising / RISING_FROM, self.took if again else 0.0)
+        return replace(self.new(reference), recent=self.recent, took=took)
+
+    def held_against(self, reference: Reference, log_alarm_at: float, n_rows: float) -> Self:
+        """After a tick of so many rows: whether it belongs to the way to an alarm."""
+        is_rising = self.log_evidence(reference) >= RISING_FROM * log_alarm_at
+        return replace(self, rising=self.rising + n_rows if is_rising else 0.0)
 
     def by_subject(self, reference: Reference) -> Sequence[float]:
         """ln of each subject's own evidence: the mean of its bets."""
@@ -89,14 +103,14 @@ class State:
 
     def to_bytes(self) -> bytes:
         """`State.from_bytes(s.to_bytes(), r, s.ticks)` has the same bits."""
-        return packed(np.concatenate([self.logs, self.recent]))
+        return packed(np.concatenate([self.logs, self.recent, [self.rows, self.rising, self.took]]))
 
     @classmethod
     def from_bytes(cls, raw: bytes, reference: Reference, ticks: int) -> Self:
         """Raises DatabaseRefused."""
         n_bets, n_counts = len(reference.is_bet), reference.layout.size
-        found = unpacked(raw, n_bets + n_counts)
-        return cls(found[:n_bets], found[n_bets:], ticks)
+        found = unpacked(raw, n_bets + n_counts + _NUMBERS)
+        return cls(found[:n_bets], found[n_bets:-_NUMBERS], ticks, *found[-_NUMBERS:].tolist())
 
     def strongest(self, reference: Reference, subject: int) -> dict[str, Any]:
         """The words of a subject's strongest bet."""

@@ -50,7 +50,8 @@ from scoreline.records.drift import (
 )
 from scoreline.records.ledger import last
 
-QUIET_NS: Final = 24 * HOUR_NS  # of traffic without an alarm ends an incident
+QUIET_NS: Final = 24 * HOUR_NS  # of traffic without an alarm ends an incident ...
+QUIET_TIMES: Final = 5.0  # ... once so many times the rows have come that an alarm of it took
 REPLACED: Final = "another version is the champion"
 MOST_FOLDS: Final = 64
 log = logging.getLogger("scoreline.steward.drift")
@@ -184,22 +185,25 @@ def _advanced(
             log.error("the evidence about %s begins anew: %s", manifest.name, error)
     elif kept is not None:
         before = replace(kept, basis=reference.basis, began_ns=now_ns)  # evidence begins anew, an incident stays
-    state = state.tick(reference, counts)
+    state = state.tick(reference, counts).held_against(reference, rules.log_alarm_at, counts[0])
     if state.log_evidence(reference) >= rules.log_alarm_at:
         alarms = before.alarms if _is_open(connection, manifest) else 0
         if not alarms:
             _begin(connection, manifest, state.explained(reference, rules.log_alarm_at), now_ns)
         after = replace(before, alarms=alarms + 1, quiet_ns=0, began_ns=now_ns)
-        state = state.begun_anew(reference)
+        state = state.begun_anew(reference, again=alarms > 0)
     else:
-        after = _quiet(connection, before, now_ns) if before.alarms else before
+        after = _quiet(connection, before, state, now_ns) if before.alarms else before
     return replace(after, ticks=state.ticks, ticked_ns=now_ns, state=state.to_bytes())
 
 
-def _quiet(connection: Connection, kept: Kept, now_ns: int) -> Kept:
-    """A tick without an alarm, of a version that had some: a day of such traffic ends its incident."""
+def _quiet(connection: Connection, kept: Kept, state: State, now_ns: int) -> Kept:
+    """A tick without an alarm, of a version that had some: a day of such traffic ends its incident.
+
+    Unless it is too little: evidence takes rows, and few of them in a day say nothing.
+    """
     quiet_ns = kept.quiet_ns + min(max(now_ns - kept.ticked_ns, 0), HOUR_NS)  # a night without traffic is an hour
-    if quiet_ns < QUIET_NS:
+    if quiet_ns < QUIET_NS or state.rows < QUIET_TIMES * state.took:
         return replace(kept, quiet_ns=quiet_ns)
     newest = last_incident(connection, kept.model)
     if newest is not None and (newest.action, newest.digest) == (BEGIN, kept.digest):

@@ -32,6 +32,7 @@ def make_profile(
     codes = np.asarray(policy.codes(scores), dtype=np.int64)
     return {
         "rows": len(values),
+        "repeated": _repeated(values),
         "fields": {
             field.name: _field(field, values[:, position], scores[:, 0], days)
             for position, field in enumerate(schema.fields)
@@ -42,6 +43,12 @@ def make_profile(
         },
         "outcomes": {name: float((codes == code).mean()) for code, name in enumerate(policy.outcomes)},
     }
+
+
+def _repeated(values: Floats) -> float:
+    """The share of rows that stand there before."""
+    rows = np.ascontiguousarray(values)
+    return 1 - len(np.unique(rows.view(np.dtype((np.void, rows.strides[0]))))) / len(rows)
 
 
 def _field(field: Field, column: Floats, scores: Floats, days: Days) -> dict[str, Any]:
