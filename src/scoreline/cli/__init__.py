@@ -16,6 +16,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "inspect": "scoreline.cli.inspect:inspect",
     "pull": "scoreline.cli.pull:pull",
     "serve": "scoreline.cli.serve:serve",
+    "steward": "scoreline.cli.steward:steward",
+    "drained": "scoreline.cli.drained:drained",
     "budget": "scoreline.cli.budget:budget",
     "drift": "scoreline.cli.drift:drift",
     "batch": "scoreline.cli.batch:batch",
