@@ -39,6 +39,7 @@ def churn(sealed: SealedModel) -> SealedModel:
 WITHOUT_POSTGRES = "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 WITHOUT_PROMETHEUS = "prometheus" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+WITHOUT_HELM = "helm" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 DATABASES = ("sqlite",) if WITHOUT_POSTGRES else ("sqlite", "postgresql")
 
 
@@ -91,6 +92,13 @@ def prometheus() -> None:
     """For tests that run Prometheus, or its tool."""
     if WITHOUT_PROMETHEUS:
         pytest.skip("SCORELINE_WITHOUT says that there is no Prometheus")
+
+
+@pytest.fixture(scope="session")
+def helm() -> None:
+    """For tests that render the chart: its wheel is there for x86-64 only."""
+    if WITHOUT_HELM:
+        pytest.skip("SCORELINE_WITHOUT says that there is no Helm")
 
 
 @pytest.fixture(params=DATABASES)
