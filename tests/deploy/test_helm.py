@@ -42,6 +42,7 @@ from charts import (
     unrestricted,
     workload,
 )
+from prometheus_server import promtool
 from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
 from scoreline.cli import build_app
 from scoreline.metrics import METRICS
@@ -228,12 +229,15 @@ def test_ports_lead_from_service_ingress_and_policy_to_where_scoreline_listens(v
         named |= {port["name"]: port["containerPort"] for port in each["ports"]}
     assert named == listening
     assert container(values, "workers")["ports"][0]["name"] == "data"
-    given = {"port": 80, "controlPort": 8001} | values.get("service", {})
+    given, led = {"port": 80, "controlPort": 8001} | values.get("service", {}), set()
     for service in of_kind(values, "Service"):
         ports = {port["name"]: port for port in service["spec"]["ports"]}
-        assert {name: port["targetPort"] for name, port in ports.items()} == {name: name for name in listening}
+        assert {name: port["targetPort"] for name, port in ports.items()} == {name: name for name in ports}
         if service["spec"].get("clusterIP") != "None":
-            assert (ports["data"]["port"], ports["control"]["port"]) == (given["port"], given["controlPort"])
+            wanted = {"data": given["port"], "control": given["controlPort"]}
+            assert {name: port["port"] for name, port in ports.items()}.items() <= wanted.items()
+        led |= ports.keys()
+    assert led == listening.keys()
     for ingress in of_kind(values, "Ingress"):
         for rule in ingress["spec"]["rules"]:
             (path,) = rule["http"]["paths"]
@@ -262,7 +266,10 @@ def test_what_selects_pods_selects_these_and_what_scales_scales_this(values: Val
     for monitor in of_kind(values, "ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
         found = [each for each in of_kind(values, "Service") if wanted <= each["metadata"]["labels"].items()]
-        assert [each["metadata"]["name"] for each in found] == ["demo-scoreline"]
+        assert [[port["name"] for port in each["spec"]["ports"]] for each in found] in (
+            [["control"]],
+            [["control", "data"]],
+        )
     for scaler in of_kind(values, "HorizontalPodAutoscaler"):
         target = scaler["spec"]["scaleTargetRef"]
         assert (target["kind"], target["name"]) == (workload(values)["kind"], workload(values)["metadata"]["name"])
@@ -347,6 +354,8 @@ MONITORED = {"serviceMonitor": {"enabled": True}}
         (TRIED | {"models": []}, "models: name what is served"),
         (TRIED | {"trust": {}}, "trust: no bundle is trusted without a public key"),
         (TRIED | {"trust": {"configMap": "trusted"}}, "trust: no bundle is trusted without a public key"),
+        (TRIED | {"trust": ONE["trust"] | {"configMap": "trusted"}}, "trust.configMap and trust.files go together"),
+        (TRIED | {"trust": ONE["trust"] | {"files": ["old.pub"]}}, "trust.configMap and trust.files go together"),
         (TRIED | MONITORED, "scoreline keys create prometheus --scope metrics"),
         (TRIED | {"spool": {"size": "128Mi"}}, "spool.size: 128Mi is too little"),
         (TRIED | {"ingress": {"enabled": True}}, "ingress.hosts: name one at least"),
@@ -369,6 +378,16 @@ def test_what_cannot_go_well_is_refused_with_what_to_do(values: Values, said: st
 )
 def test_what_can_is_taken(values: Values) -> None:
     assert refusal(values) == ""
+
+
+def test_those_outside_are_offered_the_data_plane_alone() -> None:
+    for kind in ("LoadBalancer", "NodePort"):
+        services = of_kind(SEVERAL | {"service": {"type": kind}}, "Service")
+        offered = {each["spec"].get("type", "ClusterIP"): each["spec"]["ports"] for each in services}
+        assert {name: [port["name"] for port in ports] for name, ports in offered.items()} == {
+            kind: ["data"],
+            "ClusterIP": ["control"],
+        }
 
 
 def test_what_a_release_is_called_names_everything_and_no_two_collide() -> None:
@@ -505,15 +524,22 @@ def test_a_packaged_chart_has_the_rules_too(tmp_path: Path) -> None:
     assert {path.rpartition("/")[2]: text for path, text in found.items()} == texts(WHOLE)
 
 
-def test_the_rules_of_autoscaling_on_the_page_ask_for_a_metric_that_there_is() -> None:
+@pytest.mark.usefixtures("prometheus")
+def test_the_rules_of_autoscaling_on_the_page_ask_for_a_metric_that_there_is(tmp_path: Path) -> None:
     shown = {metric.shown for metric in METRICS}
     (rule,) = yaml.safe_load(block("adapter", "yaml"))["rules"]
     assert rule["name"]["as"] == yaml.safe_load((CHART / "values.yaml").read_text())["autoscaling"]["metric"]
     trigger = yaml.safe_load(block("keda", "yaml"))
     asked = [rule["seriesQuery"], rule["metricsQuery"].replace("<<.Series>>", "scoreline_request_seconds_sum")]
-    for query in (*asked, trigger["metadata"]["query"]):
+    asked.append(trigger["metadata"]["query"])
+    for query in asked:
         (name,) = set(re.findall(r"scoreline_[a-z_]+", query))
         assert name.removesuffix("_sum") in shown
+    asked[1] = asked[1].replace("<<.LabelMatchers>>", 'namespace="prod"').replace("<<.GroupBy>>", "pod")
+    rules = [{"record": f"asked:{n}", "expr": query} for n, query in enumerate(asked)]
+    (tmp_path / "asked.yml").write_text(json.dumps({"groups": [{"name": "asked", "rules": rules}]}))
+    found = promtool("check", "rules", tmp_path / "asked.yml")
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_nothing_rendered_is_a_secret_and_every_image_is_the_one_that_is_wanted() -> None:
@@ -576,7 +602,7 @@ def test_the_pod_as_rendered_answers_drains_and_ships_all_it_recorded(sealed: Se
         },
         "ports": {"data": data, "control": control},
         "host": "127.0.0.1",
-        "drain": {"delaySeconds": 1, "seconds": 5, "shipSeconds": 20},
+        "drain": {"delaySeconds": 4, "seconds": 5, "shipSeconds": 20},
         "recordMayBeLost": True,
     }
     kubelet = Kubelet(values, tmp_path)

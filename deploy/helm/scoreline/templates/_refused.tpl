@@ -6,6 +6,9 @@
 {{- if not (or .Values.trust.keys (and .Values.trust.configMap .Values.trust.files)) -}}
 {{- fail "trust: no bundle is trusted without a public key; give one with --set-file trust.keys.signing\\.pub=signing.pub, or trust.configMap and trust.files" -}}
 {{- end -}}
+{{- if ne (eq .Values.trust.configMap "") (empty .Values.trust.files) -}}
+{{- fail "trust.configMap and trust.files go together: a ConfigMap, and which of its keys are public keys" -}}
+{{- end -}}
 {{- $hasDatabase := hasKey .Values.secrets "records.database" -}}
 {{- $most := include "scoreline.most" . | int -}}
 {{- if and (not $hasDatabase) (gt $most 1) -}}
