@@ -40,6 +40,7 @@ WITHOUT_POSTGRES = "postgres" in os.environ.get("SCORELINE_WITHOUT", "").split("
 WITHOUT_REDIS = "redis" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 WITHOUT_DOCKER = "docker" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 WITHOUT_PROMETHEUS = "prometheus" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
+WITHOUT_HELM = "helm" in os.environ.get("SCORELINE_WITHOUT", "").split(",")
 DATABASES = ("sqlite",) if WITHOUT_POSTGRES else ("sqlite", "postgresql")
 
 
@@ -103,6 +104,13 @@ def docker() -> Iterator[Any]:
         pytest.skip("SCORELINE_WITHOUT says that there is no Docker")
     with docker_engine() as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def helm() -> None:
+    """For tests that render the chart: its wheel is there for x86-64 only."""
+    if WITHOUT_HELM:
+        pytest.skip("SCORELINE_WITHOUT says that there is no Helm")
 
 
 @pytest.fixture(params=DATABASES)

@@ -12,7 +12,7 @@ from scoreline.access.answers_sqlite import SqliteAnswers
 from scoreline.access.hosts import is_loopback, names
 from scoreline.access.keyring import Keyring, static_keys
 from scoreline.access.limits import Limit, limit_of
-from scoreline.access.windows import Windows
+from scoreline.access.windows import WORD, Windows
 from scoreline.core.arms import Guard, Lease, Tell
 from scoreline.core.bundle import read_bundle
 from scoreline.core.errors import BundleError, SettingError
@@ -28,6 +28,7 @@ from scoreline.features.open import open_store
 from scoreline.operations.credentials import Credentials, Watched, asking
 from scoreline.operations.install import install_tried
 from scoreline.operations.keys import kept_key, kept_signer
+from scoreline.operations.shared import Memory, forked
 from scoreline.operations.standing import Model, Opened, Recording, stand
 from scoreline.operations.state import State
 from scoreline.operations.tried import try_once
@@ -194,7 +195,7 @@ def keyring_of(settings: Settings, known: Credentials | None, used: set[int] | N
     return Keyring(
         keys | static_keys(access.admin_key),
         frozenset(access.anonymous),
-        known is None or known.guarded or not is_loopback(server.host),
+        known is None or known.guarded or not all(map(is_loopback, (server.host, server.admin_host))),
         _tokens_of(settings, known) if settings.oauth.issuer else None,
         names(server.hosts),
         set() if used is None else used,
@@ -229,9 +230,10 @@ def limits_of(settings: Settings) -> list[Limit]:
     return [limit for kind, text in given if (limit := limit_of(kind, text)) is not None]
 
 
-def windows_of(settings: Settings) -> list[Windows]:
+def windows_of(settings: Settings, memory: Memory = forked) -> list[Windows]:
     """Where the workers of this host count; made before they are forked."""
-    return [Windows(limit, settings.server.workers) for limit in limits_of(settings)]
+    n = settings.server.workers
+    return [Windows(limit, n, refusals=memory(f"refused-{limit.kind}", n * WORD)) for limit in limits_of(settings)]
 
 
 def limiter_elsewhere(settings: Settings) -> Any:

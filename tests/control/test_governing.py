@@ -120,3 +120,12 @@ def test_what_is_assigned_already_is_not_written_again(host: Host) -> None:
     before = (host.state_dir / "state.json").stat().st_mtime_ns
     host.governing.look()
     assert (host.state_dir / "state.json").stat().st_mtime_ns == before
+
+
+def test_a_canary_goes_on_where_the_workers_part_began_anew_and_wrote_the_champion_alone(host: Host) -> None:
+    before = read_state(host.state_dir)
+    alone = {model: replace(assigned, canary=None) for model, assigned in before.models.items()}
+    write_state(host.state_dir, State(alone))
+    host.governing.look()
+    assert host.state() == before.models["m"]
+    assert host.state().canary is not None

@@ -17,24 +17,28 @@ PLACES: Final = 1 << 16
 _WAYS: Final = 8  # places a key may have; the last is for all keys that found none free
 _COUNT: Final = (1 << 32) - 1
 _HASH: Final = (1 << 64) - 1
-_WORD: Final = 8
+WORD: Final = 8
 _MOST_KNOWN: Final = 100_000
 
 
 class Windows:
-    """The memory of one limit; made before the workers are forked. Only what is written to takes memory."""
+    """The memory of one limit; made before the workers are forked. Only what is written to takes memory.
 
-    def __init__(self, limit: Limit, n_workers: int, n_places: int = PLACES) -> None:
+    `refusals` has a word of each worker, for whoever tells of them; None: for forks of this process.
+    """
+
+    def __init__(self, limit: Limit, n_workers: int, n_places: int = PLACES, refusals: mmap.mmap | None = None) -> None:
         self.limit = limit
         self.n_workers = n_workers
         self.n_ways = n_places // _WAYS
         self.size = 1 + 2 * n_workers
-        self.words = memoryview(mmap.mmap(-1, _WORD * (n_workers + n_places * self.size))).cast("Q")
+        self.words = memoryview(mmap.mmap(-1, WORD * (1 + n_places * self.size))).cast("Q")
+        self.refusals = memoryview(mmap.mmap(-1, WORD * n_workers) if refusals is None else refusals).cast("Q")
 
     @property
     def refused(self) -> int:
         """How many requests all workers have refused."""
-        return sum(self.words[: self.n_workers])
+        return sum(self.refusals[: self.n_workers])
 
     def of_worker(self, number: int) -> "Window":
         """The counts as one worker sees and writes them."""
@@ -89,7 +93,7 @@ class Window:
         return left
 
     def refuse(self) -> None:
-        self._words[self._worker] += 1
+        self._shared.refusals[self._worker] += 1
 
     def undo(self) -> None:
         self._words[self._last] -= 1
@@ -136,7 +140,7 @@ class Window:
     def _find(self, hashed: int, window: int) -> int:
         """The place of a key: its own, else one nobody has used in this window or the last, else the shared one."""
         words, size = self._words, self._shared.size
-        first = self._n_workers + hashed % self._shared.n_ways * _WAYS * size
+        first = 1 + hashed % self._shared.n_ways * _WAYS * size  # word 0 is nobody's
         shared = first + (_WAYS - 1) * size
         own = range(first, shared, size)
         place = next((place for place in own if words[place] == hashed), 0)

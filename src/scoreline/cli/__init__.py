@@ -17,6 +17,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "pull": "scoreline.cli.pull:pull",
     "image": "scoreline.cli.image:image",
     "serve": "scoreline.cli.serve:serve",
+    "steward": "scoreline.cli.steward:steward",
+    "drained": "scoreline.cli.drained:drained",
     "budget": "scoreline.cli.budget:budget",
     "drift": "scoreline.cli.drift:drift",
     "batch": "scoreline.cli.batch:batch",

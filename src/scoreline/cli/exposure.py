@@ -43,10 +43,10 @@ def known_credentials(settings: Settings) -> Credentials:
 
 def check_exposure(settings: Settings, known: Credentials) -> None:
     """Refuses to answer other machines without credentials or an explicit choice; raises SettingError."""
-    host = settings.server.host
-    if not (is_loopback(host) or _has_own(settings) or known.guarded):
+    reached = _reached(settings)
+    if reached and not (_has_own(settings) or known.guarded):
         raise SettingError(
-            f"{host} is open to other machines and nobody needs a key: set access.admin_key "
+            f"{reached} is open to other machines and nobody needs a key: set access.admin_key "
             "(SCORELINE_ACCESS__ADMIN_KEY), make a key with `scoreline keys create`, or choose "
             'access.anonymous = ["predict"] explicitly'
         )
@@ -54,12 +54,12 @@ def check_exposure(settings: Settings, known: Credentials) -> None:
 
 def warn_of_plain_text(settings: Settings) -> None:
     """Says so where keys would cross a network that anybody may listen to; a proxy in front may have ended TLS."""
-    server = settings.server
-    if not server.tls_cert and not is_loopback(server.host):
+    reached = _reached(settings)
+    if reached and not settings.server.tls_cert:
         log.warning(
             "%s IS REACHED WITHOUT TLS: whoever listens on the way reads keys and rows. Set server.tls_cert and "
             "server.tls_key, or let a proxy on this host, or in this pod, end TLS",
-            server.host,
+            reached,
         )
 
 
@@ -67,6 +67,12 @@ def certificate(settings: Settings) -> Certificate | None:
     """What both planes speak TLS with, None where they do not; raises SettingError."""
     server = settings.server
     return Certificate(Path(server.tls_cert), Path(server.tls_key)) if server.tls_cert else None
+
+
+def _reached(settings: Settings) -> str:
+    """The address at which other machines reach this one, the data plane's first; empty where none do."""
+    hosts = settings.server.host, settings.server.admin_host
+    return next((host for host in hosts if not is_loopback(host)), "")
 
 
 def _has_own(settings: Settings) -> bool:

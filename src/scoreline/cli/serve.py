@@ -1,45 +1,36 @@
 """`scoreline serve`."""
 
-import fcntl
 import logging
 import multiprocessing
 import os
-import socket
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from scoreline.access.limits import Window
 from scoreline.cli.exposure import OPEN, certificate, check_exposure, known_credentials, warn_of_plain_text
 from scoreline.cli.logs import set_up_logging
 from scoreline.cli.output import errors_as_exit, say
-from scoreline.cli.supervisor import Child, supervise
-from scoreline.core.counts import Counts
+from scoreline.cli.parts import end_when_told, listening, place, steward_of, told_apart, told_here, workers_of
+from scoreline.cli.supervisor import supervise
 from scoreline.core.errors import NotFound, ScorelineError, SettingError
 from scoreline.core.manifest import MANIFEST
-from scoreline.core.marks import Marks
 from scoreline.core.names import load
 from scoreline.core.refs import Ref, is_path
-from scoreline.operations.counted import Counted
-from scoreline.operations.credentials import write_credentials
+from scoreline.operations.credentials import keep_credentials
 from scoreline.operations.follow import install_or_keep, kept_champion
+from scoreline.operations.held import SERVICE, STEWARD, held
 from scoreline.operations.memory import share_one_arena
 from scoreline.operations.state import Assignment, State, write_state
 from scoreline.settings import Settings, load_settings
-from scoreline.web.server import listen, stop_listening
+from scoreline.web.server import stop_listening
 from scoreline.web.tls import Certificate
-from scoreline.wiring import database_of, patience_of, registries, verifier, watched, windows_of
+from scoreline.wiring import database_of, patience_of, registries, verifier, watched
 
 # What SageMaker expects of a container that it starts with `serve`; settings that are given go before.
 SAGEMAKER: Final = {"server.host": "0.0.0.0", "server.port": 8080, "server.csv_header": False}
 
-STEWARD: Final = "scoreline.control.steward:run_steward"
-STEWARD_S: Final = 8.0  # it gives itself less: 1 s for its connections, 4 to ship, 1 to sign, 1 to send traces
-SHADOW_S: Final = 2.0  # it ends in no time; an engine that does not let go is killed
 log = logging.getLogger("scoreline.serve")
 
 
@@ -54,7 +45,11 @@ def serve(
     trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind to.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the data plane; 0 takes a free one.")] = None,
+    admin_host: Annotated[str | None, typer.Option(help="Address of the control plane.")] = None,
     admin_port: Annotated[int | None, typer.Option(help="Port of the control plane; 0 takes a free one.")] = None,
+    steward: Annotated[
+        bool, typer.Option("--steward/--no-steward", help="Whether it runs here, or `scoreline steward` beside it.")
+    ] = True,
     workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
     default: Annotated[str, typer.Option(help="Model that /predict answers with, where several are served.")] = "",
     state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
@@ -64,11 +59,13 @@ def serve(
 ) -> None:
     """Serves models over HTTP: verifies them, loads them, answers, and records every answer before giving it."""
     share_one_arena()
+    end_when_told()
     with errors_as_exit():
         flags = {
             "trust.keys": trust or None,
             "server.host": host,
             "server.port": port,
+            "server.admin_host": admin_host,
             "server.admin_port": admin_port,
             "server.workers": workers,
             "state_dir": state_dir,
@@ -79,74 +76,38 @@ def serve(
         tls = certificate(settings)
         known = known_credentials(settings)
         check_exposure(settings, known)
-        with held(Path(settings.state_dir)):
+        with held(Path(settings.state_dir), SERVICE, *([STEWARD] if steward else [])):
             warn_of_plain_text(settings)
-            write_credentials(Path(settings.state_dir), known)
-            code = run(refs, settings, default, tls)
+            keep_credentials(Path(settings.state_dir), known)
+            code = run(refs, settings, default, tls, steward=steward)
     raise typer.Exit(code)
 
 
-def run(refs: list[str], settings: Settings, default: str, tls: Certificate | None) -> int:
+def run(refs: list[str], settings: Settings, default: str, tls: Certificate | None, *, steward: bool) -> int:
     """Listens, installs, keeps the processes until they have drained; raises SettingError, NotFound, BundleError."""
     server = settings.server
-    data = _listen(server.host, server.port, "--port")
-    control = _listen("127.0.0.1", server.admin_port, "--admin-port")
+    data = listening(server.host, server.port, "--port")
+    control = listening(server.admin_host, server.admin_port, "--admin-port") if steward else None
     state = _seed_apart(refs, settings, default)
     names = ", ".join(f"{name} {assignment.version}" for name, assignment in state.models.items())
 
     def on_ready() -> None:
-        scheme = "https" if tls else "http"
-        places = f"{scheme}://{_address(data)} (control plane at {scheme}://{_address(control)})"
-        say(f"scoreline serves {names} at {places}")
+        at_control = f"control plane at {place(control, tls)}" if control else "its steward apart"
+        say(f"scoreline serves {names} at {place(data, tls)} ({at_control})")
         if watched(settings).ring.is_open:
             say(OPEN)
 
-    windows = windows_of(settings)
-    counts = [Counts() for _ in range(server.workers)]
-    of_steward, here = Counts(), Counts()
-    counted = Counted(windows, (*counts, here), of_steward)
+    counted = told_here(settings) if control else told_apart(settings, anew=True)
     return supervise(
-        [
-            _worker(number, settings, data, tls, [each.of_worker(number) for each in windows], of_worker)
-            for number, of_worker in enumerate(counts)
-        ],
-        [
-            Child("steward", STEWARD, (settings, refs, control, tls, counted), patience_s=STEWARD_S),
-            Child("shadow", "scoreline.control.shadow:run_shadow", (settings,), patience_s=SHADOW_S),
-        ],
+        workers_of(settings, data, tls, counted),
+        steward_of(settings, refs, control, tls, counted.to()) if control else [],
         drain_delay_s=server.drain_delay_ms / 1e3,
         drain_s=server.drain_ms / 1e3,
         patience=patience_of(settings),
         on_ready=on_ready,
         stop_accepting=lambda: stop_listening(data),
-        on_end=lambda child: here.add("process_ends", child.name),
+        on_end=lambda child: counted.keeper.add("process_ends", child.name),
     )
-
-
-def _worker(
-    number: int,
-    settings: Settings,
-    data: socket.socket,
-    tls: Certificate | None,
-    windows: list[Window],
-    counts: Counts,
-) -> Child:
-    """With marks and counts that outlive it."""
-    marks = Marks()
-    args = settings, data, marks, tls, windows, counts
-    return Child("worker", "scoreline.doors.http.worker:run_worker", args, marks, title=f"worker-{number}")
-
-
-@contextmanager
-def held(state_dir: Path) -> Iterator[None]:
-    """Holds a state folder for one service: two would assign each other's models. Raises SettingError."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "serve.lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SettingError(f"another service runs in {state_dir}; choose another --state-dir") from None
-        yield
 
 
 def sagemaker_refs(folder: Path) -> list[str]:
@@ -200,15 +161,3 @@ def _seed_apart(refs: list[str], settings: Settings, default: str) -> State:
         return seed_state(refs, settings, default)
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
         return pool.submit(seed_state, refs, settings, default).result()
-
-
-def _listen(host: str, port: int, option: str) -> socket.socket:
-    try:
-        return listen(host, port)
-    except OSError as error:
-        raise SettingError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with {option}") from None
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

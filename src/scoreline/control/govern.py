@@ -69,6 +69,7 @@ class Governing:
         self.leads = False
         self._held_s = 0.0
         self._applied: dict[str, int] = {}
+        self._assigned: dict[str, Assignment] = {}
         self._lacking: dict[str, list[Arm]] = {}
         self._attempts = Attempts(log, on_new=self._count)
         self._stages: dict[str, Stage] = {}
@@ -136,7 +137,9 @@ class Governing:
     def _follow(self, state: State, model: str, found: dict[str, int]) -> None:
         if model not in found:
             found[model] = self._seed(state, model)
-        if found[model] != self._applied.get(model) or is_over(state.models[model], time.time_ns()):
+        assigned = state.models[model]
+        is_ours = assigned == self._assigned.get(model)  # not where the workers' part of a service began anew
+        if not is_ours or found[model] != self._applied.get(model) or is_over(assigned, time.time_ns()):
             self._apply(model)
 
     def bring(self) -> None:
@@ -214,6 +217,7 @@ class Governing:
 
     def _assign(self, model: str, wanted: Assignment) -> bool:
         """Puts a model's assignment into the state; False where it is there already."""
+        self._assigned[model] = wanted
         state = read_state(self._state_dir)
         if wanted == state.models[model]:
             return False

@@ -12,6 +12,7 @@ from typing import Final
 
 MOST: Final = 1000  # names
 _PLACE: Final = 256
+N_BYTES: Final = _PLACE * MOST
 _HEAD: Final = struct.Struct("<QH")  # count, bytes of the name
 _MOST_BYTES: Final = _PLACE - _HEAD.size
 _WORDS: Final = _PLACE // 8
@@ -20,10 +21,13 @@ Name = tuple[str, ...]  # a metric, and its labels
 
 
 class Counts:
-    """The counts of one process. The memory is bounded: names that find no room are not counted."""
+    """The counts of one process. The memory is bounded: names that find no room are not counted.
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _PLACE * MOST)
+    It is what others see too, `N_BYTES` of it; None: the forks of this process.
+    """
+
+    def __init__(self, memory: mmap.mmap | None = None) -> None:
+        self._memory = mmap.mmap(-1, N_BYTES) if memory is None else memory
         self._words = memoryview(self._memory).cast("Q")
         self._places: dict[Name, int] | None = None
 

@@ -5,9 +5,9 @@ It is apart from `state.json`: a key that changes loads no model, and each of th
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 from scoreline.access.caller import Caller
 from scoreline.access.keyring import Keyring
 from scoreline.core.errors import NotFound, SettingError
-from scoreline.operations.files import make_folder
+from scoreline.operations.files import make_folder, replace_text
 
 FILE: Final = "access.json"
 FORMAT: Final = 1
@@ -42,8 +42,6 @@ class Credentials:
 def write_credentials(state_dir: Path, known: Credentials) -> None:
     """Replaces the file as a whole; only its owner may read it."""
     make_folder(state_dir)
-    temporary = state_dir / f".{FILE}.{os.getpid()}"
-    temporary.touch(mode=0o600)
     kept = {
         "format": FORMAT,
         "guarded": known.guarded,
@@ -51,8 +49,15 @@ def write_credentials(state_dir: Path, known: Credentials) -> None:
         "jwks": known.jwks,
         "fetched_ns": known.fetched_ns,
     }
-    temporary.write_text(json.dumps(kept, sort_keys=True))
-    temporary.replace(state_dir / FILE)
+    replace_text(state_dir / FILE, json.dumps(kept, sort_keys=True))
+
+
+def keep_credentials(state_dir: Path, known: Credentials) -> None:
+    """Writes them where the file says something else: a steward that runs apart may write it, too."""
+    with suppress(NotFound, SettingError):
+        if read_credentials(state_dir) == known:
+            return
+    write_credentials(state_dir, known)
 
 
 def read_credentials(state_dir: Path) -> Credentials:

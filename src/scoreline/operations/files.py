@@ -8,16 +8,21 @@ from pathlib import Path
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file that readers see either as it was or as it will be."""
+    """Writes a file that readers see either as it was or as it will be; only its owner may read it."""
     replace_bytes(path, text.encode())
 
 
 def replace_bytes(path: Path, raw: bytes) -> None:
     """As `replace_text`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as temporary:
-        temporary.write(raw)
-    Path(temporary.name).replace(path)
+    fd, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(raw)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
 
 
 @contextmanager

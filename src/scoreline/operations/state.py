@@ -1,13 +1,13 @@
 """`state.json`: what workers read. Written by the steward's side, replaced atomically, never edited in place."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from scoreline.core.errors import NotFound, SettingError
+from scoreline.operations.files import replace_text
 
 FILE: Final = "state.json"
 FORMAT: Final = 1
@@ -63,11 +63,7 @@ class State:
 
 def write_state(state_dir: Path, state: State) -> None:
     """Replaces the state as a whole: a reader sees the old one or the new one."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    temporary = state_dir / f".{FILE}.{os.getpid()}"
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps({"format": FORMAT, **asdict(state)}, sort_keys=True))
-    temporary.replace(state_dir / FILE)
+    replace_text(state_dir / FILE, json.dumps({"format": FORMAT, **asdict(state)}, sort_keys=True))
 
 
 def read_state(state_dir: Path) -> State:

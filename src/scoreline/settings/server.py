@@ -12,6 +12,7 @@ from scoreline.settings.option import option
 class Server:
     host: str = option("127.0.0.1", "Address the service binds to; others than loopback need credentials.")
     port: int = option(8000, "Port of the data plane; 0 takes a free one.")
+    admin_host: str = option("127.0.0.1", "Address of the control plane; others than loopback need credentials.")
     admin_port: int = option(8001, "Port of the control plane; 0 takes a free one.")
     workers: int = option(1, "Processes that answer predictions.")
     max_body_bytes: int = option(8 * 1024 * 1024, "Largest request body; larger ones are answered 413.")

@@ -10,11 +10,13 @@ On SIGTERM, in this order:
 import asyncio
 import ctypes
 import logging
+import os
 import resource
 import socket
 import struct
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import closing, suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -31,6 +33,9 @@ REPEAT_S: Final = 1.0
 LOOK_TICKS: Final = 2  # tenths of a second
 OTHER_FILES: Final = 256  # of a process, beside its connections: the spool, bundles, connections to Redis
 _SO_ATTACH_FILTER: Final = 26
+_IP_MINTTL: Final = 21
+_IPV6_MINHOPCOUNT: Final = 73
+_MOST_HOPS: Final = 255
 # Classic BPF over the TCP header: a segment with SYN set is dropped, any other passes.
 _DROP_SYN: Final = b"".join(
     struct.pack("HBBI", *instruction)
@@ -102,9 +107,17 @@ class DrainingServer(uvicorn.Server):
             shared.connections.look()
         if self._draining_since is not None:
             elapsed_s = time.monotonic() - self._draining_since
+            if elapsed_s >= self._delay_s:
+                self._hear_all()
             empty = not self.server_state.connections and elapsed_s >= self._delay_s + QUEUE_S
             self.should_exit = self.should_exit or empty or elapsed_s >= self._delay_s + self._drain_s
         return await super().on_tick(counter)
+
+    def _hear_all(self) -> None:
+        for protocol in self.server_state.connections:
+            found = protocol.transport.get_extra_info("socket")
+            if found is not None:
+                hear_all(found.fileno())
 
 
 def run(
@@ -175,11 +188,30 @@ def stop_listening(listener: socket.socket) -> None:
 
     Closing it instead would reset connections that wait in its queue, requests and all (socket(7), SO_ATTACH_FILTER).
     Only the first segment of a handshake is dropped: one that is half done completes, or its client, which counts
-    itself connected already, would be reset.
+    itself connected already, would be reset. Linux of late lets no one have a filter without CAP_NET_ADMIN: there the
+    listener hears only who is no router away (ip(7), IP_MINTTL), as whoever sends with the usual hops is not.
     """
     program = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
     fprog = struct.pack("HxxxxxxQ", len(_DROP_SYN) // 8, ctypes.addressof(program))
     try:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        return
+    except OSError:
+        log.debug("the listener cannot be filtered")
+    try:
+        _hear(listener, _MOST_HOPS)
     except OSError as error:  # not Linux: the queue may be reset when the last process closes it
-        log.warning("the listener cannot be filtered while draining: %s", error.strerror)
+        log.warning("the listener cannot be kept from taking connections while draining: %s", error.strerror)
+
+
+def hear_all(fd: int) -> None:
+    """Has a connection hear its client again: one whose handshake was half done has what its listener was told."""
+    with suppress(OSError), closing(socket.socket(fileno=os.dup(fd))) as connection:
+        _hear(connection, 0)
+
+
+def _hear(found: socket.socket, least_hops: int) -> None:
+    """Only segments that have so many hops left, or more; an address of version 6 may be one of 4, too."""
+    if found.family == socket.AF_INET6:
+        found.setsockopt(socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, least_hops)
+    found.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, least_hops)
