@@ -18,13 +18,16 @@ _S: Final = 1_000_000_000
 IDLE: Final = "idle"  # no request, or none yet
 HEAD: Final = "head"  # a head has begun
 BODY: Final = "body"  # a body is under way, and read
+HELD: Final = "held"  # a body is under way, and not read: there is no room for it
 UNREAD: Final = "unread"  # answers that the client does not take
 BUSY: Final = "busy"  # it is our turn
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of clients. `n_per_peer` is of one address, 0: any number; a body may be `body_ms` behind `body_bytes_per_s`."""
+    """Of clients. `n_per_peer` is of one address, 0: any number; a body may be `body_ms` behind `body_bytes_per_s`, and
+    is held for as long where all of them are more than `bodies_bytes`.
+    """
 
     n_connections: int = 4096
     n_per_peer: int = 0
@@ -32,6 +35,7 @@ class Limits:
     head_ms: int = 10_000
     body_ms: int = 10_000
     body_bytes_per_s: int = 1024
+    bodies_bytes: int = 256 * 1024**2
     unread_ms: int = 30_000
 
 
@@ -136,7 +140,7 @@ class Connections:
         limits = self._limits
         if state == IDLE:
             return limits.keep_alive_s * _S
-        return {HEAD: limits.head_ms, BODY: limits.body_ms}.get(state, limits.unread_ms) * _MS
+        return {HEAD: limits.head_ms, BODY: limits.body_ms, HELD: limits.body_ms}.get(state, limits.unread_ms) * _MS
 
     def _make_room(self, newest: Connection) -> bool:
         """Closes some of those that have been silent longest; whether there were any."""

@@ -7,7 +7,6 @@ connections: 35 us instead of 51 us for a prediction, 17 instead of 22 for a fix
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -15,10 +14,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from scoreline.web import connections
 from scoreline.web.asgi import ARRIVED, EXPECT
-from scoreline.web.connections import Connections, Limits
+from scoreline.web.bodies import Body
 from scoreline.web.heads import (
     MAX_HEAD_BYTES,
     NO_HTTP,
+    NO_ROOM,
     TOO_LARGE,
     TOO_SLOW,
     HeadRefused,
@@ -26,22 +26,13 @@ from scoreline.web.heads import (
     head_bytes,
     without_offer,
 )
-from scoreline.web.line import Line
 from scoreline.web.rest import Rest
-from scoreline.web.transport import Cork, CorkedTransport, Gate
+from scoreline.web.shared import shared_by
+from scoreline.web.transport import CorkedTransport, Gate
 from scoreline.web.whole import expect, nothing, send_whole
 
 PIECE_BYTES: Final = 16 * 1024  # parsed at once: how many requests of one connection can be waiting is bounded by it
 BODY_PIECE_BYTES: Final = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all connections of an event loop have in common."""
-
-    cork: Cork
-    line: Line
-    connections: Connections
 
 
 class CorkedProtocol(HttpToolsProtocol):
@@ -60,21 +51,16 @@ class CorkedProtocol(HttpToolsProtocol):
     _in_line = _is_guest = False
     _arrived_ns = 0  # when the bytes that are parsed were there
     _since_ns = 0
-    _message_ns = _body_ns = 0  # since when a message comes, and up to when its body has come as fast as it must
+    _message_ns = 0  # since when a message comes
     _unread_ns = 0
 
     def connection_made(self, transport: Any) -> None:
-        shared = getattr(self.server_state, "shared", None)
-        if shared is None:
-            cork = Cork(self.loop, getattr(self.app, "commit", nothing))
-            limits = getattr(self.server_state, "limits", Limits())
-            shared = Shared(cork, Line(self.loop, cork.release), Connections(limits))
-            self.server_state.shared = shared  # type: ignore[attr-defined]
-        self._line: Line = shared.line
-        self._all: Connections = shared.connections
+        shared = shared_by(self.server_state, self.loop, getattr(self.app, "commit", nothing))
+        self._line, self._all = shared.line, shared.connections
         self._rest = Rest(shared.line)
         super().connection_made(CorkedTransport(transport, shared.cork))  # type: ignore[arg-type]
         self.flow = self._gate = Gate(self.transport, self.pipeline)
+        self._body = Body(shared.bodies, self._gate)
         self._line.came()
         self._since_ns = time.perf_counter_ns()
         self._is_guest = not self._all.enter(self)
@@ -82,6 +68,7 @@ class CorkedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._all.leave(self)
+        self._body.end()
         self.transport.lost(exc)  # type: ignore[attr-defined]
         if self._next is not None:
             self._next[0].on_response = nothing
@@ -144,23 +131,26 @@ class CorkedProtocol(HttpToolsProtocol):
             raise HeadRefused
         if contradicts(self.headers, self.parser.get_http_version()):
             raise HeadRefused
-        self._body_ns = self._arrived_ns
+        self._body.begin(self._arrived_ns)
         super().on_headers_complete()
         self.headers = []  # takes the trailers
 
     def on_body(self, body: bytes) -> None:
         self._apart_bytes = 0
-        self._body_ns = min(self._body_ns + self._all.worth_ns(len(body)), self._arrived_ns)
+        is_kept = not self.cycle.response_started
+        self._body.came(len(body), self._all.worth_ns(len(body)), self._arrived_ns, is_kept=is_kept)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.scope[ARRIVED] = self._arrived_ns  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
+        self._body.whole()
         self.scope = None  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its timer: `Connections` looks whether a connection is idle."""
         self.server_state.total_requests += 1
+        self._body.end()
         if self.transport.is_closing():
             return
         self._since_ns = time.perf_counter_ns()
@@ -198,18 +188,20 @@ class CorkedProtocol(HttpToolsProtocol):
     def state(self) -> tuple[str, int]:
         if self._unread_ns:
             return connections.UNREAD, self._unread_ns
+        if self._gate.held_ns and self.scope is not None:
+            return connections.HELD, self._gate.held_ns
         if self.flow.read_paused:
             return connections.BUSY, 0
         if self.scope is not None:
             in_body = "path" in self.scope
-            return (connections.BODY, self._body_ns) if in_body else (connections.HEAD, self._message_ns)
+            return (connections.BODY, self._body.due_ns) if in_body else (connections.HEAD, self._message_ns)
         if self.cycle is not None and not self.cycle.response_complete:
             return connections.BUSY, 0
         return connections.IDLE, self._since_ns
 
     def end(self, *, late: bool) -> None:
         if late:
-            self._refuse(TOO_SLOW)
+            self._refuse(NO_ROOM if self._gate.held_ns else TOO_SLOW)
         else:
             self.transport.close()
 

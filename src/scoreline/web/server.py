@@ -99,7 +99,7 @@ class DrainingServer(uvicorn.Server):
             self._tls.look()
         shared = getattr(self.server_state, "shared", None)
         if shared is not None and counter % LOOK_TICKS == 0:
-            shared.connections.look()
+            shared.look()
         if self._draining_since is not None:
             elapsed_s = time.monotonic() - self._draining_since
             empty = not self.server_state.connections and elapsed_s >= self._delay_s + QUEUE_S
@@ -150,6 +150,7 @@ def limits_of(server: Server) -> Limits:
         head_ms=server.head_ms,
         body_ms=server.body_ms,
         body_bytes_per_s=server.body_min_bytes,
+        bodies_bytes=server.max_bodies_bytes,
         unread_ms=server.unread_ms,
     )
 
