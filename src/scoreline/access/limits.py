@@ -69,8 +69,20 @@ class Window(Protocol):
         """Counts a request and returns how many are left; -1: it is one too many, and counted as refused only."""
         ...
 
+    def add(self, key: str, now_ns: int, /) -> None:
+        """Counts a request that was taken elsewhere, whatever the limit says."""
+        ...
+
     def refuse(self) -> None:
         """Counts a request that was refused elsewhere."""
+        ...
+
+    def count_alone(self, now_ns: int, /) -> None:
+        """From now on, and for two windows, there are requests that nobody knows of elsewhere."""
+        ...
+
+    def counted_alone(self, now_ns: int, /) -> bool:
+        """Whether there may be any such."""
         ...
 
     def undo(self) -> None:
@@ -105,3 +117,19 @@ class Limiter:
             period_s = window.limit.period_s
             found += left, period_s - now_s % period_s
         return found
+
+    def add(self, keys: Sequence[str], now_ns: int) -> None:
+        """Counts a request that was taken elsewhere, so that it is known here; raises RateLimited.
+
+        Only where this host has let requests through of which nobody knows elsewhere, it has a say in others, too.
+        """
+        if any(window.counted_alone(now_ns) for window in self._windows):
+            self.take(keys, now_ns)
+            return
+        for window, key in zip(self._windows, keys, strict=False):
+            window.add(key, now_ns)
+
+    def count_alone(self, now_ns: int) -> None:
+        """Nobody is told elsewhere of the request that is counted next."""
+        for window in self._windows:
+            window.count_alone(now_ns)

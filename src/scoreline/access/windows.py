@@ -29,7 +29,8 @@ class Windows:
         self.n_workers = n_workers
         self.n_ways = n_places // _WAYS
         self.size = 1 + 2 * n_workers
-        self.words = memoryview(mmap.mmap(-1, _WORD * (n_workers + n_places * self.size))).cast("Q")
+        self.n_head = n_workers + 1  # what each worker has refused, and when the host last counted alone
+        self.words = memoryview(mmap.mmap(-1, _WORD * (self.n_head + n_places * self.size))).cast("Q")
 
     @property
     def refused(self) -> int:
@@ -88,8 +89,20 @@ class Window:
             return -1
         return left
 
+    def add(self, key: str, now_ns: int) -> None:
+        words, seen = self._words, self._known.get(key)
+        if seen is None or now_ns >= seen.end_ns or words[seen.place] != seen.hashed:
+            seen = self._look(key, now_ns)
+        words[seen.mine] += 1
+
     def refuse(self) -> None:
         self._words[self._worker] += 1
+
+    def count_alone(self, now_ns: int) -> None:
+        self._words[self._n_workers] = now_ns
+
+    def counted_alone(self, now_ns: int) -> bool:
+        return now_ns - self._words[self._n_workers] < 2 * self._period_ns and bool(self._words[self._n_workers])
 
     def undo(self) -> None:
         self._words[self._last] -= 1
@@ -136,7 +149,7 @@ class Window:
     def _find(self, hashed: int, window: int) -> int:
         """The place of a key: its own, else one nobody has used in this window or the last, else the shared one."""
         words, size = self._words, self._shared.size
-        first = self._n_workers + hashed % self._shared.n_ways * _WAYS * size
+        first = self._shared.n_head + hashed % self._shared.n_ways * _WAYS * size
         shared = first + (_WAYS - 1) * size
         own = range(first, shared, size)
         place = next((place for place in own if words[place] == hashed), 0)

@@ -43,7 +43,10 @@ def address_of(scope: Scope, proxies: Sequence[Network] = (), header: str = "") 
 
 
 class Limiting:
-    """The limits of one worker, in the order of `KINDS`; `elsewhere` goes before `windows` as long as it answers."""
+    """The limits of one worker, in the order of `KINDS`; `elsewhere` goes before `windows` as long as it answers.
+
+    What it takes is counted in `windows`, too: they know it when it is gone.
+    """
 
     def __init__(
         self, windows: Sequence[Window], elsewhere: Elsewhere | None = None, address: AddressOf = address_of
@@ -77,14 +80,23 @@ class Limiting:
         """Counts it where hosts count together, if that answers; raises RateLimited."""
         if self.elsewhere is None or COUNTED in scope:
             return
+        keys = self._keys(scope, caller, model)
         try:
-            left = await self.elsewhere.take(self._keys(scope, caller, model))
+            left = await self.elsewhere.take(keys)
         except RateLimited as error:
             scope[COUNTED] = error
             self._windows[error.kind].refuse()
             raise
-        if left is not None:
-            scope[COUNTED] = self._told(left)
+        now_ns = time.monotonic_ns()
+        if left is None:
+            self._here.count_alone(now_ns)
+            return
+        try:
+            self._here.add(keys, now_ns)
+        except RateLimited as error:
+            scope[COUNTED] = error
+            raise
+        scope[COUNTED] = self._told(left)
 
     def told(self, scope: Scope) -> Headers:
         """What an answer says of the limits: IETF draft-ietf-httpapi-ratelimit-headers-11."""
