@@ -58,6 +58,7 @@ class CorkedProtocol(HttpToolsProtocol):
         shared = shared_by(self.server_state, self.loop, getattr(self.app, "commit", nothing))
         self._line, self._all = shared.line, shared.connections
         self._rest = Rest(shared.line)
+        self.logger = shared.log  # type: ignore[assignment]
         super().connection_made(CorkedTransport(transport, shared.cork))  # type: ignore[arg-type]
         self.flow = self._gate = Gate(self.transport, self.pipeline)
         self._body = Body(shared.bodies, self._gate)

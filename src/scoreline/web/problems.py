@@ -39,8 +39,9 @@ from scoreline.core.errors import (
     Unauthenticated,
     WrongType,
 )
+from scoreline.core.seldom import Seldom
 
-log = logging.getLogger("scoreline.http")
+log = Seldom(logging.getLogger("scoreline.http"))
 PROBLEM_TYPE: Final = b"application/problem+json"
 
 # (error, status, type, title); the first class that matches counts.

@@ -267,3 +267,15 @@ def test_a_client_that_sends_ten_thousand_requests_ahead_is_read_as_it_is_answer
 
         wait_until(go_on, "all are answered", 60)
         assert worker.memory_info().rss - before < 48 << 20
+
+
+@pytest.mark.parametrize("sent", (b"no HTTP at all\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"), ids=("no HTTP", "no host"))
+def test_who_sends_what_is_no_http_cannot_fill_the_log(sealed: SealedModel, tmp_path: Path, sent: bytes) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        before = len(service.log.splitlines())
+        for _ in range(200):
+            with connected(service.port, 1) as (client,):
+                client.sendall(sent)
+                answer = read_answer(client)
+                assert answer is not None and answer.status == 400
+        assert len(service.log.splitlines()) - before < 100

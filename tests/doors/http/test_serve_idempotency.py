@@ -169,6 +169,8 @@ def test_while_redis_is_away_requests_with_a_key_are_told_to_come_again_and_all_
         assert (refused.status_code, refused.json()["type"]) == (503, "/errors/idempotency-down")
         assert refused.headers["retry-after"] == "1"
         assert service.post(FRAUD_ROW).status_code == 200
+        assert {asked(service, "a").status_code for _ in range(200)} <= {503, 409}
+        assert service.log.count("IdempotencyDown") < 100, "which is no line for each of them"
         redis.resume()
         wait_until(lambda: asked(service, "a").status_code == 200, "keys are kept again")
         assert asked(service, "a").content == first.content

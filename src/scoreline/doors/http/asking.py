@@ -1,7 +1,6 @@
 """The thread that asks whoever keeps answers: what is furthest goes first, and nobody waits beyond a deadline."""
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from typing import Final, TypeVar
 
 from scoreline.core.errors import ScorelineError, TooLate
 from scoreline.doors.http.deadlines import LATE
+from scoreline.web.asgi import log
 
 # What goes before what: an answer that only has to be kept, a key that only has to be let go, a request that begins.
 KEEP: Final = 0
@@ -24,7 +24,6 @@ _END: Final = 3
 _QUESTIONS: Final = 3  # of a request: one of each kind
 _REMEMBERED: Final = 15
 _Found = TypeVar("_Found")
-log = logging.getLogger("scoreline.http")
 
 
 def nothing(_: object) -> None:
