@@ -91,7 +91,10 @@ class Endpoint:
         if self.lookup is not None:
             start_ns = time.perf_counter_ns()
             found.batch = await self.lookup.in_time(found.batch)
-            found.features_ns = time.perf_counter_ns() - start_ns
+            now_ns = time.perf_counter_ns()
+            found.features_ns = now_ns - start_ns
+            if now_ns > found.batch.context.deadline_ns:
+                raise TooLate(LATE)
         return found
 
     def answer(self, headers: Mapping[bytes, bytes], found: Asked) -> tuple[Answer, Decisions]:
