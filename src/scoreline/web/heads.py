@@ -19,6 +19,7 @@ ONCE: Final = frozenset(
         b"inference-header-content-length",
         b"idempotency-key",
         b"origin",
+        b"x-deadline-ms",
         b"x-quote",
     )
 )

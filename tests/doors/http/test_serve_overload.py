@@ -125,7 +125,10 @@ def test_a_caller_says_how_much_time_is_left(sealed: SealedModel, tmp_path: Path
         asked = [request(row=FRAUD_ROW, x_deadline_ms=left) for left in ("0", "60000", "soon", "86400000")]
         late, answered, malformed, long = sorted(burst(rollout.service.port, asked), key=lambda found: found.number)
         v1 = burst(rollout.service.port, [request("/v1/models/fraud:predict", {"instances": []}, x_deadline_ms="0")])
+        sent = request(row=FRAUD_ROW, x_deadline_ms="0").replace(b"\r\n\r\n", b"\r\nX-Deadline-Ms: 60000\r\n\r\n", 1)
+        (twice,) = burst(rollout.service.port, [sent])
     assert_late(late)
+    assert (twice.status, twice.body["type"]) == (400, "/errors/malformed"), "nobody knows which of them counts"
     assert (answered.status, malformed.status, long.status) == (200, 400, 200)
     assert "X-Deadline-Ms" in malformed.body["detail"]
     assert (v1[0].status, list(v1[0].body)) == (503, ["error"]), "in the words of its protocol"
