@@ -108,3 +108,18 @@ def test_a_client_that_rests_costs_no_more_refusals_than_one_piece_has() -> None
     before, after, is_read = asyncio.run(told(NEXT * n))
     assert before <= PIECE_BYTES // len(NEXT) + 1
     assert (after, is_read) == (n, True)
+
+
+def test_a_client_that_is_gone_waits_no_more() -> None:
+    async def go() -> tuple[int, int]:
+        config = uvicorn.Config(App(), http=CorkedProtocol, lifespan="off", log_config=None, proxy_headers=False)
+        config.load()
+        protocol = CorkedProtocol(config, uvicorn.Server(config).server_state, {}, asyncio.get_running_loop())
+        protocol.connection_made(Wire())
+        long_line(protocol, 1)
+        protocol.data_received(FIRST)
+        before = len(protocol._line)
+        protocol.connection_lost(None)
+        return before, len(protocol._line)
+
+    assert asyncio.run(go()) == (2, 1)

@@ -71,6 +71,9 @@ class CorkedProtocol(HttpToolsProtocol):
         self._all.leave(self)
         self._body.end()
         self.transport.lost(exc)  # type: ignore[attr-defined]
+        if self._in_line:
+            self._in_line = False
+            self._line.leave(self)
         if self._next is not None:
             self._next[0].on_response = nothing
             self._next = self._waiting = None

@@ -10,7 +10,7 @@ clients that connect anew for each request would wait in the listener's queue, w
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from statistics import median
 from typing import Final, NamedTuple, Protocol
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 class Waiting(Protocol):
-    """A request in line."""
+    """A request in line, which stands there once."""
 
     def begin(self) -> bool:
         """Answers it; False where its client is gone."""
@@ -56,7 +56,7 @@ class Line:
         self._release = release
         self._in_turn = False
         self._until_ns = 0
-        self._queues: tuple[deque[tuple[Waiting, int]], ...] = tuple(deque() for _ in PRIORITIES)
+        self._queues: tuple[OrderedDict[Waiting, int], ...] = tuple(OrderedDict() for _ in PRIORITIES)
         self._n_waiting = 0
         self._each_ns = 0.0  # of the loop's time, per request begun of late
         self._slices: deque[float] = deque(maxlen=_SLICES)
@@ -95,13 +95,19 @@ class Line:
         self.is_long = wait_ns > LONG_NS
         if now_ns + wait_ns > place.until_ns:
             return False
-        self._queues[place.priority].append((waiting, place.until_ns))
+        self._queues[place.priority][waiting] = place.until_ns
         self._n_waiting += 1
         if not self._is_due and not self._taking:
             self._since_ns = now_ns
             self._come_back()
             self._release()  # what is answered does not wait until all is read
         return True
+
+    def leave(self, waiting: Waiting) -> None:
+        """Its client is gone: nobody waits for it any more."""
+        for queue in self._queues:
+            if queue.pop(waiting, None) is not None:
+                self._n_waiting -= 1
 
     def _end_turn(self) -> None:
         self._in_turn = False
@@ -144,4 +150,4 @@ class Line:
 
     def _next(self) -> tuple[Waiting, int]:
         self._n_waiting -= 1
-        return next(queue for queue in self._queues if queue).popleft()
+        return next(queue for queue in self._queues if queue).popitem(last=False)
