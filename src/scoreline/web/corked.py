@@ -13,7 +13,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from scoreline.web import connections
-from scoreline.web.asgi import ARRIVED, EXPECT
+from scoreline.web.asgi import ARRIVED, EXPECT, STAND
 from scoreline.web.bodies import Body
 from scoreline.web.heads import (
     MAX_HEAD_BYTES,
@@ -277,6 +277,8 @@ class CorkedProtocol(HttpToolsProtocol):
         prompt = not cycle.more_body and not cycle.flow.write_paused and hasattr(app, "at_once")
         answer = app.at_once(cycle.scope, cycle.body) if prompt else None
         if answer is None:
+            if cycle.more_body:
+                cycle.scope[STAND] = self._line.stand  # type: ignore[typeddict-unknown-key]
             super()._start_asgi_task(cycle, app)
         else:
             send_whole(cycle, answer)

@@ -42,6 +42,25 @@ class Waiting(Protocol):
         ...
 
 
+class _Task:
+    """A task in line: who waits for it is told whether it may begin."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.may: asyncio.Future[bool] = loop.create_future()
+
+    def begin(self) -> bool:
+        return self._tell(may=True)
+
+    def refuse(self) -> None:
+        self._tell(may=False)
+
+    def _tell(self, *, may: bool) -> bool:
+        if self.may.done():
+            return False
+        self.may.set_result(may)
+        return True
+
+
 class Line:
     """The line of one event loop. `release` sends what has been answered.
 
@@ -102,6 +121,19 @@ class Line:
             self._come_back()
             self._release()  # what is answered does not wait until all is read
         return True
+
+    async def stand(self, place: Place) -> bool:
+        """Lets a task wait until its turn; False: it can no longer be in time."""
+        self.turn()
+        if self.is_free():
+            return True
+        task = _Task(self._loop)
+        if not self.join(task, place):
+            return False
+        try:
+            return await task.may
+        finally:
+            self.leave(task)
 
     def leave(self, waiting: Waiting) -> None:
         """Its client is gone: nobody waits for it any more."""

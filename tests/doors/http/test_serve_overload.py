@@ -1,5 +1,6 @@
 """`scoreline serve` asked for more than it can do in time: what it admits it answers in time, the rest it tells so."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,21 @@ def test_who_was_refused_and_asks_again_at_once_waits_behind_those_who_were_not(
     assert [answer.number for answer in told] == [1, 0], "what it sent while it rested is read after that"
     assert_late(told[0])
     assert told[1].status in (200, 503)
+
+
+def test_a_request_stands_in_line_however_its_body_comes(sealed: SealedModel, tmp_path: Path) -> None:
+    """Its last piece comes when the others wait already."""
+    body = json.dumps(FRAUD_ROW).encode()
+    head = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    with slow(sealed, tmp_path, **PATIENT) as rollout, connected(rollout.service.port, 9) as (*clients, pieces):
+        pieces.sendall(head + b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body))
+        for found in clients:
+            found.sendall(request(row=SLOW_ROW))
+        told = answers([*clients, pieces])
+        first = next(told).number
+        pieces.sendall(b"0\r\n\r\n")
+        order = [first, *[answer.number for answer in told]]
+    assert order[-1] == 8, "who came before it is answered before it"
 
 
 def test_health_and_pages_are_answered_while_predictions_wait(sealed: SealedModel, tmp_path: Path) -> None:
