@@ -8,6 +8,7 @@ same microsecond look again: the one whose hash was written over may have counte
 """
 
 import mmap
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -67,7 +68,7 @@ class Window:
         self._n_workers = shared.n_workers
         self._amount = shared.limit.amount
         self._period_ns = shared.limit.period_s * 1_000_000_000
-        self._known: dict[str, _Seen] = {}
+        self._known: OrderedDict[str, _Seen] = OrderedDict()
         self._last = 0
 
     def hit(self, key: str, now_ns: int) -> int:
@@ -130,7 +131,7 @@ class Window:
         if words[seen.mine] >> 32 != window:
             words[seen.mine] = window << 32
         if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
+            self._known.popitem(last=False)
         self._known[key] = seen
         return seen
 

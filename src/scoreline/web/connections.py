@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Final, Protocol
 
 GUESTS: Final = 64
@@ -77,6 +78,7 @@ class Connections:
         self._all: set[Connection] = set()
         self._by_peer: Counter[str] = Counter()
         self._freed = 0
+        self._is_looked_through = False  # since the last look: there are not more who are silent
         self._closing: dict[Connection, int] = {}
         self._resting: deque[tuple[int, Connection]] = deque()
 
@@ -117,6 +119,7 @@ class Connections:
 
     def look(self) -> None:
         """Ends every connection whose client takes too long, and every rest that was long enough."""
+        self._is_looked_through = False
         now_ns = time.perf_counter_ns()
         while self._resting and self._resting[0][0] < now_ns - REST_NS:
             self._resting.popleft()[1].read_again()
@@ -143,9 +146,15 @@ class Connections:
         return {HEAD: limits.head_ms, BODY: limits.body_ms, HELD: limits.body_ms}.get(state, limits.unread_ms) * _MS
 
     def _make_room(self, newest: Connection) -> bool:
-        """Closes some of those that have been silent longest; whether there were any."""
-        silent = sorted(self._silent(newest), key=lambda found: found[0])
-        some = silent[: 1 + self._limits.n_connections // _SPARE]
+        """Closes some of those that have been silent longest; whether there were any.
+
+        Where there are fewer than wanted nobody is looked for until the next look: each newcomer would cost one at all.
+        """
+        if self._is_looked_through:
+            return False
+        wanted = 1 + self._limits.n_connections // _SPARE
+        some = nsmallest(wanted, self._silent(newest), key=lambda found: found[0])
+        self._is_looked_through = len(some) < wanted
         for _, connection in some:
             connection.end(late=False)
         self._freed = len(some)
