@@ -23,7 +23,7 @@ Answer = tuple[int, Headers, bytes]
 
 CLOSE: Final = (b"connection", b"close")
 EXPECT: Final = "scoreline.expect"  # in a scope: takes what to call where the answer, about to be sent, never leaves
-STAND: Final = "scoreline.stand"  # in a scope: `Line.stand`, for a request that began before it was wholly here
+STAND: Final = "scoreline.stand"  # in a scope of a request that began before it was wholly here: `Line.stand`
 ARRIVED: Final = "scoreline.arrived_ns"  # in a scope: when the request was wholly here, by time.perf_counter_ns
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 LINGER_S: Final = 30.0

@@ -113,7 +113,7 @@ class Connections:
     def rest(self, connection: Connection) -> None:
         """Nothing is read of a client for a while: beyond capacity, reading and refusing would take what answers need.
 
-        So each client costs two refusals a second at most, however much it sends.
+        So each client costs a few refusals a second at most, however much it sends.
         """
         self._resting.append((time.perf_counter_ns(), connection))
 

@@ -10,22 +10,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from scoreline.web import connections
-from scoreline.web.asgi import ARRIVED, EXPECT, STAND
+from scoreline.web.asgi import EXPECT, STAND
 from scoreline.web.bodies import Body
 from scoreline.web.heads import (
     MAX_HEAD_BYTES,
-    NO_HTTP,
     NO_ROOM,
     TOO_LARGE,
     TOO_SLOW,
-    HeadRefused,
-    contradicts,
-    head_bytes,
     without_offer,
 )
+from scoreline.web.line import Place
+from scoreline.web.parsed import ParsedProtocol
 from scoreline.web.rest import Rest
 from scoreline.web.shared import shared_by
 from scoreline.web.transport import CorkedTransport, Gate
@@ -35,21 +33,16 @@ PIECE_BYTES: Final = 16 * 1024  # parsed at once: how many requests of one conne
 BODY_PIECE_BYTES: Final = 64 * 1024
 
 
-class CorkedProtocol(HttpToolsProtocol):
+class CorkedProtocol(ParsedProtocol):
     """What `uvicorn.Config(http=...)` takes. A `line.Waiting` and a `connections.Connection`.
 
-    Beside the cork: limits on heads and trailers, and no upgrades. `scope` is None between messages. Trailers are
-    counted, and are in no request: a header that comes after the body cannot change who asked for what.
+    Beside the cork: a line, rests and limits on clients, and no upgrades.
     """
 
-    _apart_bytes = 0  # of whole pieces that were neither body nor the beginning of a head
-    _in_pieces = False
-    _refusal = NO_HTTP
     _next: "tuple[RequestResponseCycle, Any] | None" = None
     _starting = False
     _waiting: RequestResponseCycle | None = None
     _in_line = _is_guest = False
-    _arrived_ns = 0  # when the bytes that are parsed were there
     _since_ns = 0
     _message_ns = 0  # since when a message comes
     _unread_ns = 0
@@ -129,28 +122,6 @@ class CorkedProtocol(HttpToolsProtocol):
         elif self._apart_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(TOO_LARGE)
 
-    def on_headers_complete(self) -> None:
-        if self._in_pieces and head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
-            self._refusal = TOO_LARGE
-            raise HeadRefused
-        if contradicts(self.headers, self.parser.get_http_version()):
-            raise HeadRefused
-        self._body.begin(self._arrived_ns)
-        super().on_headers_complete()
-        self.headers = []  # takes the trailers
-
-    def on_body(self, body: bytes) -> None:
-        self._apart_bytes = 0
-        is_kept = not self.cycle.response_started
-        self._body.came(len(body), self._all.worth_ns(len(body)), self._arrived_ns, is_kept=is_kept)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self.scope[ARRIVED] = self._arrived_ns  # type: ignore[typeddict-unknown-key]
-        super().on_message_complete()
-        self._body.whole()
-        self.scope = None  # type: ignore[assignment]
-
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its timer: `Connections` looks whether a connection is idle."""
         self.server_state.total_requests += 1
@@ -170,10 +141,6 @@ class CorkedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._unread_ns = 0
         super().resume_writing()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """What is no HTTP gets a problem as everything else does."""
-        self._refuse(self._refusal)
 
     def begin(self) -> bool:
         return self._go_on(self._answer)
@@ -216,14 +183,8 @@ class CorkedProtocol(HttpToolsProtocol):
         if self._rest.end():
             self._arrived_ns, self._since_ns = self._rest.held_ns, self._line.arrived_ns
         if not self.transport.is_closing():
+            self._start()
             self._read_on()
-
-    def _refuse(self, answer: bytes) -> None:
-        """Answers and closes; a request that has its answer already gets no second one."""
-        cycle = self.cycle
-        if cycle is None or cycle.scope is not self.scope or not cycle.response_started:
-            self.transport.write(answer)
-        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._next = cycle, app
@@ -234,7 +195,7 @@ class CorkedProtocol(HttpToolsProtocol):
         """Begins the next request: at once, without a task, where the app can. Its end may bring the one behind it."""
         self._starting = True
         self._line.turn()
-        while self._next is not None and not self._in_line:
+        while self._next is not None and not self._in_line and not self._rest.is_full:
             cycle, app = self._next
             if cycle.more_body and self._waits(cycle, app):
                 cycle.flow.resume_reading()
@@ -278,17 +239,26 @@ class CorkedProtocol(HttpToolsProtocol):
         answer = app.at_once(cycle.scope, cycle.body) if prompt else None
         if answer is None:
             if cycle.more_body:
-                cycle.scope[STAND] = self._line.stand  # type: ignore[typeddict-unknown-key]
+                cycle.scope[STAND] = self._stand  # type: ignore[typeddict-unknown-key]
             super()._start_asgi_task(cycle, app)
         else:
             send_whole(cycle, answer)
 
     def _be_late(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._next = self._waiting = None
-        if self._line.is_long and not self._rest.is_on:
-            self._rest.is_on = True
-            self._all.rest(self)
+        self._rest_if_long()
         send_whole(cycle, app.late(cycle.scope))
+
+    async def _stand(self, place: Place) -> bool:
+        """`Line.stand` of a request that began before it was wholly here."""
+        may = await self._line.stand(place)
+        if not may:
+            self._rest_if_long()
+        return may
+
+    def _rest_if_long(self) -> None:
+        if self._rest.refused():
+            self._all.rest(self)
 
     def _waits(self, cycle: RequestResponseCycle, app: Any) -> bool:
         """Whether a request may begin when its body is whole; asked once, when its head is here."""
