@@ -13,12 +13,13 @@ from scoreline.core.errors import RateLimited, SettingError
 
 PERIODS_S: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 MOST: Final = 1_000_000_000
+_GUESSES: Final = "too many requests without a valid key came from this address: ask later, with one"
 _RATE: Final = re.compile(rf"(\d{{1,10}})/({'|'.join(PERIODS_S)})")
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `amount` requests in `period_s` seconds, of each `kind`: address, caller or model."""
+    """At most `amount` requests in `period_s` seconds, of each `kind`: address, caller or model, or guess."""
 
     kind: str
     amount: int
@@ -57,7 +58,8 @@ def refusal(limit: Limit, wait_ns: int) -> RateLimited:
     """The error of a request beyond a limit; one would be taken after `wait_ns`."""
     wait_s = max(1, -(-wait_ns // 1_000_000_000))
     period = next(name for name, period_s in PERIODS_S.items() if period_s == limit.period_s)
-    return RateLimited(f"at most {limit.amount} requests per {period} for one {limit.kind}", wait_s, limit.kind)
+    what = _GUESSES if limit.kind == "guess" else f"at most {limit.amount} requests per {period} for one {limit.kind}"
+    return RateLimited(what, wait_s, limit.kind)
 
 
 class Window(Protocol):

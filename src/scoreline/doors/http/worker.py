@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.access.guesses import guesses_of
 from scoreline.access.limits import Window
 from scoreline.access.peers import is_trusted, networks
 from scoreline.core.arms import DIED
@@ -116,7 +117,8 @@ class Worker:
         self._proxies = networks(server.trusted_proxies)
         limiting = limiting_of(windows, limiter_elsewhere(settings), self._proxies, server.forwarded_header)
         self._keyed = Keyed(*answers_of(settings), self._turn)
-        self.door = Door(server.max_body_bytes, self._turn, limiting, self._keyed, counts)
+        guesses = guesses_of(windows, self._proxies, server.forwarded_header)
+        self.door = Door(server.max_body_bytes, self._turn, limiting, self._keyed, counts, guesses)
 
     def take_over(self) -> None:
         """Records what the worker before this one was scoring when it died, if it was."""
