@@ -17,7 +17,7 @@ _READ_BYTES: Final = 256 * 1024  # what the loop reads of a connection at once
 class Body:
     """The body that comes on one connection, over which `gate` is. All moments are of `time.perf_counter_ns`.
 
-    `due_ns` is up to when it has come as fast as it must.
+    `due_ns` is up to when it has come as fast as it must; `is_counted`: something of it is held.
     """
 
     def __init__(self, bodies: "Bodies", gate: Gate) -> None:
@@ -25,7 +25,7 @@ class Body:
         self._bodies = bodies
         self._gate = gate
         self._n_bytes = 0
-        self._is_counted = False
+        self.is_counted = False
 
     def begin(self, now_ns: int) -> None:
         self.due_ns, self._n_bytes = now_ns, 0
@@ -35,19 +35,17 @@ class Body:
         self.due_ns = min(self.due_ns + worth_ns, now_ns)
         self._n_bytes += n_bytes if is_kept else 0
         if is_kept and self._n_bytes > FREE_BYTES:
-            self._is_counted = True
+            self.is_counted = True
             self._bodies.add(self, n_bytes)
 
     def whole(self) -> None:
-        """Nothing more comes of it."""
-        if self._gate.held_ns:
-            self._bodies.go_on(self)
+        """Nothing more comes of one that no more is read of."""
+        self._bodies.go_on(self)
 
     def end(self) -> None:
         """Nothing of it is held any more."""
-        if self._is_counted:
-            self._is_counted = False
-            self._bodies.end(self)
+        self.is_counted = False
+        self._bodies.end(self)
 
     def hold(self) -> None:
         self._gate.held_ns = time.perf_counter_ns()

@@ -125,7 +125,8 @@ class CorkedProtocol(ParsedProtocol):
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its timer: `Connections` looks whether a connection is idle."""
         self.server_state.total_requests += 1
-        self._body.end()
+        if self._body.is_counted:
+            self._body.end()
         if self.transport.is_closing():
             return
         self._since_ns = time.perf_counter_ns()

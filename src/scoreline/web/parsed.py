@@ -6,6 +6,7 @@ from scoreline.web.asgi import ARRIVED
 from scoreline.web.bodies import Body
 from scoreline.web.connections import Connections
 from scoreline.web.heads import MAX_HEAD_BYTES, NO_HTTP, TOO_LARGE, HeadRefused, contradicts, head_bytes
+from scoreline.web.transport import Gate
 
 
 class ParsedProtocol(HttpToolsProtocol):
@@ -20,6 +21,7 @@ class ParsedProtocol(HttpToolsProtocol):
     _arrived_ns = 0  # when the bytes that are parsed were there
     _all: Connections
     _body: Body
+    _gate: Gate
 
     def on_headers_complete(self) -> None:
         if self._in_pieces and head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
@@ -40,7 +42,8 @@ class ParsedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.scope[ARRIVED] = self._arrived_ns  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
-        self._body.whole()
+        if self._gate.held_ns:
+            self._body.whole()
         self.scope = None  # type: ignore[assignment]
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
