@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from scoreline.access.answers import Answers
 from scoreline.access.answers_sqlite import SqliteAnswers
+from scoreline.access.guesses import guessing
 from scoreline.access.hosts import is_loopback, names
 from scoreline.access.keyring import Keyring, static_keys
 from scoreline.access.limits import Limit, limit_of
@@ -231,9 +232,10 @@ def limits_of(settings: Settings) -> list[Limit]:
 
 
 def windows_of(settings: Settings, memory: Memory = forked) -> list[Windows]:
-    """Where the workers of this host count; made before they are forked."""
-    n = settings.server.workers
-    return [Windows(limit, n, refusals=memory(f"refused-{limit.kind}", n * WORD)) for limit in limits_of(settings)]
+    """Where the workers of this host count, and as the last of them its steward; made before they are forked."""
+    limits, n = limits_of(settings), settings.server.workers + 1
+    limits += [guessing(limit) for limit in limits if limit.kind == "address"]
+    return [Windows(limit, n, refusals=memory(f"refused-{limit.kind}", n * WORD)) for limit in limits]
 
 
 def limiter_elsewhere(settings: Settings) -> Any:

@@ -14,6 +14,7 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from scoreline.access import windows
 from scoreline.access.limits import Limit, Limiter, limit_of
 from scoreline.access.windows import Window, Windows
 from scoreline.core.errors import RateLimited, SettingError
@@ -115,6 +116,17 @@ def test_more_keys_than_places_are_limited_all_the_same() -> None:
     assert sum(taken.values()) <= 64 * 5
     later = START_NS + 3 * PERIOD_S * SECOND_NS
     assert workers[0].hit("another", later) == 4, "places are free again once nobody uses them"
+
+
+def test_a_newcomer_makes_a_worker_forget_the_one_it_has_known_longest_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(windows, "_MOST_KNOWN", 4)
+    found = Windows(Limit("caller", 3, PERIOD_S), 1).of_worker(0)
+    for key in "abcde":
+        assert found.hit(key, START_NS) == 2
+    assert list(found._known) == list("bcde")
+    assert found.hit("a", START_NS) == 1, "what it had counted is where it was"
 
 
 def test_a_request_counts_under_all_limits_or_under_none() -> None:

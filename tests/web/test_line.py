@@ -124,6 +124,36 @@ def test_who_would_be_late_by_what_the_others_take_is_told_at_once_and_never_lat
     assert told.count(("begun", 0)) == 3
 
 
+def test_those_who_are_gone_are_ahead_of_nobody() -> None:
+    told: list[tuple[str, Any]] = []
+
+    async def go() -> None:
+        line = Line(asyncio.get_running_loop(), lambda: None)
+        line.turn()
+        assert line.join(Request(told, "first", takes_ns=5_000_000), Place(NORMAL, EVER_NS))
+        while len(line):
+            await asyncio.sleep(0)
+        line.turn()
+        hasty = Place(LOW, time.perf_counter_ns() + 10 * line_ns(line))
+        gone = [Request(told, at) for at in range(30)]
+        for at, each in enumerate(gone):
+            assert line.join(each, Place((HIGH, NORMAL, LOW)[at % 3], EVER_NS))
+        assert not line.join(Request(told, "refused"), hasty)
+        for each in gone:
+            line.leave(each)
+        assert len(line) == 0 and line.join(Request(told, "last"), hasty)
+        while len(line):
+            await asyncio.sleep(0)
+
+    asyncio.run(go())
+    assert [name for _, name in told] == ["first", "last"]
+
+
+def line_ns(line: Line) -> int:
+    """What each in a line takes, as it knows by now."""
+    return int(line._each_ns)
+
+
 def test_while_connections_come_they_are_taken_in_before_anything_is_begun_but_not_for_ever() -> None:
     told: list[tuple[str, Any]] = []
 

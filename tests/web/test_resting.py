@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
 import uvicorn
 
 from scoreline.web.corked import PIECE_BYTES, CorkedProtocol
 from scoreline.web.line import NORMAL, Place
+from scoreline.web.rest import REFUSALS
 
 EVER_NS = 1 << 62
 REQUEST = b"POST /%s HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
@@ -75,7 +77,7 @@ def long_line(protocol: CorkedProtocol, n: int) -> None:
         assert line.join(Waiting(), Place(NORMAL, EVER_NS))
 
 
-async def told(sent: bytes) -> tuple[int, int, bool]:
+async def told(sent: bytes, rests: int) -> tuple[int, int, bool]:
     """How many answers there are before and after its rest, and whether it is read from in the end."""
     config = uvicorn.Config(App(), http=CorkedProtocol, lifespan="off", log_config=None, proxy_headers=False)
     config.load()
@@ -89,7 +91,8 @@ async def told(sent: bytes) -> tuple[int, int, bool]:
     for _ in range(20):
         await asyncio.sleep(0)
     before = wire.n_answers
-    for _ in range(40):
+    for _ in range(rests):
+        long_line(protocol, 3)
         protocol.read_again()
         for _ in range(20):
             await asyncio.sleep(0)
@@ -99,12 +102,33 @@ async def told(sent: bytes) -> tuple[int, int, bool]:
 def test_what_a_client_sent_ahead_of_its_rest_is_read_after_it() -> None:
     """Its first request waits in line, so the others are not all parsed; the next one is refused, and it rests."""
     n = 2 * PIECE_BYTES // len(NEXT)
-    _, after, is_read = asyncio.run(told(FIRST + NEXT * n))
+    _, after, is_read = asyncio.run(told(FIRST + NEXT * n, n // REFUSALS + 2))
     assert (after, is_read) == (1 + n, True)
 
 
-def test_a_client_that_rests_costs_no_more_refusals_than_one_piece_has() -> None:
+@pytest.mark.parametrize("rests", (0, 1, 5))
+def test_a_client_that_rests_costs_few_refusals_however_much_it_sent_ahead(rests: int) -> None:
     n = 8 * PIECE_BYTES // len(NEXT)
-    before, after, is_read = asyncio.run(told(NEXT * n))
-    assert before <= PIECE_BYTES // len(NEXT) + 1
+    before, after, _ = asyncio.run(told(NEXT * n, rests))
+    assert (before, after) == (REFUSALS, REFUSALS * (1 + rests))
+
+
+def test_all_that_was_sent_ahead_is_answered_in_the_end() -> None:
+    n = 8 * PIECE_BYTES // len(NEXT)
+    _, after, is_read = asyncio.run(told(NEXT * n, n // REFUSALS + 20))
     assert (after, is_read) == (n, True)
+
+
+def test_a_client_that_is_gone_waits_no_more() -> None:
+    async def go() -> tuple[int, int]:
+        config = uvicorn.Config(App(), http=CorkedProtocol, lifespan="off", log_config=None, proxy_headers=False)
+        config.load()
+        protocol = CorkedProtocol(config, uvicorn.Server(config).server_state, {}, asyncio.get_running_loop())
+        protocol.connection_made(Wire())
+        long_line(protocol, 1)
+        protocol.data_received(FIRST)
+        before = len(protocol._line)
+        protocol.connection_lost(None)
+        return before, len(protocol._line)
+
+    assert asyncio.run(go()) == (2, 1)

@@ -4,6 +4,7 @@ import datetime
 import json
 import socket
 import ssl
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from scoreline.core.errors import SettingError
 from scoreline.web.tls import Certificate
-from service import FRAUD_ROW, SealedModel, Service, serving, start_serving, wait_until
+from service import COMMAND, FRAUD_ROW, SealedModel, Service, serving, start_serving, wait_until
 
 KEY = "0123456789abcdef-this-is-the-admin-key"
 
@@ -164,6 +165,58 @@ def test_requests_in_one_piece_are_answered_in_their_order(
                 received += more
         lines = received.split(b"\r\n")
         assert [line.split(b": ")[1].decode() for line in lines if line.startswith(b"x-request-id")] == ids
+
+
+HELLO = bytes.fromhex("160301020001000100")  # the beginning of a ClientHello that says how much is to come
+
+
+@pytest.mark.parametrize("sent", (b"", HELLO), ids=("nothing", "half a hello"))
+def test_who_never_ends_a_handshake_is_ended(
+    sealed: SealedModel, authority: Authority, tmp_path: Path, sent: bytes
+) -> None:
+    cert, key = authority.issue(tmp_path, "first")
+    how = {"SCORELINE_SERVER__TLS_CERT": str(cert), "SCORELINE_SERVER__TLS_KEY": str(key)}
+    with serving(sealed, folder=tmp_path / "service", SCORELINE_SERVER__HEAD_MS="300", **how) as service:
+        for url in (service.url, service.admin_url):
+            port = int(url.rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
+                silent.sendall(sent)
+                assert is_ended(silent)
+        assert subject(service, authority.trusted) == "first"
+
+
+@pytest.mark.parametrize("files", ("-Sn 100", "-n 400"), ids=("that may be more", "that may not be more"))
+def test_a_flood_of_handshakes_that_never_end_takes_no_place_of_those_that_do(
+    sealed: SealedModel, authority: Authority, tmp_path: Path, files: str
+) -> None:
+    cert, key = authority.issue(tmp_path, "first")
+    how = {"SCORELINE_SERVER__TLS_CERT": str(cert), "SCORELINE_SERVER__TLS_KEY": str(key)}
+    patient = {"SCORELINE_SERVER__HEAD_MS": "600000", "SCORELINE_SERVER__MAX_CONNECTIONS": "60"}
+    program = ("sh", "-c", f'ulimit {files} && exec "$0" "$@"', COMMAND)
+    with (
+        serving(sealed, folder=tmp_path / "service", program=program, **how, **patient) as service,
+        httpx.Client(verify=authority.trusted, timeout=20) as client,
+        ExitStack() as stack,
+    ):
+        data = named(service.url)
+        assert client.post(f"{data}/predict", json=FRAUD_ROW).status_code == 200
+        flood = []
+        for number in range(450):
+            flood.append(stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=20)))
+            flood[-1].sendall(HELLO if number % 2 else b"")
+            if number % 10 == 9:
+                assert client.post(f"{data}/predict", json=FRAUD_ROW).status_code == 200
+            if number % 50 == 49:
+                assert httpx.get(f"{data}/healthz/ready", verify=authority.trusted, timeout=20).status_code == 200
+        assert all(is_ended(silent) for silent in flood[:300]), "the oldest make room"
+
+
+def is_ended(found: socket.socket) -> bool:
+    """Waits until the service has closed a connection."""
+    try:
+        return found.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 @pytest.mark.parametrize("wrong", ("no file", "no certificate", "another key", "a password"))

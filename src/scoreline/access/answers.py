@@ -4,7 +4,8 @@ Delivery order of a request with a key:
   1. `claim`: the key is this request's, or its answer is there already, or somebody else is at it;
   2. it is scored, and nothing of it recorded yet;
   3. `prepare` keeps the answer, and the frames that will record it;
-  4. the frames are recorded; then `done` forgets them, and the answer leaves.
+  4. the frames are recorded, and the answer leaves;
+  5. `done` forgets the frames. Until then the key is taken: somebody else who asks is told that one is at it.
 Whoever dies before 3 has recorded nothing: the key is free again. Whoever dies after it leaves answer and frames: a
 retry records these frames, under the ids they have, and gives this answer. Frames that were recorded already come again
 then, and the first is the decision: there is one, whenever the death was.

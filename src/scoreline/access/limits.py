@@ -13,12 +13,13 @@ from scoreline.core.errors import RateLimited, SettingError
 
 PERIODS_S: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 MOST: Final = 1_000_000_000
+_GUESSES: Final = "too many requests without a valid key came from this address: ask later, with one"
 _RATE: Final = re.compile(rf"(\d{{1,10}})/({'|'.join(PERIODS_S)})")
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `amount` requests in `period_s` seconds, of each `kind`: address, caller or model."""
+    """At most `amount` requests in `period_s` seconds, of each `kind`: address, caller or model, or guess."""
 
     kind: str
     amount: int
@@ -57,7 +58,8 @@ def refusal(limit: Limit, wait_ns: int) -> RateLimited:
     """The error of a request beyond a limit; one would be taken after `wait_ns`."""
     wait_s = max(1, -(-wait_ns // 1_000_000_000))
     period = next(name for name, period_s in PERIODS_S.items() if period_s == limit.period_s)
-    return RateLimited(f"at most {limit.amount} requests per {period} for one {limit.kind}", wait_s, limit.kind)
+    what = _GUESSES if limit.kind == "guess" else f"at most {limit.amount} requests per {period} for one {limit.kind}"
+    return RateLimited(what, wait_s, limit.kind)
 
 
 class Window(Protocol):
@@ -69,8 +71,20 @@ class Window(Protocol):
         """Counts a request and returns how many are left; -1: it is one too many, and counted as refused only."""
         ...
 
+    def add(self, key: str, now_ns: int, /) -> None:
+        """Counts a request that was taken elsewhere, whatever the limit says."""
+        ...
+
     def refuse(self) -> None:
         """Counts a request that was refused elsewhere."""
+        ...
+
+    def count_alone(self, now_ns: int, /) -> None:
+        """From now on, and for two windows, there are requests that nobody knows of elsewhere."""
+        ...
+
+    def counted_alone(self, now_ns: int, /) -> bool:
+        """Whether there may be any such."""
         ...
 
     def undo(self) -> None:
@@ -105,3 +119,19 @@ class Limiter:
             period_s = window.limit.period_s
             found += left, period_s - now_s % period_s
         return found
+
+    def add(self, keys: Sequence[str], now_ns: int) -> None:
+        """Counts a request that was taken elsewhere, so that it is known here; raises RateLimited.
+
+        Only where this host has let requests through of which nobody knows elsewhere, it has a say in others, too.
+        """
+        if any(window.counted_alone(now_ns) for window in self._windows):
+            self.take(keys, now_ns)
+            return
+        for window, key in zip(self._windows, keys, strict=False):
+            window.add(key, now_ns)
+
+    def count_alone(self, now_ns: int) -> None:
+        """Nobody is told elsewhere of the request that is counted next."""
+        for window in self._windows:
+            window.count_alone(now_ns)

@@ -5,17 +5,18 @@ the counts of that one and of the one before.
 """
 
 import logging
-from asyncio import timeout
+from asyncio import Semaphore
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from scoreline.access.breaker import Breaker
 from scoreline.access.limits import Limit, refusal, wait_ns
+from scoreline.core.patience import patience
 
 # Answers {0, left, us into the window, left, ...} where all limits take a request, and counts it; else which one does
 # not: {its place, this window's count, the one before's, us into the window}.
@@ -46,18 +47,25 @@ for i, key in ipairs(KEYS) do
 end
 return told
 """
+MAX_CONNECTIONS: Final = 16  # what one loop can ask in a millisecond or so: more would wait for it, not for Redis
 _US: Final = 1_000_000
 log = logging.getLogger("scoreline.limits")
 
 
 class RedisLimiter:
-    """Counts a request under all limits, or under none of them where one refuses it."""
+    """Counts a request under all limits, or under none of them where one refuses it.
+
+    What Redis has said by the end of `budget_ms` is read first. Who waits for a connection does not take of that time.
+    """
 
     def __init__(self, limits: Sequence[Limit], url: str, budget_ms: int) -> None:
         self._limits = limits
         self._budget_s = budget_ms / 1e3
         self._breaker = Breaker()
-        client: Any = Redis.from_url(url, socket_timeout=self._budget_s, retry=Retry(NoBackoff(), 0))
+        self._places = Semaphore(MAX_CONNECTIONS)
+        patient: dict[str, Any] = {"socket_timeout": None, "retry": Retry(NoBackoff(), 0)}
+        pool: Any = BlockingConnectionPool.from_url(url, max_connections=MAX_CONNECTIONS, timeout=None, **patient)
+        client: Any = Redis.from_pool(pool)
         self._take = client.register_script(TAKE)
         self._prefixes = [f"scoreline:limit:{limit.kind}:{limit.period_s}:" for limit in limits]
 
@@ -66,12 +74,29 @@ class RedisLimiter:
 
         None where Redis does not answer within its time: nobody is refused or let through for that.
         """
+        is_probe = self._breaker.is_open
         if not self._breaker.allows():
             return None
+        async with self._places:
+            if self._breaker.is_open and not is_probe:
+                return None
+            told = await self._told(keys)
+        if told is None:
+            return None
+        refused, found = told[0], told[1:]
+        if refused:
+            limit, (count, before, into_us) = self._limits[refused - 1], found
+            raise refusal(limit, wait_ns(limit, count, before, into_us * 1000))
+        for place, limit in enumerate(self._limits[: len(keys)]):
+            found[2 * place + 1] = -(-(limit.period_s * _US - found[2 * place + 1]) // _US)
+        return found
+
+    async def _told(self, keys: Sequence[str]) -> list[int] | None:
+        """What `TAKE` answers, None where it does not within its time."""
         names = [prefix + key for prefix, key in zip(self._prefixes, keys, strict=False)]
         wanted = [number for limit in self._limits[: len(names)] for number in (limit.amount, limit.period_s)]
         try:
-            async with timeout(self._budget_s):
+            async with patience(self._budget_s):
                 told: list[int] = await self._take(names, wanted)
         except (RedisError, OSError, TimeoutError) as error:
             if self._breaker.failed():
@@ -80,10 +105,4 @@ class RedisLimiter:
         if self._breaker.is_open:
             log.warning("Redis answers again, limits are counted there")
         self._breaker.worked()
-        refused, found = told[0], told[1:]
-        if refused:
-            limit, (count, before, into_us) = self._limits[refused - 1], found
-            raise refusal(limit, wait_ns(limit, count, before, into_us * 1000))
-        for place, limit in enumerate(self._limits[: len(names)]):
-            found[2 * place + 1] = -(-(limit.period_s * _US - found[2 * place + 1]) // _US)
-        return found
+        return told

@@ -2,9 +2,10 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
+from typing import Any, Final
 
 from scoreline.core.errors import SettingError
 
@@ -13,6 +14,7 @@ X_FORWARDED_FOR: Final = "x-forwarded-for"
 FORWARDED: Final = "forwarded"
 HEADERS: Final = (X_FORWARDED_FOR, FORWARDED)
 MAX_HOPS: Final = 32
+_NETWORK_6: Final = 64
 _FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;"\s]+)\s*(?=;|$)', re.IGNORECASE)
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]*)\](?::\d+)?|(?P<v4>[^:]+)(?::\d+)?")
 
@@ -73,3 +75,23 @@ def _bare(text: str) -> str:
         return text
     match = _WITH_PORT.fullmatch(text)
     return (match["v6"] or match["v4"] or "") if match else ""
+
+
+def address_of(scope: Mapping[str, Any], proxies: Sequence[Network] = (), header: str = "") -> str:
+    """The address that a request counts for: its peer's, whatever its headers say, but for those of trusted proxies."""
+    client = scope.get("client")
+    return network_of(client_address(client[0], scope["headers"], proxies, header)) if client else ""
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """An address as limits know it: of IPv6 the network of 64 bits, which is one customer's, and IPv4 as it is."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 6:
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, _NETWORK_6), strict=False))
+    return str(found)

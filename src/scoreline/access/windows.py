@@ -8,6 +8,7 @@ same microsecond look again: the one whose hash was written over may have counte
 """
 
 import mmap
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,8 @@ _WAYS: Final = 8  # places a key may have; the last is for all keys that found n
 _COUNT: Final = (1 << 32) - 1
 _HASH: Final = (1 << 64) - 1
 WORD: Final = 8
+HEAD: Final = 1
+_ALONE: Final = 0  # the word that has when the host last counted alone
 _MOST_KNOWN: Final = 100_000
 
 
@@ -32,7 +35,7 @@ class Windows:
         self.n_workers = n_workers
         self.n_ways = n_places // _WAYS
         self.size = 1 + 2 * n_workers
-        self.words = memoryview(mmap.mmap(-1, WORD * (1 + n_places * self.size))).cast("Q")
+        self.words = memoryview(mmap.mmap(-1, WORD * (HEAD + n_places * self.size))).cast("Q")
         self.refusals = memoryview(mmap.mmap(-1, WORD * n_workers) if refusals is None else refusals).cast("Q")
 
     @property
@@ -70,7 +73,7 @@ class Window:
         self._n_workers = shared.n_workers
         self._amount = shared.limit.amount
         self._period_ns = shared.limit.period_s * 1_000_000_000
-        self._known: dict[str, _Seen] = {}
+        self._known: OrderedDict[str, _Seen] = OrderedDict()
         self._last = 0
 
     def hit(self, key: str, now_ns: int) -> int:
@@ -92,8 +95,20 @@ class Window:
             return -1
         return left
 
+    def add(self, key: str, now_ns: int) -> None:
+        words, seen = self._words, self._known.get(key)
+        if seen is None or now_ns >= seen.end_ns or words[seen.place] != seen.hashed:
+            seen = self._look(key, now_ns)
+        words[seen.mine] += 1
+
     def refuse(self) -> None:
         self._shared.refusals[self._worker] += 1
+
+    def count_alone(self, now_ns: int) -> None:
+        self._words[_ALONE] = now_ns
+
+    def counted_alone(self, now_ns: int) -> bool:
+        return now_ns - self._words[_ALONE] < 2 * self._period_ns and bool(self._words[_ALONE])
 
     def undo(self) -> None:
         self._words[self._last] -= 1
@@ -121,7 +136,7 @@ class Window:
         if words[seen.mine] >> 32 != window:
             words[seen.mine] = window << 32
         if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
+            self._known.popitem(last=False)
         self._known[key] = seen
         return seen
 
@@ -140,7 +155,7 @@ class Window:
     def _find(self, hashed: int, window: int) -> int:
         """The place of a key: its own, else one nobody has used in this window or the last, else the shared one."""
         words, size = self._words, self._shared.size
-        first = 1 + hashed % self._shared.n_ways * _WAYS * size  # word 0 is nobody's
+        first = HEAD + hashed % self._shared.n_ways * _WAYS * size
         shared = first + (_WAYS - 1) * size
         own = range(first, shared, size)
         place = next((place for place in own if words[place] == hashed), 0)

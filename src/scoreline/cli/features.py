@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -15,13 +15,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from scoreline.cli.batch import interruption_as_exit
 from scoreline.cli.options import Config, State, moment
 from scoreline.cli.output import errors_as_exit, say
+from scoreline.cli.who import user
 from scoreline.core.errors import FeaturesRefused, NotFound, SettingError
 from scoreline.core.ports import FeatureSink
+from scoreline.operations.acted import note
 from scoreline.operations.featureexport import History, history_of, joined, known_at, write_table
 from scoreline.operations.featurefiles import FeatureFile
 from scoreline.operations.features import load_features
+from scoreline.records.actions import By
 from scoreline.settings import Settings, load_settings
-from scoreline.wiring import store_of
+from scoreline.wiring import database_of, store_of
 
 NS: Final = 1_000_000_000
 View = Annotated[str, typer.Option(help="View of the features, as customer.")]
@@ -45,6 +48,7 @@ def load(
     with errors_as_exit(), interruption_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
         sink, place = _sink(settings), Path(settings.state_dir)
+        _note(settings, "features load", {"view": view, "file": file.name})
         begun_s = time.monotonic()
         with _progress_bar() as told:
             loaded = load_features(FeatureFile(file, key, time_column), view, sink, place, time.time_ns(), told)
@@ -119,8 +123,15 @@ def export(
             table = known_at(known, key, until_ns, max_age_s * NS)
         else:
             table = joined(known, FeatureFile(rows, key, time_column), max_age_s * NS)
+        _note(settings, "features export", {"view": view, "file": out.name})
         written = write_table(table, out)
     say(f"{out}: {written:,} rows")
+
+
+def _note(settings: Settings, action: str, facts: dict[str, Any]) -> None:
+    with closing(database_of(settings)) as database:
+        database.prepare()
+        note(database, By(user()), action, facts)
 
 
 def _sink(settings: Settings) -> FeatureSink:

@@ -35,7 +35,6 @@ def steward(
     ] = None,
 ) -> None:
     """Keeps the steward and the shadow of a service that runs with `serve --no-steward`, as in another container."""
-    set_up_logging()
     share_one_arena()
     end_when_told()
     with errors_as_exit():

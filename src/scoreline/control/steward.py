@@ -14,6 +14,8 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 import scoreline
+from scoreline.access.guesses import guesses_of
+from scoreline.access.peers import networks
 from scoreline.access.scopes import CONTROL_PLANE
 from scoreline.control.admitting import Admitting
 from scoreline.control.budget import add_budget
@@ -125,6 +127,8 @@ class Steward:
     def __init__(self, settings: Settings, refs: Sequence[str] = (), counted: Counted | None = None) -> None:
         self.settings = settings
         self._counted = counted or Counted()
+        windows = [each.of_worker(settings.server.workers) for each in self._counted.windows]
+        self.guesses = guesses_of(windows, networks(settings.server.trusted_proxies), settings.server.forwarded_header)
         self.ready = True
         state_dir = Path(settings.state_dir)
         self._folder = spool_folder(settings)
@@ -252,7 +256,7 @@ def tracing_of(settings: Settings) -> Any:
 def make_control_app(steward: Steward) -> FastAPI:
     """The app of the control plane."""
     app = new_app("Scoreline control plane", "What the workers of this host have decided.", scoreline.__version__)
-    routes = Routes(app, CONTROL_PLANE, lambda: steward.access.ring)
+    routes = Routes(app, CONTROL_PLANE, lambda: steward.access.ring, steward.guesses)
     add_health(routes, lambda: steward.ready)
     add_docs(routes, app)
 

@@ -2,16 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from scoreline.core.errors import StoreDown
+from scoreline.core.patience import patience
 
 FIRST_PROBE_S: Final = 0.05
 LAST_PROBE_S: Final = 1.0
 PATIENCE_S: Final = 1.0
-LAST_LOOKS: Final = 8  # turns of the loop: a pool looks at a connection, an answer is read, who waits for it is woken
 log = logging.getLogger("scoreline.features")
 Ask = Callable[[int], Awaitable[object]]
 
@@ -57,24 +56,3 @@ class Breaker:
             break
         log.warning("the feature store answers again")
         self._probing = None
-
-
-@asynccontextmanager
-async def patience(patience_s: float) -> AsyncIterator[None]:
-    """`asyncio.timeout`, but what has come by then is read first: a loop that was busy tells of no store."""
-    loop = asyncio.get_running_loop()
-    next_: asyncio.Handle
-
-    def over(left: int) -> None:
-        nonlocal next_
-        if left:
-            next_ = loop.call_soon(over, left - 1)
-        else:
-            limit.reschedule(loop.time())
-
-    async with asyncio.timeout(None) as limit:
-        next_ = loop.call_later(patience_s, over, LAST_LOOKS)
-        try:
-            yield
-        finally:
-            next_.cancel()

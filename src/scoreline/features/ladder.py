@@ -15,9 +15,10 @@ from typing import Final
 
 from scoreline.core.batch import Batch
 from scoreline.core.errors import MAX_PROBLEMS, FeaturesMissing, Problem, RowsRefused, StoreDown
+from scoreline.core.patience import patience
 from scoreline.core.ports import FeatureRow, FeatureStore
 from scoreline.core.schema import Schema
-from scoreline.features.breaker import Breaker, patience
+from scoreline.features.breaker import Breaker
 from scoreline.features.known import Known
 from scoreline.features.plan import Plan
 

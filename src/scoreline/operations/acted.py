@@ -1,9 +1,11 @@
 """What admins did, as people see it."""
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from scoreline.operations.maturity import utc
-from scoreline.records.actions import actions
+from scoreline.records.actions import Action, By, actions, put_down
 from scoreline.records.database import Database
 
 
@@ -19,3 +21,9 @@ def acted(database: Database, limit: int) -> list[dict[str, Any]]:
         }
         for found in actions(database, limit)
     ]
+
+
+def note(database: Database, by: By, action: str, facts: Mapping[str, Any]) -> None:
+    """Keeps an action whose effects are not in the database, before it has them; raises DatabaseDown."""
+    with database.writing() as connection:
+        put_down(connection, Action(time.time_ns(), by, action, facts))

@@ -16,6 +16,10 @@ class Server:
     admin_port: int = option(8001, "Port of the control plane; 0 takes a free one.")
     workers: int = option(1, "Processes that answer predictions.")
     max_body_bytes: int = option(8 * 1024 * 1024, "Largest request body; larger ones are answered 413.")
+    max_bodies_bytes: int = option(
+        256 * 1024 * 1024,
+        "Most bytes of all bodies a process holds; beyond that it reads on as some are answered.",
+    )
     max_rows: int = option(5000, "Most rows in one request; more are answered 413.")
     csv_header: bool = option(True, "Whether CSV sent to /invocations names its columns in the first line.")
     keep_alive_s: int = option(5, "How long an idle connection is kept open.")
@@ -39,7 +43,7 @@ class Server:
     def __post_init__(self) -> None:
         if self.max_rows > ids.MAX_ROWS:
             raise SettingError(f"server.max_rows: at most {ids.MAX_ROWS}")
-        leasts = {"workers": 1, "max_body_bytes": 1, "max_rows": 1, "keep_alive_s": 1}
+        leasts = {"workers": 1, "max_body_bytes": 1, "max_bodies_bytes": 1, "max_rows": 1, "keep_alive_s": 1}
         leasts |= {"drain_delay_ms": 0, "drain_ms": 0, "max_peer_connections": 0}
         leasts |= {"max_connections": 1, "head_ms": 1, "body_ms": 1, "body_min_bytes": 1, "unread_ms": 1}
         for name, least in leasts.items():

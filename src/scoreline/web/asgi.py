@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from scoreline.core import ids
 from scoreline.core.errors import ScorelineError, TooLarge
+from scoreline.core.seldom import Seldom
 from scoreline.web.problems import OTHER, PROBLEM_TYPE, problem_json, problem_of
 
 Scope = MutableMapping[str, Any]
@@ -22,11 +23,12 @@ Answer = tuple[int, Headers, bytes]
 
 CLOSE: Final = (b"connection", b"close")
 EXPECT: Final = "scoreline.expect"  # in a scope: takes what to call where the answer, about to be sent, never leaves
+STAND: Final = "scoreline.stand"  # in a scope of a request that began before it was wholly here: `Line.stand`
 ARRIVED: Final = "scoreline.arrived_ns"  # in a scope: when the request was wholly here, by time.perf_counter_ns
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
 LINGER_S: Final = 30.0
 LINGER_IDLE_S: Final = 1.0
-log = logging.getLogger("scoreline.http")
+log = Seldom(logging.getLogger("scoreline.http"))
 
 
 async def read_body(

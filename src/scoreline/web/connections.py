@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Final, Protocol
 
 GUESTS: Final = 64
@@ -18,13 +19,16 @@ _S: Final = 1_000_000_000
 IDLE: Final = "idle"  # no request, or none yet
 HEAD: Final = "head"  # a head has begun
 BODY: Final = "body"  # a body is under way, and read
+HELD: Final = "held"  # a body is under way, and not read: there is no room for it
 UNREAD: Final = "unread"  # answers that the client does not take
 BUSY: Final = "busy"  # it is our turn
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of clients. `n_per_peer` is of one address, 0: any number; a body may be `body_ms` behind `body_bytes_per_s`."""
+    """Of clients. `n_per_peer` is of one address, 0: any number; a body may be `body_ms` behind `body_bytes_per_s`, and
+    is held for as long where all of them are more than `bodies_bytes`.
+    """
 
     n_connections: int = 4096
     n_per_peer: int = 0
@@ -32,6 +36,7 @@ class Limits:
     head_ms: int = 10_000
     body_ms: int = 10_000
     body_bytes_per_s: int = 1024
+    bodies_bytes: int = 256 * 1024**2
     unread_ms: int = 30_000
 
 
@@ -73,6 +78,7 @@ class Connections:
         self._all: set[Connection] = set()
         self._by_peer: Counter[str] = Counter()
         self._freed = 0
+        self._is_looked_through = False  # since the last look: there are not more who are silent
         self._closing: dict[Connection, int] = {}
         self._resting: deque[tuple[int, Connection]] = deque()
 
@@ -107,12 +113,13 @@ class Connections:
     def rest(self, connection: Connection) -> None:
         """Nothing is read of a client for a while: beyond capacity, reading and refusing would take what answers need.
 
-        So each client costs two refusals a second at most, however much it sends.
+        So each client costs a few refusals a second at most, however much it sends.
         """
         self._resting.append((time.perf_counter_ns(), connection))
 
     def look(self) -> None:
         """Ends every connection whose client takes too long, and every rest that was long enough."""
+        self._is_looked_through = False
         now_ns = time.perf_counter_ns()
         while self._resting and self._resting[0][0] < now_ns - REST_NS:
             self._resting.popleft()[1].read_again()
@@ -136,12 +143,18 @@ class Connections:
         limits = self._limits
         if state == IDLE:
             return limits.keep_alive_s * _S
-        return {HEAD: limits.head_ms, BODY: limits.body_ms}.get(state, limits.unread_ms) * _MS
+        return {HEAD: limits.head_ms, BODY: limits.body_ms, HELD: limits.body_ms}.get(state, limits.unread_ms) * _MS
 
     def _make_room(self, newest: Connection) -> bool:
-        """Closes some of those that have been silent longest; whether there were any."""
-        silent = sorted(self._silent(newest), key=lambda found: found[0])
-        some = silent[: 1 + self._limits.n_connections // _SPARE]
+        """Closes some of those that have been silent longest; whether there were any.
+
+        Where there are fewer than wanted nobody is looked for until the next look: each newcomer would cost one at all.
+        """
+        if self._is_looked_through:
+            return False
+        wanted = 1 + self._limits.n_connections // _SPARE
+        some = nsmallest(wanted, self._silent(newest), key=lambda found: found[0])
+        self._is_looked_through = len(some) < wanted
         for _, connection in some:
             connection.end(late=False)
         self._freed = len(some)

@@ -7,74 +7,54 @@ connections: 35 us instead of 51 us for a prediction, 17 instead of 22 for a fix
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from scoreline.web import connections
-from scoreline.web.asgi import ARRIVED, EXPECT
-from scoreline.web.connections import Connections, Limits
+from scoreline.web.asgi import EXPECT, STAND
+from scoreline.web.bodies import Body
 from scoreline.web.heads import (
     MAX_HEAD_BYTES,
-    NO_HTTP,
+    NO_ROOM,
     TOO_LARGE,
     TOO_SLOW,
-    HeadRefused,
-    contradicts,
-    head_bytes,
     without_offer,
 )
-from scoreline.web.line import Line
+from scoreline.web.line import Place
+from scoreline.web.parsed import ParsedProtocol
 from scoreline.web.rest import Rest
-from scoreline.web.transport import Cork, CorkedTransport, Gate
+from scoreline.web.shared import shared_by
+from scoreline.web.transport import CorkedTransport, Gate
 from scoreline.web.whole import expect, nothing, send_whole
 
 PIECE_BYTES: Final = 16 * 1024  # parsed at once: how many requests of one connection can be waiting is bounded by it
 BODY_PIECE_BYTES: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all connections of an event loop have in common."""
-
-    cork: Cork
-    line: Line
-    connections: Connections
-
-
-class CorkedProtocol(HttpToolsProtocol):
+class CorkedProtocol(ParsedProtocol):
     """What `uvicorn.Config(http=...)` takes. A `line.Waiting` and a `connections.Connection`.
 
-    Beside the cork: limits on heads and trailers, and no upgrades. `scope` is None between messages. Trailers are
-    counted, and are in no request: a header that comes after the body cannot change who asked for what.
+    Beside the cork: a line, rests and limits on clients, and no upgrades.
     """
 
-    _apart_bytes = 0  # of whole pieces that were neither body nor the beginning of a head
-    _in_pieces = False
-    _refusal = NO_HTTP
     _next: "tuple[RequestResponseCycle, Any] | None" = None
     _starting = False
     _waiting: RequestResponseCycle | None = None
     _in_line = _is_guest = False
-    _arrived_ns = 0  # when the bytes that are parsed were there
     _since_ns = 0
-    _message_ns = _body_ns = 0  # since when a message comes, and up to when its body has come as fast as it must
+    _message_ns = 0  # since when a message comes
     _unread_ns = 0
 
     def connection_made(self, transport: Any) -> None:
-        shared = getattr(self.server_state, "shared", None)
-        if shared is None:
-            cork = Cork(self.loop, getattr(self.app, "commit", nothing))
-            limits = getattr(self.server_state, "limits", Limits())
-            shared = Shared(cork, Line(self.loop, cork.release), Connections(limits))
-            self.server_state.shared = shared  # type: ignore[attr-defined]
-        self._line: Line = shared.line
-        self._all: Connections = shared.connections
+        shared = shared_by(self.server_state, self.loop, getattr(self.app, "commit", nothing))
+        self._line, self._all = shared.line, shared.connections
         self._rest = Rest(shared.line)
+        self.logger = shared.log  # type: ignore[assignment]
         super().connection_made(CorkedTransport(transport, shared.cork))  # type: ignore[arg-type]
         self.flow = self._gate = Gate(self.transport, self.pipeline)
+        self._body = Body(shared.bodies, self._gate)
         self._line.came()
         self._since_ns = time.perf_counter_ns()
         self._is_guest = not self._all.enter(self)
@@ -82,7 +62,11 @@ class CorkedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._all.leave(self)
+        self._body.end()
         self.transport.lost(exc)  # type: ignore[attr-defined]
+        if self._in_line:
+            self._in_line = False
+            self._line.leave(self)
         if self._next is not None:
             self._next[0].on_response = nothing
             self._next = self._waiting = None
@@ -138,29 +122,11 @@ class CorkedProtocol(HttpToolsProtocol):
         elif self._apart_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(TOO_LARGE)
 
-    def on_headers_complete(self) -> None:
-        if self._in_pieces and head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
-            self._refusal = TOO_LARGE
-            raise HeadRefused
-        if contradicts(self.headers, self.parser.get_http_version()):
-            raise HeadRefused
-        self._body_ns = self._arrived_ns
-        super().on_headers_complete()
-        self.headers = []  # takes the trailers
-
-    def on_body(self, body: bytes) -> None:
-        self._apart_bytes = 0
-        self._body_ns = min(self._body_ns + self._all.worth_ns(len(body)), self._arrived_ns)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self.scope[ARRIVED] = self._arrived_ns  # type: ignore[typeddict-unknown-key]
-        super().on_message_complete()
-        self.scope = None  # type: ignore[assignment]
-
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its timer: `Connections` looks whether a connection is idle."""
         self.server_state.total_requests += 1
+        if self._body.is_counted:
+            self._body.end()
         if self.transport.is_closing():
             return
         self._since_ns = time.perf_counter_ns()
@@ -176,10 +142,6 @@ class CorkedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._unread_ns = 0
         super().resume_writing()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """What is no HTTP gets a problem as everything else does."""
-        self._refuse(self._refusal)
 
     def begin(self) -> bool:
         return self._go_on(self._answer)
@@ -198,18 +160,20 @@ class CorkedProtocol(HttpToolsProtocol):
     def state(self) -> tuple[str, int]:
         if self._unread_ns:
             return connections.UNREAD, self._unread_ns
+        if self._gate.held_ns and self.scope is not None:
+            return connections.HELD, self._gate.held_ns
         if self.flow.read_paused:
             return connections.BUSY, 0
         if self.scope is not None:
             in_body = "path" in self.scope
-            return (connections.BODY, self._body_ns) if in_body else (connections.HEAD, self._message_ns)
+            return (connections.BODY, self._body.due_ns) if in_body else (connections.HEAD, self._message_ns)
         if self.cycle is not None and not self.cycle.response_complete:
             return connections.BUSY, 0
         return connections.IDLE, self._since_ns
 
     def end(self, *, late: bool) -> None:
         if late:
-            self._refuse(TOO_SLOW)
+            self._refuse(NO_ROOM if self._gate.held_ns else TOO_SLOW)
         else:
             self.transport.close()
 
@@ -220,14 +184,8 @@ class CorkedProtocol(HttpToolsProtocol):
         if self._rest.end():
             self._arrived_ns, self._since_ns = self._rest.held_ns, self._line.arrived_ns
         if not self.transport.is_closing():
+            self._start()
             self._read_on()
-
-    def _refuse(self, answer: bytes) -> None:
-        """Answers and closes; a request that has its answer already gets no second one."""
-        cycle = self.cycle
-        if cycle is None or cycle.scope is not self.scope or not cycle.response_started:
-            self.transport.write(answer)
-        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._next = cycle, app
@@ -238,7 +196,7 @@ class CorkedProtocol(HttpToolsProtocol):
         """Begins the next request: at once, without a task, where the app can. Its end may bring the one behind it."""
         self._starting = True
         self._line.turn()
-        while self._next is not None and not self._in_line:
+        while self._next is not None and not self._in_line and not self._rest.is_full:
             cycle, app = self._next
             if cycle.more_body and self._waits(cycle, app):
                 cycle.flow.resume_reading()
@@ -281,16 +239,27 @@ class CorkedProtocol(HttpToolsProtocol):
         prompt = not cycle.more_body and not cycle.flow.write_paused and hasattr(app, "at_once")
         answer = app.at_once(cycle.scope, cycle.body) if prompt else None
         if answer is None:
+            if cycle.more_body:
+                cycle.scope[STAND] = self._stand  # type: ignore[typeddict-unknown-key]
             super()._start_asgi_task(cycle, app)
         else:
             send_whole(cycle, answer)
 
     def _be_late(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._next = self._waiting = None
-        if self._line.is_long and not self._rest.is_on:
-            self._rest.is_on = True
-            self._all.rest(self)
+        self._rest_if_long()
         send_whole(cycle, app.late(cycle.scope))
+
+    async def _stand(self, place: Place) -> bool:
+        """`Line.stand` of a request that began before it was wholly here."""
+        may = await self._line.stand(place)
+        if not may:
+            self._rest_if_long()
+        return may
+
+    def _rest_if_long(self) -> None:
+        if self._rest.refused():
+            self._all.rest(self)
 
     def _waits(self, cycle: RequestResponseCycle, app: Any) -> bool:
         """Whether a request may begin when its body is whole; asked once, when its head is here."""

@@ -19,6 +19,7 @@ ONCE: Final = frozenset(
         b"inference-header-content-length",
         b"idempotency-key",
         b"origin",
+        b"x-deadline-ms",
         b"x-quote",
     )
 )
@@ -27,14 +28,17 @@ _LAST: Final = b"connection: close\r\ncontent-type: application/problem+json\r\n
 _BESIDE: Final = 4  # the colon, the blank and the end of a header's line
 
 
-def _last(status: int, kind: str, title: str, detail: str) -> bytes:
+def _last(status: int, kind: str, title: str, detail: str, beside: bytes = b"") -> bytes:
     """An answer to a head that no request was made of; the connection is closed after it."""
     body = problem_json(status, kind, title, detail)
-    return STATUS_LINE[status] + _LAST % (len(body), body)
+    return STATUS_LINE[status] + beside + _LAST % (len(body), body)
 
 
 TOO_LARGE: Final = _last(431, "head-too-large", "The request head is too large", "at most 64 KiB of headers")
 TOO_SLOW: Final = _last(408, "too-slow", "The request did not come in time", "send its head and body without pauses")
+NO_ROOM: Final = _last(
+    503, "overloaded", "There is no place left", "too many bodies are coming: try again", b"retry-after: 1\r\n"
+)
 NO_HTTP: Final = _last(400, "malformed", "The request is not HTTP", "its head, length or chunks contradict HTTP/1.1")
 
 

@@ -10,7 +10,7 @@ clients that connect anew for each request would wait in the listener's queue, w
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from statistics import median
 from typing import Final, NamedTuple, Protocol
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 class Waiting(Protocol):
-    """A request in line."""
+    """A request in line, which stands there once."""
 
     def begin(self) -> bool:
         """Answers it; False where its client is gone."""
@@ -40,6 +40,25 @@ class Waiting(Protocol):
     def refuse(self) -> None:
         """Says that it can no longer be in time."""
         ...
+
+
+class _Task:
+    """A task in line: who waits for it is told whether it may begin."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.may: asyncio.Future[bool] = loop.create_future()
+
+    def begin(self) -> bool:
+        return self._tell(may=True)
+
+    def refuse(self) -> None:
+        self._tell(may=False)
+
+    def _tell(self, *, may: bool) -> bool:
+        if self.may.done():
+            return False
+        self.may.set_result(may)
+        return True
 
 
 class Line:
@@ -56,7 +75,7 @@ class Line:
         self._release = release
         self._in_turn = False
         self._until_ns = 0
-        self._queues: tuple[deque[tuple[Waiting, int]], ...] = tuple(deque() for _ in PRIORITIES)
+        self._queues: tuple[OrderedDict[Waiting, int], ...] = tuple(OrderedDict() for _ in PRIORITIES)
         self._n_waiting = 0
         self._each_ns = 0.0  # of the loop's time, per request begun of late
         self._slices: deque[float] = deque(maxlen=_SLICES)
@@ -95,13 +114,32 @@ class Line:
         self.is_long = wait_ns > LONG_NS
         if now_ns + wait_ns > place.until_ns:
             return False
-        self._queues[place.priority].append((waiting, place.until_ns))
+        self._queues[place.priority][waiting] = place.until_ns
         self._n_waiting += 1
         if not self._is_due and not self._taking:
             self._since_ns = now_ns
             self._come_back()
             self._release()  # what is answered does not wait until all is read
         return True
+
+    async def stand(self, place: Place) -> bool:
+        """Lets a task wait until its turn; False: it can no longer be in time."""
+        self.turn()
+        if self.is_free():
+            return True
+        task = _Task(self._loop)
+        if not self.join(task, place):
+            return False
+        try:
+            return await task.may
+        finally:
+            self.leave(task)
+
+    def leave(self, waiting: Waiting) -> None:
+        """Its client is gone: nobody waits for it any more."""
+        for queue in self._queues:
+            if queue.pop(waiting, None) is not None:
+                self._n_waiting -= 1
 
     def _end_turn(self) -> None:
         self._in_turn = False
@@ -144,4 +182,4 @@ class Line:
 
     def _next(self) -> tuple[Waiting, int]:
         self._n_waiting -= 1
-        return next(queue for queue in self._queues if queue).popleft()
+        return next(queue for queue in self._queues if queue).popitem(last=False)

@@ -39,8 +39,9 @@ from scoreline.core.errors import (
     Unauthenticated,
     WrongType,
 )
+from scoreline.core.seldom import Seldom
 
-log = logging.getLogger("scoreline.http")
+log = Seldom(logging.getLogger("scoreline.http"))
 PROBLEM_TYPE: Final = b"application/problem+json"
 
 # Status, type and title by error; of a subclass that is not here the nearest class counts.

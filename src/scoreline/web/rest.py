@@ -5,6 +5,7 @@ from typing import Final
 from scoreline.web.line import Line
 
 AT_ONCE_NS: Final = 100_000_000
+REFUSALS: Final = 8  # in a rest, of what a client sent ahead
 
 
 class Rest:
@@ -16,6 +17,19 @@ class Rest:
         self._holds = False
         self._line = line
         self._turn = self._over_ns = 0
+        self._n_refused = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many were refused that the others wait until it is over."""
+        return self._n_refused >= REFUSALS
+
+    def refused(self) -> bool:
+        """A request was; whether the connection rests from now on, because the line is long."""
+        begins = self._line.is_long and not self.is_on
+        self.is_on = self.is_on or begins
+        self._n_refused += self.is_on
+        return begins
 
     def hold(self) -> None:
         """Something came: of this rest the first counts."""
@@ -24,7 +38,7 @@ class Rest:
 
     def end(self) -> bool:
         """Whether anything was held."""
-        held, self.is_on, self._holds = self._holds, False, False
+        held, self.is_on, self._holds, self._n_refused = self._holds, False, False, 0
         self._line.turn()
         self._turn, self._over_ns = self._line.n_turns, self._line.arrived_ns
         return held

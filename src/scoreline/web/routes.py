@@ -13,10 +13,11 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from scoreline.access.admitted import admitted
 from scoreline.access.caller import Caller
+from scoreline.access.guesses import Guesses
 from scoreline.access.keyring import Keyring
 from scoreline.access.scopes import PUBLIC
 from scoreline.core.about import about
-from scoreline.core.errors import ScorelineError
+from scoreline.core.errors import Denied, ScorelineError
 from scoreline.web.asgi import Answer, health, id_of, named, problem, refusal
 from scoreline.web.problems import declared
 
@@ -34,12 +35,22 @@ Words = Callable[[str, Answer], Answer]
 
 
 class Routes:
-    """Declares routes on an app, each behind the scope its table gives it; a route the table lacks is a KeyError."""
+    """Declares routes on an app, each behind the scope its table gives it; a route the table lacks is a KeyError.
 
-    def __init__(self, app: FastAPI, scopes: Mapping[tuple[str, str], str], keyring: Callable[[], Keyring]) -> None:
+    `guesses` counts who is not let in, where there are limits.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        scopes: Mapping[tuple[str, str], str],
+        keyring: Callable[[], Keyring],
+        guesses: Guesses | None = None,
+    ) -> None:
         self._app = app
         self._scopes = scopes
         self._keyring = keyring
+        self._guesses = guesses
 
     def add(
         self,
@@ -57,12 +68,19 @@ class Routes:
         `responses` are declared as they are, where refusals are no problem+json.
         """
         scope = self._scopes[method, route]
-        responses = declared(*(() if scope == PUBLIC else (400, 401, 403)), *refusals) | (responses or {})
-        keyring = self._keyring
+        responses = declared(*(() if scope == PUBLIC else (400, 401, 403, 429)), *refusals) | (responses or {})
+        keyring, guesses = self._keyring, self._guesses if scope else None
 
         def admit(request: Request) -> None:
             model = request.path_params.get("name", "")
-            request.state.caller = admitted(keyring(), scope, method, route, model, dict(request.headers.raw))
+            if guesses:
+                guesses.check(request.scope)
+            try:
+                request.state.caller = admitted(keyring(), scope, method, route, model, dict(request.headers.raw))
+            except Denied:
+                if guesses:
+                    guesses.count(request.scope)
+                raise
 
         credentials = [] if scope == PUBLIC else [Security(API_KEY), Security(BEARER)]
         self._app.add_api_route(

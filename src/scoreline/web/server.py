@@ -17,6 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from scoreline.settings import Server
 from scoreline.web.asgi import ASGI
 from scoreline.web.connections import GUESTS, Limits
 from scoreline.web.corked import CorkedProtocol
+from scoreline.web.handshake import Handshake
 from scoreline.web.tls import LOOK_S, Certificate
 
 QUEUE_S: Final = 0.3
@@ -64,7 +66,7 @@ class DrainingServer(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             app,
-            http=CorkedProtocol,
+            http=partial(Handshake, tls) if tls else CorkedProtocol,  # type: ignore[arg-type]
             ws="none",
             loop="uvloop",
             lifespan="off",
@@ -75,7 +77,6 @@ class DrainingServer(uvicorn.Server):
             proxy_headers=False,
             timeout_graceful_shutdown=1,  # after the drain, which has had its time
             backlog=2048,
-            ssl_context_factory=(lambda *_: tls.context) if tls else None,
         )
         super().__init__(config)
         self.server_state.limits = limits  # type: ignore[attr-defined]
@@ -104,12 +105,13 @@ class DrainingServer(uvicorn.Server):
             self._tls.look()
         shared = getattr(self.server_state, "shared", None)
         if shared is not None and counter % LOOK_TICKS == 0:
-            shared.connections.look()
+            shared.look()
         if self._draining_since is not None:
             elapsed_s = time.monotonic() - self._draining_since
             if elapsed_s >= self._delay_s:
                 self._hear_all()
-            empty = not self.server_state.connections and elapsed_s >= self._delay_s + QUEUE_S
+            n_here = len(shared.connections) if shared is not None else 0
+            empty = not n_here and elapsed_s >= self._delay_s + QUEUE_S
             self.should_exit = self.should_exit or empty or elapsed_s >= self._delay_s + self._drain_s
         return await super().on_tick(counter)
 
@@ -163,6 +165,7 @@ def limits_of(server: Server) -> Limits:
         head_ms=server.head_ms,
         body_ms=server.body_ms,
         body_bytes_per_s=server.body_min_bytes,
+        bodies_bytes=server.max_bodies_bytes,
         unread_ms=server.unread_ms,
     )
 

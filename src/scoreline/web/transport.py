@@ -143,13 +143,17 @@ class CorkedTransport:
 
 
 class Gate(FlowControl):
-    """Reads nothing more while requests, or bytes of them, wait behind the one under way."""
+    """Reads nothing more while requests, or bytes of them, wait behind the one under way, or while its body is held.
+
+    `held_ns`: since when it is, by `time.perf_counter_ns`.
+    """
 
     def __init__(self, transport: Any, pipeline: Any) -> None:
         super().__init__(transport)
         self._pipeline = pipeline
         self.behind = b""
+        self.held_ns = 0
 
     def resume_reading(self) -> None:
-        if not self._pipeline and not self.behind:
+        if not self._pipeline and not self.behind and not self.held_ns:
             super().resume_reading()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoreline.doors.http.limiting import address_of, network_of
+from scoreline.access.peers import address_of, network_of
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,27 @@
 """By when a request is to be answered, who is believed about its age, and what is refused at once."""
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inprocess import PATIENT, Kept, ask
 
+from atonce import AtOnce
+from scoreline.access.keyring import Keyring
+from scoreline.core.batch import Batch
 from scoreline.core.budget import Budget
 from scoreline.core.errors import Malformed, TooLate
+from scoreline.core.scorer import Scorer
+from scoreline.doors.http.app import App
 from scoreline.doors.http.deadlines import PROBES, Deadlines, age_ns
+from scoreline.doors.http.door import Door
 from scoreline.doors.http.expected import REMEMBERED_NS, SAMPLE_NS, Expected
+from scoreline.doors.http.served import serve_model
+from scoreline.engines.load import load_engine
+from scoreline.records.spool import recorded
+from service import SealedModel
 
 MS = 1_000_000
 SEALED = {"row_p99_us": 40.0, "bulk_rows_per_s": 100_000}
@@ -114,3 +126,22 @@ def test_a_model_that_has_become_fast_is_let_in_again() -> None:
         found.expected.took(1, 50_000, time.perf_counter_ns())
     for _ in range(2 * PROBES):
         found.check(1, time.perf_counter_ns() + 150 * MS)
+
+
+def test_who_is_late_after_its_features_were_looked_up_is_told_so_and_not_decided(sealed: SealedModel) -> None:
+    class Busy:
+        """The features were there in time; this process was not."""
+
+        async def in_time(self, batch: Batch) -> Batch:
+            time.sleep(0.4)
+            return batch
+
+    kept, bundle = Kept(), sealed.bundle
+    score = recorded(Scorer(bundle.manifest, load_engine(bundle)), kept)
+    looking: Any = lambda schema: Busy()  # noqa: E731
+    door = Door(10_000, AtOnce())
+    door.open({"fraud": serve_model(bundle.manifest, score, 50, budget=PATIENT, looking=looking)}, "fraud", Keyring())
+    app = App(door, door)  # type: ignore[arg-type]
+    late = ask(app, "POST", "/predict", b'{"amount": 5000.0}', x_deadline_ms="300")
+    assert (late.status_code, late.json()["type"], kept.decisions) == (503, "/errors/deadline", [])
+    assert ask(app, "POST", "/predict", b'{"amount": 5000.0}').status_code == 200

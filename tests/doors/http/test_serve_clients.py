@@ -2,13 +2,14 @@
 
 import json
 import socket
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from burst import answers, burst, connected, read_answer, request
+from burst import Answered, answers, burst, connected, read_answer, request
 
 from service import COMMAND, FRAUD_ROW, SealedModel, serving, wait_until
 
@@ -143,6 +144,71 @@ def test_where_nobody_is_silent_a_guest_learns_that_the_service_is_well_and_noth
         assert service.admin("/status").status_code == 200
 
 
+def large(n_bytes: int) -> tuple[bytes, bytes]:
+    """A request whose body has so many bytes, and the last of them by itself."""
+    body = json.dumps(FRAUD_ROW).encode()[:-1] + b" " * n_bytes + b"}"
+    return HEAD + b"content-length: %d\r\n\r\n" % len(body) + body[:-1], body[-1:]
+
+
+def test_large_bodies_are_read_as_there_is_room_for_them_and_all_of_them_are_answered(
+    sealed: SealedModel, tmp_path: Path
+) -> None:
+    """60 of 4 MiB that all come at once and end late, where there is room for 8 MiB; small ones need none of it."""
+    settings = {"SCORELINE_SERVER__MAX_BODIES_BYTES": str(8 << 20), "SCORELINE_SERVER__BODY_MS": "600000"}
+    most, last = large(4 << 20)
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 60) as clients:
+        (worker,) = service.workers()
+        assert service.post(FRAUD_ROW).status_code == 200
+        before = worker.memory_info().rss
+        to_go = threading.Event()
+
+        def send(client: socket.socket) -> None:
+            client.sendall(most)
+            to_go.wait(60)
+            client.sendall(last)
+
+        senders = [threading.Thread(target=send, args=(client,)) for client in clients]
+        for sender in senders:
+            sender.start()
+        sent_since_s = time.monotonic()
+        while time.monotonic() - sent_since_s < 3:
+            assert service.post(FRAUD_ROW).status_code == 200
+            assert worker.memory_info().rss - before < 80 << 20
+        to_go.set()
+        assert [answer.status for answer in answers(clients)] == [200] * 60
+        for sender in senders:
+            sender.join(60)
+        assert worker.memory_info().rss - before < 80 << 20
+
+
+def test_a_body_for_which_there_is_no_room_for_long_is_told_to_come_again(sealed: SealedModel, tmp_path: Path) -> None:
+    """Whoever began first is read: it sends as much as it must, and never ends."""
+    settings = {"SCORELINE_SERVER__MAX_BODIES_BYTES": str(1 << 20), "SCORELINE_SERVER__BODY_MS": "1000"}
+    most, last = large(4 << 20)
+    with serving(sealed, folder=tmp_path, **settings) as service, connected(service.port, 2) as (first, second):
+        first.settimeout(60)
+        first.sendall(most[: 2 << 20])
+        second.sendall(most)
+        rest = memoryview(most)[2 << 20 :]
+        told: list[Answered] = []
+
+        def has_told() -> bool:
+            nonlocal rest
+            first.sendall(rest[:4096])
+            rest = rest[4096:]
+            second.settimeout(0.2)
+            with suppress(TimeoutError):
+                told.append(read_answer(second))  # type: ignore[arg-type]
+            return bool(told)
+
+        wait_until(has_told, "the second is told")
+        assert (told[0].status, told[0].body["type"]) == (503, "/errors/overloaded")
+        assert told[0].headers["retry-after"] == "1"
+        first.sendall(bytes(rest) + last)
+        answer = read_answer(first)
+        assert answer is not None and answer.status == 200
+
+
 @pytest.mark.parametrize("how", (b"expect: 100-continue\r\ncontent-length: 100", b"transfer-encoding: chunked"))
 def test_a_guest_gets_no_prediction_however_its_body_is_to_come(
     sealed: SealedModel, tmp_path: Path, how: bytes
@@ -201,3 +267,15 @@ def test_a_client_that_sends_ten_thousand_requests_ahead_is_read_as_it_is_answer
 
         wait_until(go_on, "all are answered", 60)
         assert worker.memory_info().rss - before < 48 << 20
+
+
+@pytest.mark.parametrize("sent", (b"no HTTP at all\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"), ids=("no HTTP", "no host"))
+def test_who_sends_what_is_no_http_cannot_fill_the_log(sealed: SealedModel, tmp_path: Path, sent: bytes) -> None:
+    with serving(sealed, folder=tmp_path) as service:
+        before = len(service.log.splitlines())
+        for _ in range(200):
+            with connected(service.port, 1) as (client,):
+                client.sendall(sent)
+                answer = read_answer(client)
+                assert answer is not None and answer.status == 400
+        assert len(service.log.splitlines()) - before < 100

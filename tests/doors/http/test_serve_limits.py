@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from scoreline.access.scopes import CONTROL_PLANE, DATA_PLANE, PUBLIC
 from service import FRAUD_ROW, SealedModel, Service, serving, wait_until
 
 KEY = "a-key-of-at-least-24-characters"
@@ -124,3 +126,31 @@ def test_without_limits_nothing_is_told(sealed: SealedModel, tmp_path: Path) -> 
     with serving(sealed, folder=tmp_path) as service:
         assert not [name for name in service.post(FRAUD_ROW).headers if name.startswith("ratelimit")]
         assert service.admin("/status").json()["rate_limited"] == {}
+
+
+def test_keys_cannot_be_guessed_faster_on_any_route_of_either_plane(sealed: SealedModel, tmp_path: Path) -> None:
+    """Six guesses a day on routes for predictions, and six on all others together, whichever plane they are of."""
+    environment = {"SCORELINE_ACCESS__ADMIN_KEY": KEY, "SCORELINE_LIMITS__PER_ADDRESS": "6/day"}
+    with serving(sealed, folder=tmp_path, workers=2, **environment) as service:
+        tables = ((service.url, DATA_PLANE), (service.admin_url, CONTROL_PLANE))
+        asked = [(url, *route, scope) for url, table in tables for route, scope in table.items() if scope != PUBLIC]
+        names = {"name": "fraud", "version": "1", "id": "none", "number": "7", "file": "swagger-ui.css"}
+
+        def told(url: str, method: str, path: str, key: str) -> int:
+            path = path.format(**names)
+            return httpx.request(method, url + path, headers={"x-api-key": key}, json=FRAUD_ROW, timeout=20).status_code
+
+        assert told(service.url, "GET", "/models", KEY) == told(service.admin_url, "GET", "/keys", KEY) == 200
+        guesses = Counter(
+            (scope == "predict", told(url, method, path, "guess"))
+            for turn in range(2)
+            for url, method, path, scope in asked[:: 1 if turn else -1]
+        )
+        n_routes = Counter(scope == "predict" for *_, scope in asked)
+        for is_predict, n in n_routes.items():
+            assert guesses[is_predict, 401] == 6
+            assert guesses[is_predict, 429] == 2 * n - 6
+        for url, method, path, _ in asked:
+            assert told(url, method, path, KEY) == 429, "nor is it told which key is one"
+        for url in (service.url, service.admin_url):
+            assert httpx.get(f"{url}/healthz/ready").status_code == 200

@@ -6,7 +6,7 @@ from scoreline.core.errors import Overloaded, Pressed, ScorelineError, TooLate
 from scoreline.core.strictjson import Body
 from scoreline.doors.http.door import Door
 from scoreline.doors.http.endpoint import Endpoint
-from scoreline.web.asgi import ASGI, CLOSE, Answer, Receive, Scope, Send, linger, named, read_body, refusal
+from scoreline.web.asgi import ASGI, CLOSE, STAND, Answer, Receive, Scope, Send, linger, named, read_body, refusal
 from scoreline.web.line import Place
 from scoreline.web.problems import kind_of
 
@@ -78,7 +78,10 @@ class App:
         else:
             if body is None:
                 return
-            answer = await self._door.answer(endpoint, scope, body)
+            if await self._in_line(scope):
+                answer = await self._door.answer(endpoint, scope, body)
+            else:
+                answer = self.late(scope)
         status, sent, content = self._closing(answer)
         await send({"type": "http.response.start", "status": status, "headers": sent})
         if unread:
@@ -86,6 +89,12 @@ class App:
             await linger(receive)
             content = b""
         await send({"type": "http.response.body", "body": content})
+
+    async def _in_line(self, scope: Scope) -> bool:
+        """Waits until a request that came in pieces has its turn, if it has none yet; False: it is too late."""
+        stand = scope.get(STAND)
+        place = None if stand is None else self.place(scope)
+        return stand is None or place is None or bool(await stand(place))
 
     def _hot(self, scope: Scope) -> Endpoint | None:
         return self._door.hot(scope["path"]) if scope["method"] == "POST" else None

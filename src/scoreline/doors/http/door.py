@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from scoreline.access.caller import Caller
+from scoreline.access.guesses import Guesses
 from scoreline.access.hosts import check_host
 from scoreline.access.keyring import Keyring, offered_key
 from scoreline.core.about import about
@@ -38,8 +39,9 @@ class Door:
     """Models and endpoints by path, replaced as a whole when a version changes; who may use them; whether open.
 
     What is decided waits in `turn` and is committed before any answer leaves. `limiting` counts requests, where there
-    are limits; `keyed` answers those with an idempotency key. `pressed` counts by model what was refused
-    because there was no time or room for it, `counts` all that was refused, and answered again.
+    are limits, and `guesses` who is not let into pages; `keyed` answers those with an idempotency key. `pressed` counts
+    by model what was refused because there was no time or room for it, `counts` all that was refused, and answered
+    again.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class Door:
         limiting: Limiting | None = None,
         keyed: Keyed | None = None,
         counts: Counts | None = None,
+        guesses: Guesses | None = None,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self.turn = turn
         self.limiting = limiting
         self.keyed = keyed
+        self.guesses = guesses
         self.models: Mapping[str, Served] = {}
         self.default = ""
         self.keyring = Keyring()

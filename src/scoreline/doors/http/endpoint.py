@@ -18,6 +18,7 @@ from scoreline.doors.http.quoting import HEADER, Quoting
 from scoreline.features.ladder import Lookup
 from scoreline.web.asgi import Answer, given_id
 
+TIMING: Final = b"server-timing"
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-((?!0{16})[0-9a-f]{16}-[0-9a-f]{2})")
 
 
@@ -67,11 +68,15 @@ class Endpoint:
         """Decode, score (and record), encode; raises InputError, TooLate, EngineFailed or RecordRefused."""
         return self.answer(headers, self.read(headers, body, caller, taken))
 
+    def until_ns(self, headers: Mapping[bytes, bytes], taken: Taken) -> int:
+        """By when the answer must leave; raises Malformed."""
+        arrived_ns, _, client = taken
+        return self.deadlines.until_ns(headers, arrived_ns, client)
+
     def read(self, headers: Mapping[bytes, bytes], body: Body, caller: str, taken: Taken) -> Asked:
         """The rows of a request; raises InputError, or TooLate where they cannot be answered in time."""
         start_ns = time.perf_counter_ns()
-        arrived_ns, _, client = taken
-        until_ns = self.deadlines.until_ns(headers, arrived_ns, client)
+        until_ns = self.until_ns(headers, taken)
         if start_ns > until_ns:
             raise TooLate(LATE)
         trace, parent = _traced(headers)
@@ -86,7 +91,10 @@ class Endpoint:
         if self.lookup is not None:
             start_ns = time.perf_counter_ns()
             found.batch = await self.lookup.in_time(found.batch)
-            found.features_ns = time.perf_counter_ns() - start_ns
+            now_ns = time.perf_counter_ns()
+            found.features_ns = now_ns - start_ns
+            if now_ns > found.batch.context.deadline_ns:
+                raise TooLate(LATE)
         return found
 
     def answer(self, headers: Mapping[bytes, bytes], found: Asked) -> tuple[Answer, Decisions]:
@@ -106,13 +114,20 @@ class Endpoint:
         sent += [
             (b"content-length", b"%d" % len(answer)),
             (b"x-request-id", answer_id.encode()),
-            (b"server-timing", _timing(decisions)),
+            (TIMING, _timing(decisions)),
         ]
         if quoting:
             sent.append((HEADER, quoting.made(headers, decisions)))
         if context.trace:
             sent.append((b"traceparent", headers[b"traceparent"]))
         return (200, sent, answer), decisions
+
+
+def at_last(answer: Answer, decisions: Decisions, taken: Taken) -> Answer:
+    """The answer with the time it has taken by now, where more than its score was waited for."""
+    status, sent, body = answer
+    decisions.total_ns = time.perf_counter_ns() - taken[0]
+    return status, [(name, _timing(decisions) if name == TIMING else value) for name, value in sent], body
 
 
 def _timing(decisions: Decisions) -> bytes:

@@ -1,25 +1,22 @@
 """Requests with an `Idempotency-Key`: the same request again gets the answer that was given, and decides nothing new.
 
 `access.answers` says in which order what is kept and recorded. Whoever keeps answers is asked in a thread of its own:
-nobody else waits for it.
+nobody else waits for it, and a request not beyond its deadline.
 """
 
-import asyncio
 import hashlib
 import json
-import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from scoreline.access.answers import Answers, Kept
 from scoreline.core.decision import Decisions
-from scoreline.core.errors import IdempotencyDown, Malformed, RecordRefused
+from scoreline.core.errors import Malformed, RecordRefused
 from scoreline.core.strictjson import Body
-from scoreline.doors.http.endpoint import Asked, Taken
+from scoreline.doors.http.asking import BEGIN, KEEP, Asking
+from scoreline.doors.http.endpoint import Asked, Taken, at_last
 from scoreline.records.frames import frame_author, frame_decisions, read_frames
 from scoreline.records.turn import Turn
 from scoreline.web.asgi import Answer, Scope, named
@@ -30,15 +27,14 @@ _KEY: Final = re.compile(rb"[!-~][ -~]{0,253}[!-~]|[!-~]")
 # What beside the body makes an answer another one, and what of an answer is of the one request.
 _ASKED: Final = (b"content-type", b"inference-header-content-length", b"x-quote")
 _OF_ONE: Final = (b"x-request-id", b"server-timing", b"traceparent")
-Ask = Callable[[], Awaitable[Asked]]
-_Found = TypeVar("_Found")
-log = logging.getLogger("scoreline.http")
 
 
 class Predict(Protocol):
     """Scores one request: an `endpoint.Endpoint`."""
 
     model: str
+
+    def until_ns(self, headers: Mapping[bytes, bytes], taken: Taken, /) -> int: ...
 
     async def ask(self, headers: Mapping[bytes, bytes], body: Body, caller: str, taken: Taken, /) -> Asked: ...
 
@@ -52,46 +48,54 @@ class Keyed:
         self._answers = answers
         self._turn = turn
         self._secret = secret
-        self._thread = ThreadPoolExecutor(1, "answers")
+        self._asking = Asking()
 
     async def answer(self, endpoint: Predict, scope: Scope, body: Body, caller: str, taken: Taken) -> Answer:
         """The answer of this request, or of the one before with its key; raises ScorelineError."""
         headers = dict(scope["headers"])
         key = self._digest(caller, scope["path"], endpoint.model, given_key(scope))
+        until_ns = endpoint.until_ns(headers, taken)
+        self._asking.check(until_ns)
         request = self._digest(*(headers.get(name, b"") for name in _ASKED), body)
-        kept = await self._ask(self._answers.claim, key, request)
-        if kept is None:
-            return await self._first(
-                partial(endpoint.ask, headers, body, caller, taken), endpoint, headers, key, request
-            )
-        if kept.frames:
-            await self._record_again(key, kept.frames)
-        return _again(kept.answer, headers)
-
-    async def _first(
-        self, ask: Ask, endpoint: Predict, headers: Mapping[bytes, bytes], key: bytes, request: bytes
-    ) -> Answer:
+        claim = partial(self._answers.claim, key, request)
+        kept = await self._asking.by(until_ns, BEGIN, claim, partial(self._let_go, key))
+        if kept is not None:
+            if kept.frames:
+                self._record_again(key, kept.frames)
+            return _again(kept.answer, headers)
         try:
-            asked = await ask()
+            asked = await endpoint.ask(headers, body, caller, taken)
             with self._turn.aside() as made:
-                answer, _ = endpoint.answer(headers, asked)
-            await self._ask(self._answers.prepare, key, request, Kept(_written(answer), _frames(made)))
+                answer, decisions = endpoint.answer(headers, asked)
+            prepare = partial(self._answers.prepare, key, request, Kept(_written(answer), _frames(made)))
+            await self._asking.by(until_ns, KEEP, prepare)
+            answer = at_last(answer, decisions, taken)
             self._record(made)
         except BaseException:
-            with suppress(IdempotencyDown):  # then it is kept and not recorded: a retry records it
-                await self._ask(self._answers.drop, key)
+            self._asking.later(partial(self._answers.drop, key))
             raise
-        await self._done(key)
+        self._asking.later(partial(self._answers.done, key))
         return answer
 
-    async def _record_again(self, key: bytes, frames: bytes) -> None:
+    def close(self) -> None:
+        """Waits until what was answered is known to be recorded where answers are kept."""
+        self._asking.close()
+
+    def _let_go(self, key: bytes, kept: Kept | None) -> None:
+        """Of a claim that came too late: the key is as free as it was."""
+        if kept is None:
+            self._answers.drop(key)
+        elif kept.frames:
+            self._answers.leave(key)
+
+    def _record_again(self, key: bytes, frames: bytes) -> None:
         """Whoever kept them died before it could say that they are recorded: once more, under the same ids."""
         try:
             self._record([found for found, _ in read_frames(frames, {}) if isinstance(found, Decisions)])
-        except RecordRefused:
-            await self._ask(self._answers.leave, key)
+        except BaseException:
+            self._asking.later(partial(self._answers.leave, key))
             raise
-        await self._done(key)
+        self._asking.later(partial(self._answers.done, key))
 
     def _record(self, requests: list[Decisions]) -> None:
         refusals: list[RecordRefused] = []
@@ -101,16 +105,6 @@ class Keyed:
         self._turn.commit()
         if refusals:
             raise refusals[0]
-
-    async def _done(self, key: bytes) -> None:
-        """Where that cannot be said, frames stay: a retry records them once more, which changes nothing."""
-        try:
-            await self._ask(self._answers.done, key)
-        except IdempotencyDown as error:
-            log.warning("an answer is given and not marked as recorded: %s", error)
-
-    async def _ask(self, ask: Callable[..., _Found], *arguments: Any) -> _Found:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(ask, *arguments))
 
     def _digest(self, *parts: str | Body) -> bytes:
         """32 bytes of some parts, each with its length."""

@@ -3,21 +3,19 @@
 What came of it stays with the request: whoever comes to it again, in the same way or another, finds it there.
 """
 
-import ipaddress
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import compress
 from typing import Final, Protocol
 
 from scoreline.access.limits import Limiter, Window
-from scoreline.access.peers import Network, client_address
+from scoreline.access.peers import Network, address_of
 from scoreline.core.errors import RateLimited
 from scoreline.web.asgi import Headers, Scope
 
 COUNTED: Final = "scoreline.limits"  # in a scope: the headers that tell it, or the refusal
 KINDS: Final = ("address", "caller", "model")
-_NETWORK_6: Final = 64
 
 
 class Elsewhere(Protocol):
@@ -33,17 +31,15 @@ def limiting_of(
     windows: Sequence[Window], elsewhere: Elsewhere | None = None, proxies: Sequence[Network] = (), header: str = ""
 ) -> "Limiting | None":
     """The limits of one worker; None where there are none. `proxies` are believed whom they ask for, in `header`."""
-    return Limiting(windows, elsewhere, partial(address_of, proxies=proxies, header=header)) if windows else None
-
-
-def address_of(scope: Scope, proxies: Sequence[Network] = (), header: str = "") -> str:
-    """The address that a request counts for: its peer's, whatever its headers say, but for those of trusted proxies."""
-    client = scope.get("client")
-    return network_of(client_address(client[0], scope["headers"], proxies, header)) if client else ""
+    limits = [window for window in windows if window.limit.kind in KINDS]
+    return Limiting(limits, elsewhere, partial(address_of, proxies=proxies, header=header)) if limits else None
 
 
 class Limiting:
-    """The limits of one worker, in the order of `KINDS`; `elsewhere` goes before `windows` as long as it answers."""
+    """The limits of one worker, in the order of `KINDS`; `elsewhere` goes before `windows` as long as it answers.
+
+    What it takes is counted in `windows`, too: they know it when it is gone.
+    """
 
     def __init__(
         self, windows: Sequence[Window], elsewhere: Elsewhere | None = None, address: AddressOf = address_of
@@ -77,14 +73,23 @@ class Limiting:
         """Counts it where hosts count together, if that answers; raises RateLimited."""
         if self.elsewhere is None or COUNTED in scope:
             return
+        keys = self._keys(scope, caller, model)
         try:
-            left = await self.elsewhere.take(self._keys(scope, caller, model))
+            left = await self.elsewhere.take(keys)
         except RateLimited as error:
             scope[COUNTED] = error
             self._windows[error.kind].refuse()
             raise
-        if left is not None:
-            scope[COUNTED] = self._told(left)
+        now_ns = time.monotonic_ns()
+        if left is None:
+            self._here.count_alone(now_ns)
+            return
+        try:
+            self._here.add(keys, now_ns)
+        except RateLimited as error:
+            scope[COUNTED] = error
+            raise
+        scope[COUNTED] = self._told(left)
 
     def told(self, scope: Scope) -> Headers:
         """What an answer says of the limits: IETF draft-ietf-httpapi-ratelimit-headers-11."""
@@ -105,17 +110,3 @@ class Limiting:
     def _told(self, left: Sequence[int]) -> Headers:
         text = self._left if len(left) == self._n_left else self._left[: self._left.find(b",")]
         return [self._policy, (b"ratelimit", text % tuple(left))] if left else []
-
-
-@lru_cache(maxsize=4096)
-def network_of(address: str) -> str:
-    """An address as limits know it: of IPv6 the network of 64 bits, which is one customer's, and IPv4 as it is."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if found.version == 6:
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, _NETWORK_6), strict=False))
-    return str(found)

@@ -23,7 +23,7 @@ DESCRIPTION: Final = "Scores rows with sealed models. Every answer is recorded b
 def make_pages(door: Door) -> FastAPI:
     """The app behind the hot routes; it describes the models the door has at the time it is asked."""
     app = new_app("Scoreline", DESCRIPTION, scoreline.__version__, in_protocols_words)
-    routes = Routes(app, DATA_PLANE, lambda: door.keyring)
+    routes = Routes(app, DATA_PLANE, lambda: door.keyring, door.guesses)
     add_health(routes, lambda: door.ready)
     add_docs(routes, app, lambda declared, caller: with_models(declared, door, caller))
     _add_models(routes, door)

@@ -97,8 +97,8 @@ def _add_kserve(routes: Routes, door: Door) -> None:
         """KServe v1: `instances`, each an object of fields or an array in their order."""
         return await predict_as_declared(door, KServeDialect, request, name)
 
-    routes.add("GET", "/v1/models", models, tags=["KServe v1"], responses=_refused(400, 401, 403))
-    routes.add("GET", "/v1/models/{name}", model, tags=["KServe v1"], responses=_refused(400, 401, 403, 404, 503))
+    routes.add("GET", "/v1/models", models, tags=["KServe v1"], responses=_refused(400, 401, 403, 429))
+    routes.add("GET", "/v1/models/{name}", model, tags=["KServe v1"], responses=_refused(400, 401, 403, 429, 404, 503))
     routes.add("POST", "/v1/models/{name}:predict", predict, tags=["KServe v1"], **described)
 
 
@@ -113,7 +113,7 @@ def _add_open_inference(routes: Routes, door: Door) -> None:
         answer = health(live_only=False, ready=door.ready)
         return as_response(answer if door.ready else in_protocols_words("/v2", answer))
 
-    routes.add("GET", "/v2", server, tags=_V2, responses=_refused(400, 401, 403))
+    routes.add("GET", "/v2", server, tags=_V2, responses=_refused(400, 401, 403, 429))
     routes.add("GET", "/v2/health/live", live, tags=_V2)
     routes.add("GET", "/v2/health/ready", ready, tags=_V2, responses=_refused(503))
 
@@ -147,8 +147,8 @@ def _add_tensors(routes: Routes, door: Door) -> None:
         "/v2/models/{name}/versions/{version}": (version, version_ready, infer_version),
     }
     for path, (shown, is_ready, scored) in handlers.items():
-        routes.add("GET", path, shown, tags=_V2, responses=_refused(400, 401, 403, 404))
-        routes.add("GET", f"{path}/ready", is_ready, tags=_V2, responses=_refused(400, 401, 403, 404, 503))
+        routes.add("GET", path, shown, tags=_V2, responses=_refused(400, 401, 403, 429, 404))
+        routes.add("GET", f"{path}/ready", is_ready, tags=_V2, responses=_refused(400, 401, 403, 429, 404, 503))
         routes.add("POST", f"{path}/infer", scored, tags=_V2, **described)
 
 
@@ -197,7 +197,7 @@ def _described(body: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     scored = {"description": "Scored", "content": {"application/json": {"schema": {"type": "object", **answer}}}}
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": asked}},
-        "responses": {200: scored, **_refused(400, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503)},
+        "responses": {200: scored, **_refused(400, 401, 403, 429, 404, 409, 413, 415, 422, 429, 500, 503)},
     }
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from scoreline.access.guesses import guesses_of
 from scoreline.access.limits import Window
 from scoreline.access.peers import is_trusted, networks
 from scoreline.core.arms import DIED
@@ -115,8 +116,9 @@ class Worker:
         server = settings.server
         self._proxies = networks(server.trusted_proxies)
         limiting = limiting_of(windows, limiter_elsewhere(settings), self._proxies, server.forwarded_header)
-        keyed = Keyed(*answers_of(settings), self._turn)
-        self.door = Door(server.max_body_bytes, self._turn, limiting, keyed, counts)
+        self._keyed = Keyed(*answers_of(settings), self._turn)
+        guesses = guesses_of(windows, self._proxies, server.forwarded_header)
+        self.door = Door(server.max_body_bytes, self._turn, limiting, self._keyed, counts, guesses)
 
     def take_over(self) -> None:
         """Records what the worker before this one was scoring when it died, if it was."""
@@ -194,6 +196,7 @@ class Worker:
     def close(self) -> None:
         """Ends the record."""
         self._turn.commit()
+        self._keyed.close()
         self._sink.close()
         sync_and_close(self._sink.unsynced())
 
