@@ -54,7 +54,8 @@ DONE: list[tuple[str, str, str, Any]] = [
 ]
 # Commands that tell, or read and write files of whoever calls them and nothing that a service keeps.
 READS = {
-    "keygen", "seal", "verify", "inspect", "pull", "serve", "budget", "drift", "batch", "replay", "explain",
+    "keygen", "seal", "verify", "inspect", "pull", "image build", "serve", "steward", "drained", "budget",
+    "drift", "batch", "replay", "explain",
     "features get", "features stats", "outcomes unmatched", "audit verify", "audit erasures", "audit actions",
     "holds list", "keys list", "rollout status", "rollout movers", "rollout plan", "rollout history",
     "rollout backtest",
