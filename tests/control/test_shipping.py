@@ -54,7 +54,7 @@ def test_a_segment_is_deleted_after_its_tallies_are_kept_too(churn: SealedModel,
         pass
     assert len(segments(tmp_path / "spool")) == 1
     assert steward.tail() == 1
-    steward.keep()
+    steward.tallied.save()
     assert steward.shipping.look() == 1
     assert segments(tmp_path / "spool") == []
     assert steward.tail() == 0

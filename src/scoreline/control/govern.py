@@ -137,9 +137,10 @@ class Governing:
     def _follow(self, state: State, model: str, found: dict[str, int]) -> None:
         if model not in found:
             found[model] = self._seed(state, model)
-        assigned = state.models[model]
-        is_ours = assigned == self._assigned.get(model)  # not where the workers' part of a service began anew
-        if not is_ours or found[model] != self._applied.get(model) or is_over(assigned, time.time_ns()):
+        assigned, ours = state.models[model], self._assigned.get(model)
+        # The workers' part of a service that begins anew writes the champion alone.
+        is_anew = ours is not None and assigned != ours and assigned == replace(ours, canary=None)
+        if is_anew or found[model] != self._applied.get(model) or is_over(assigned, time.time_ns()):
             self._apply(model)
 
     def bring(self) -> None:
