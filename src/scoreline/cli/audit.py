@@ -16,8 +16,9 @@ from scoreline.audit.export import Filter, open_export
 from scoreline.audit.export import export as export_record
 from scoreline.audit.report import Report
 from scoreline.audit.verify import verify as verify_record
-from scoreline.cli.options import Config, State, kept_database, span
+from scoreline.cli.flags import Config, StateDir
 from scoreline.cli.options import entity as about
+from scoreline.cli.options import kept_database, span
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.cli.who import user
 from scoreline.core.errors import NotFound, SettingError
@@ -48,7 +49,7 @@ def verify(
     ] = None,
     head: Annotated[str, typer.Option(help="NUMBER:HASH of a checkpoint noted elsewhere: it must be there.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Finds whatever was altered, removed, inserted or reordered since it was signed. Exit code 3: something was."""
@@ -74,7 +75,7 @@ def export(
     model: Annotated[str, typer.Option(help="Of this model only.")] = "",
     since: Annotated[str | None, typer.Option("--from", help="Taken up at this day or time, or later.")] = None,
     until: Annotated[str | None, typer.Option(help="Taken up before this day or time.")] = None,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Writes the record with all that proves it to one file, which `audit verify` takes on any machine."""
@@ -91,7 +92,7 @@ def export(
 def erase(
     entity: Annotated[str, typer.Option(help="Whom the decisions are about, as in the rows that were scored.")],
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Erases all that is recorded of an entity; the chain still verifies. A legal hold goes before."""
@@ -114,7 +115,7 @@ def erase(
 
 
 @audit.command("erasures")
-def erasures(state_dir: State = None, config: Config = None) -> None:
+def erasures(state_dir: StateDir = None, config: Config = None) -> None:
     """Lists what was erased: number, time, by whom, why, how many decisions and outcomes, and whether it is done."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})
@@ -129,7 +130,7 @@ def erasures(state_dir: State = None, config: Config = None) -> None:
 def actions(
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, one a line.")] = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Lists what admins did, the newest first: time, who, from where, what, and about what."""
@@ -142,7 +143,7 @@ def actions(
 
 
 @audit.command("rekey")
-def rekey(state_dir: State = None, config: Config = None) -> None:
+def rekey(state_dir: StateDir = None, config: Config = None) -> None:
     """Goes on with this service's own key, where another one has signed so far; auditors need both from here on."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})

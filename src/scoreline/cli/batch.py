@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from scoreline.cli.flags import Config, Trust
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.doors.batch import Progress as Reached
 from scoreline.doors.batch import run_batch
@@ -25,7 +26,7 @@ def batch(
     ref: Annotated[str, typer.Argument(help="models:/NAME@ALIAS, folder:/NAME or a path of a bundle.")],
     source: Annotated[Path, typer.Argument(metavar="IN", help="A .parquet, .csv or .jsonl file, or a folder of them.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write; must not exist.")],
-    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
+    trust: Trust = None,
     keep: Annotated[
         list[str] | None,
         typer.Option(help="Input column to carry over; may be repeated. Else all that are no feature."),
@@ -33,9 +34,7 @@ def batch(
     record: Annotated[
         Path | None, typer.Option(help="Keep every decision too: a .parquet file, or for a folder a folder of them.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Scores files. The output appears whole or not at all; the same command resumes an interrupted run."""
     with errors_as_exit(), interruption_as_exit():

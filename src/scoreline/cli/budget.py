@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import typer
 
-from scoreline.cli.options import Config
+from scoreline.cli.flags import Config
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.settings import load_settings

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from scoreline.cli.options import Config, State, span
+from scoreline.cli.flags import Config, StateDir
 from scoreline.cli.options import entity as about
+from scoreline.cli.options import span
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.cli.who import user
 from scoreline.core.errors import SettingError
@@ -45,7 +46,7 @@ def decisions(
         Path | None, typer.Option(help="Export all as a training set: a .parquet, .csv or .jsonl file.")
     ] = None,
     sensitive: Annotated[bool, typer.Option("--sensitive", help="Export sensitive fields too; recorded.")] = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Lists recorded decisions with their labels, the newest first, or exports them as a training set."""

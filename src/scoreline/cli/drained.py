@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from scoreline.cli.flags import Config, StateDir
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.operations.held import SERVICE, is_held
 from scoreline.records.segments import segments, size_of
@@ -19,10 +20,8 @@ LEFT: Final = 3
 
 def drained(
     wait_s: Annotated[float, typer.Option(min=0.0, help="How long to wait for it.")] = 0.0,
-    state_dir: Annotated[str | None, typer.Option(help="Folder that the service keeps everything in.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    state_dir: StateDir = None,
+    config: Config = None,
 ) -> None:
     """Whether a service has ended and all it recorded has left its spool. Exit code 3: not yet."""
     with errors_as_exit():

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from scoreline.cli.options import Config, State, kept_database
+from scoreline.cli.flags import Config, StateDir
+from scoreline.cli.options import kept_database
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.errors import SettingError
 from scoreline.drift.words import changed, leading
@@ -33,7 +34,7 @@ def drift(
     form: Annotated[
         str, typer.Option("--format", help="table; json: all there is; csv: a line for each score and field.")
     ] = "table",
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Shows whether what a model decides on still is what it was sealed with, field by field."""

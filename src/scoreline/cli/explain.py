@@ -7,6 +7,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from scoreline.cli.flags import Config, StateDir
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.errors import SettingError
 from scoreline.operations.predictions import find
@@ -21,10 +22,8 @@ def explain(
     adverse: Annotated[str, typer.Option(help="The worse side for whom it is about: higher or lower.")] = "higher",
     values: Annotated[bool, typer.Option("--values", help="Show the fields' values, but for sensitive ones.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The explanation as JSON.")] = False,
-    state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    state_dir: StateDir = None,
+    config: Config = None,
 ) -> None:
     """Says why a decision came out as it did: what each field added, and the principal reasons."""
     with errors_as_exit():

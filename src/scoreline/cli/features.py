@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from scoreline.cli.batch import interruption_as_exit
-from scoreline.cli.options import Config, State, moment
+from scoreline.cli.flags import Config, StateDir
+from scoreline.cli.options import moment
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.cli.who import user
 from scoreline.core.errors import FeaturesRefused, NotFound, SettingError
@@ -41,7 +42,7 @@ def load(
     time_column: Annotated[
         str, typer.Option("--time", help="Column with the time since when a row holds; else all hold from now.")
     ] = "",
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Loads a file into the store. After an interruption, or a kill, the same command goes on where it stopped."""
@@ -61,7 +62,7 @@ def get(
     view: Annotated[str, typer.Argument(help="The view.")],
     entity: Annotated[str, typer.Argument(help="Whom to look up.")],
     names: Annotated[list[str], typer.Argument(help="The features.")],
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Shows what would be looked up, as tab-separated lines: feature, value, and since when."""
@@ -76,7 +77,7 @@ def get(
 
 
 @features.command("stats")
-def stats(state_dir: State = None, config: Config = None) -> None:
+def stats(state_dir: StateDir = None, config: Config = None) -> None:
     """Lists the views, as tab-separated lines: view, entities, and event time of the oldest and of the latest row."""
     with errors_as_exit():
         sink = _sink(load_settings(config, os.environ, {"state_dir": state_dir}))
@@ -103,7 +104,7 @@ def export(
         ),
     ] = None,
     max_age_s: Annotated[float, typer.Option(help="Leave out what is older than this by then.")] = float("inf"),
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Writes features as they were known at a time, for training: nothing of what came later."""

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from scoreline.cli.options import Config, State, kept_database, span
+from scoreline.cli.flags import Config, StateDir
 from scoreline.cli.options import entity as about
+from scoreline.cli.options import kept_database, span
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.cli.who import user
 from scoreline.records.database import Database
@@ -28,7 +29,7 @@ def place(
     entity: Annotated[str | None, typer.Option(help="About this entity; else about any.")] = None,
     since: Annotated[str | None, typer.Option("--from", help="Taken up at this day or time, or later.")] = None,
     until: Annotated[str | None, typer.Option(help="Taken up before this day or time.")] = None,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Holds decisions, past ones and those to come; prints the number of the hold."""
@@ -40,7 +41,9 @@ def place(
 
 @holds.command("release")
 def release(
-    number: Annotated[int, typer.Argument(help="Number of the hold.")], state_dir: State = None, config: Config = None
+    number: Annotated[int, typer.Argument(help="Number of the hold.")],
+    state_dir: StateDir = None,
+    config: Config = None,
 ) -> None:
     """Ends a hold, which stays in the record."""
     with errors_as_exit(), _opened(config, state_dir) as (_, database):
@@ -49,7 +52,7 @@ def release(
 
 
 @holds.command("list")
-def list_(state_dir: State = None, config: Config = None) -> None:
+def list_(state_dir: StateDir = None, config: Config = None) -> None:
     """Lists the holds that count: number, what they cover, who placed them and why."""
     with errors_as_exit(), _opened(config, state_dir) as (_, database), database.reading() as connection:
         for number, hold in sorted(active_holds(connection).items()):
@@ -61,7 +64,7 @@ def list_(state_dir: State = None, config: Config = None) -> None:
 
 
 @contextmanager
-def _opened(config: Config, state_dir: State) -> Iterator[tuple[Settings, Database]]:
+def _opened(config: Config, state_dir: StateDir) -> Iterator[tuple[Settings, Database]]:
     settings = load_settings(config, os.environ, {"state_dir": state_dir})
     with kept_database(settings) as database:
         yield settings, database

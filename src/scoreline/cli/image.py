@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import scoreline
-from scoreline.cli.options import Config
+from scoreline.cli.flags import Config, Trust
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.errors import NotFound, SettingError
 from scoreline.operations.baked import bake
@@ -29,7 +29,7 @@ def build(
         ),
     ],
     tag: Annotated[str, typer.Option("--tag", "-t", help="Name of the image, as `docker build` takes it.")] = "",
-    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
+    trust: Trust = None,
     base: Annotated[
         str, typer.Option(help="Image of Scoreline to put them into.")
     ] = f"scoreline/scoreline:{scoreline.__version__}",

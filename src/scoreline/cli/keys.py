@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from scoreline.access.caller import NORMAL
-from scoreline.cli.options import Config, State
+from scoreline.cli.flags import Config, StateDir
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.cli.who import user
 from scoreline.operations import apikeys
@@ -32,7 +32,7 @@ def create(
     model: Annotated[list[str] | None, typer.Option(help="A model it is for; may be repeated; else every one.")] = None,
     priority: Annotated[str, typer.Option(help="Who goes first under pressure: high, normal or low.")] = NORMAL,
     expires_days: Annotated[int | None, typer.Option(help="Days until it ends; else never.")] = None,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Makes a key and prints it, which nothing does again: what is kept is its SHA-256."""
@@ -44,7 +44,7 @@ def create(
 @keys.command("list")
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="All that is kept of each key, as JSON, one a line.")] = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Lists keys: number, name, state, scopes, models, priority, its end, its last use (to the minute)."""
@@ -54,7 +54,7 @@ def list_(
 
 
 @keys.command("revoke")
-def revoke(number: Number, state_dir: State = None, config: Config = None) -> None:
+def revoke(number: Number, state_dir: StateDir = None, config: Config = None) -> None:
     """Ends a key, on every host within seconds; it stays in the list."""
     with _opened(config, state_dir) as database:
         apikeys.revoke(database, number, By(user()))
@@ -65,7 +65,7 @@ def revoke(number: Number, state_dir: State = None, config: Config = None) -> No
 def rotate(
     number: Number,
     grace_s: Annotated[int, typer.Option(help="How long the old key counts on.")] = apikeys.GRACE_S,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Makes a key that opens what an old one does, and prints it; the old one ends after a while."""
@@ -75,7 +75,7 @@ def rotate(
 
 
 @contextmanager
-def _opened(config: Config, state_dir: State) -> Iterator[Database]:
+def _opened(config: Config, state_dir: StateDir) -> Iterator[Database]:
     """A database that is not there yet is made: keys may come before the service."""
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir})

@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from scoreline.core.entities import ENTITY_PROBLEM, entity_hash, entity_of
 from scoreline.core.errors import NotFound, SettingError
@@ -13,9 +10,6 @@ from scoreline.core.outcome import time_ns_of
 from scoreline.records.database import Database
 from scoreline.settings import Settings
 from scoreline.wiring import ENTITY_KEY, database_file, database_of, entity_key
-
-State = Annotated[str | None, typer.Option("--state-dir", help="Folder of everything the service keeps.")]
-Config = Annotated[Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")]
 
 
 def moment(name: str, text: str | None) -> int | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from scoreline.cli.flags import Config, StateDir
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.core import ids
 from scoreline.core.errors import RowsRefused
@@ -17,8 +18,6 @@ from scoreline.settings import Settings, load_settings
 from scoreline.wiring import database_of, entity_key
 
 SHOWN: Final = 20
-State = Annotated[str | None, typer.Option("--state-dir", help="Folder of everything the service keeps.")]
-Config = Annotated[Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")]
 
 outcomes = typer.Typer(no_args_is_help=True, help="What really happened, for the decisions it belongs to.")
 
@@ -27,7 +26,7 @@ outcomes = typer.Typer(no_args_is_help=True, help="What really happened, for the
 def import_(
     file: Annotated[Path, typer.Argument(help="Outcomes, a row each: .csv, .jsonl or .parquet.")],
     caller: Annotated[str, typer.Option(help="Who reports them, for the record.")] = "import",
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Keeps every outcome of a file; what is imported again changes nothing."""
@@ -51,7 +50,7 @@ def import_(
 
 
 @outcomes.command("unmatched")
-def unmatched_(state_dir: State = None, config: Config = None) -> None:
+def unmatched_(state_dir: StateDir = None, config: Config = None) -> None:
     """Lists the outcomes that belong to no decision, as tab-separated lines: id or model and event, value, caller."""
     with errors_as_exit():
         database = _database(load_settings(config, os.environ, {"state_dir": state_dir}))

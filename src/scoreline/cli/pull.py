@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scoreline.cli.flags import Config, StateDir, Trust
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.operations.install import install_tried
 from scoreline.settings import load_settings
@@ -17,11 +18,9 @@ def pull(
         list[str],
         typer.Argument(help="models:/NAME/VERSION, models:/NAME@ALIAS, folder:/NAME or a path; may be repeated."),
     ],
-    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
-    state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    trust: Trust = None,
+    state_dir: StateDir = None,
+    config: Config = None,
 ) -> None:
     """Brings bundles from their registry, verified and tried out, for a service to start while it is down."""
     with errors_as_exit():

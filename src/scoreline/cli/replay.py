@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from scoreline.cli.flags import Config, StateDir, Trust
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.decision import Decisions
 from scoreline.core.errors import SettingError
@@ -39,11 +40,9 @@ def replay(
         str, typer.Option("--with", metavar="REF", help="Score with this version instead, beside what was decided.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per decision, a line each.")] = False,
-    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
-    state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    trust: Trust = None,
+    state_dir: StateDir = None,
+    config: Config = None,
 ) -> None:
     """Computes recorded decisions again, and compares their margins bit for bit."""
     with errors_as_exit():

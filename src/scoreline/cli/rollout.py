@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from scoreline.cli.options import Config, State, kept_database
+from scoreline.cli.flags import Config, StateDir, Trust
+from scoreline.cli.options import kept_database
 from scoreline.cli.output import errors_as_exit, say, tell
 from scoreline.cli.told import told_acted, told_history, told_plan, told_status
 from scoreline.cli.toldshadow import told_backtest, told_movers
@@ -37,7 +38,6 @@ Force = Annotated[
     str, typer.Option("--force", metavar="REASON", help="Pass over the gate of shadow, for this reason; recorded.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
-Trust = Annotated[list[str] | None, typer.Option("--trust", help="Public key to trust; may be repeated.")]
 
 
 @rollout.command("shadow")
@@ -47,7 +47,7 @@ def shadow(
     why: Why = "",
     as_json: AsJson = False,
     trust: Trust = None,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Has a version score all traffic and answer none of it."""
@@ -66,7 +66,7 @@ def end_shadow(
     version: Version,
     why: Why = "",
     as_json: AsJson = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Ends the shadow of a version; what it has shown is recorded."""
@@ -82,7 +82,7 @@ def canary(
     why: Why = "",
     as_json: AsJson = False,
     trust: Trust = None,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Lets a version answer its first share of the traffic, if it passes the gates."""
@@ -94,7 +94,7 @@ def canary(
 
 
 @rollout.command("status")
-def status(model: ModelName, as_json: AsJson = False, state_dir: State = None, config: Config = None) -> None:
+def status(model: ModelName, as_json: AsJson = False, state_dir: StateDir = None, config: Config = None) -> None:
     """Shows who answers, who is compared, and what the evidence says."""
     with _opened(config, state_dir) as (desk, _):
         _show(outlook.status(desk, model), told_status, as_json=as_json)
@@ -107,7 +107,7 @@ def movers(
         str, typer.Argument(metavar="[VERSION]", help="A version in shadow, if there are several.")
     ] = "",
     as_json: AsJson = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Lists the decisions that a version in shadow moves furthest, and the fields that move them."""
@@ -118,7 +118,7 @@ def movers(
 
 @rollout.command("plan")
 def plan(
-    model: ModelName, as_json: AsJson = False, trust: Trust = None, state_dir: State = None, config: Config = None
+    model: ModelName, as_json: AsJson = False, trust: Trust = None, state_dir: StateDir = None, config: Config = None
 ) -> None:
     """Says how long a rollout would take at the traffic of late."""
     with _opened(config, state_dir, trust) as (desk, _):
@@ -127,7 +127,7 @@ def plan(
 
 @rollout.command("advance")
 def advance(
-    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: StateDir = None, config: Config = None
 ) -> None:
     """Takes the canary a step further, whatever the evidence."""
     with _opened(config, state_dir) as (desk, _):
@@ -136,7 +136,7 @@ def advance(
 
 @rollout.command("pause")
 def pause(
-    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: StateDir = None, config: Config = None
 ) -> None:
     """Keeps the canary at its share; harm still rolls it back."""
     with _opened(config, state_dir) as (desk, _):
@@ -145,7 +145,7 @@ def pause(
 
 @rollout.command("resume")
 def resume(
-    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: StateDir = None, config: Config = None
 ) -> None:
     """Lets a canary go on that is paused or held."""
     with _opened(config, state_dir) as (desk, _):
@@ -154,7 +154,7 @@ def resume(
 
 @rollout.command("approve")
 def approve(
-    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: State = None, config: Config = None
+    model: ModelName, why: Why = "", as_json: AsJson = False, state_dir: StateDir = None, config: Config = None
 ) -> None:
     """Approves the rollout; not for who sealed the version."""
     with _opened(config, state_dir) as (desk, _):
@@ -168,7 +168,7 @@ def promote(
     force: Force = "",
     why: Why = "",
     as_json: AsJson = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Makes the canary the champion, or a version in shadow that passes the gates."""
@@ -185,7 +185,7 @@ def rollback(
     ] = "",
     why: Why = "",
     as_json: AsJson = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Ends the canary; or, by its version, the champion."""
@@ -199,7 +199,7 @@ def history(
     model: ModelName,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many entries.")] = 50,
     as_json: AsJson = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Lists what was done, the newest first: when, by whom, why, on what e-values."""
@@ -215,7 +215,7 @@ def backtest(
     wanted: Annotated[str, typer.Argument(metavar="REF|VERSION", help="A version in shadow, or a REF.")],
     as_json: AsJson = False,
     trust: Trust = None,
-    state_dir: State = None,
+    state_dir: StateDir = None,
     config: Config = None,
 ) -> None:
     """Compares every recorded decision of the champion with what another version makes of it, and of outcomes."""
@@ -240,7 +240,7 @@ def _scoring(digest: str, state_dir: Path) -> Scoring:
 
 
 @contextmanager
-def _opened(config: Config, state_dir: State, trust: Trust = None) -> Iterator[tuple[Desk, Settings]]:
+def _opened(config: Config, state_dir: StateDir, trust: Trust = None) -> Iterator[tuple[Desk, Settings]]:
     with errors_as_exit():
         settings = load_settings(config, os.environ, {"state_dir": state_dir, "trust.keys": trust or None})
         with kept_database(settings) as database:

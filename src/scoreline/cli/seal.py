@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scoreline.cli.flags import Config
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.cli.who import user
 from scoreline.core.errors import SettingError
@@ -65,9 +66,7 @@ def seal_command(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Open a pickle, which may run anything: only of makers you trust.")
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Seals a trained model into a signed bundle, or says why it cannot."""
     with errors_as_exit():

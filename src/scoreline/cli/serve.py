@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from scoreline.cli.exposure import OPEN, certificate, check_exposure, known_credentials, warn_of_plain_text
+from scoreline.cli.flags import AdminHost, AdminPort, Config, StateDir, Trust
 from scoreline.cli.logs import set_up_logging
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.cli.parts import end_when_told, listening, place, steward_of, told_apart, told_here, workers_of
@@ -42,20 +43,18 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
+    trust: Trust = None,
     host: Annotated[str | None, typer.Option(help="Address to bind to.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the data plane; 0 takes a free one.")] = None,
-    admin_host: Annotated[str | None, typer.Option(help="Address of the control plane.")] = None,
-    admin_port: Annotated[int | None, typer.Option(help="Port of the control plane; 0 takes a free one.")] = None,
+    admin_host: AdminHost = None,
+    admin_port: AdminPort = None,
     steward: Annotated[
         bool, typer.Option("--steward/--no-steward", help="Whether it runs here, or `scoreline steward` beside it.")
     ] = True,
     workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
     default: Annotated[str, typer.Option(help="Model that /predict answers with, where several are served.")] = "",
-    state_dir: Annotated[str | None, typer.Option(help="Folder of everything the service keeps.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    state_dir: StateDir = None,
+    config: Config = None,
 ) -> None:
     """Serves models over HTTP: verifies them, loads them, answers, and records every answer before giving it."""
     share_one_arena()

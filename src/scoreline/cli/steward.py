@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from scoreline.cli.exposure import certificate, check_exposure, known_credentials, warn_of_plain_text
+from scoreline.cli.flags import AdminHost, AdminPort, Config, StateDir, Trust
 from scoreline.cli.logs import set_up_logging
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.cli.parts import end_when_told, listening, place, steward_of, told_apart
@@ -26,13 +27,11 @@ log = logging.getLogger("scoreline.serve")
 
 def steward(
     refs: Annotated[list[str], typer.Argument(help="Those that `serve` is given.", show_default=False)],
-    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
-    admin_host: Annotated[str | None, typer.Option(help="Address of the control plane.")] = None,
-    admin_port: Annotated[int | None, typer.Option(help="Port of the control plane; 0 takes a free one.")] = None,
-    state_dir: Annotated[str | None, typer.Option(help="Folder that the service keeps everything in.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    trust: Trust = None,
+    admin_host: AdminHost = None,
+    admin_port: AdminPort = None,
+    state_dir: StateDir = None,
+    config: Config = None,
 ) -> None:
     """Keeps the steward and the shadow of a service that runs with `serve --no-steward`, as in another container."""
     share_one_arena()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scoreline.cli.flags import Config, Trust
 from scoreline.cli.output import errors_as_exit, say
 from scoreline.core.bundle import read_bundle
 from scoreline.engines.load import load_engine
@@ -16,10 +17,8 @@ from scoreline.wiring import verifier
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    trust: Annotated[list[str] | None, typer.Option(help="Public key to trust; may be repeated.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings file; else SCORELINE_CONFIG, else scoreline.toml.")
-    ] = None,
+    trust: Trust = None,
+    config: Config = None,
 ) -> None:
     """Checks a bundle's signature and files, loads it, and repeats its golden margins on this machine."""
     with errors_as_exit():
