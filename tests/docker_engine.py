@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ class Engine:
 
     socket: str = ""
     base: str = ""
-    images: list[str] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:

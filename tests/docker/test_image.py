@@ -101,9 +101,10 @@ def test_the_worked_example_to_the_letter(docker: Engine, image: str) -> None:
         assert found.stop() == 0
 
 
-def test_a_mounted_bundle_under_a_restricted_container_drains_without_a_failed_request(
+def test_a_mounted_bundle_in_a_restricted_container_that_drains_refuses_nothing(
     docker: Engine, image: str, sealed: SealedModel
 ) -> None:
+    """Docker's proxy takes connections after the service has ended, and has nobody to hand them to: these are lost."""
     given = OPEN | TRUSTED | PATIENT | {"SCORELINE_SERVER__DRAIN_DELAY_MS": "1000"}
     with container(
         docker, image, "serve", "/bundle", options=(*RESTRICTED, *mounted(sealed)), environment=given
@@ -114,7 +115,6 @@ def test_a_mounted_bundle_under_a_restricted_container_drains_without_a_failed_r
             assert found.stop() == 0
         failures = [what for _, what in failures_of(clients)]
         n_answers = len(ids_of(clients))
-        # Docker's proxy takes connections after the service has ended, and has nobody to hand them to.
         assert [what for what in failures if what[0].isdigit()] == [], found.log
         assert n_answers > 300
 

@@ -40,6 +40,7 @@ from scoreline.records.drift import (
     add_hour,
     enter,
     forget,
+    is_open,
     keep,
     kept_of,
     last_incident,
@@ -187,7 +188,7 @@ def _advanced(
         before = replace(kept, basis=reference.basis, began_ns=now_ns)  # evidence begins anew, an incident stays
     state = state.tick(reference, counts).held_against(reference, rules.log_alarm_at, counts[0])
     if state.log_evidence(reference) >= rules.log_alarm_at:
-        alarms = before.alarms if _is_open(connection, manifest) else 0
+        alarms = before.alarms if is_open(last_incident(connection, manifest.name), manifest.digest) else 0
         if not alarms:
             _begin(connection, manifest, state.explained(reference, rules.log_alarm_at), now_ns)
         after = replace(before, alarms=alarms + 1, quiet_ns=0, began_ns=now_ns)
@@ -206,14 +207,9 @@ def _quiet(connection: Connection, kept: Kept, state: State, now_ns: int) -> Kep
     if quiet_ns < QUIET_NS or state.rows < QUIET_TIMES * state.took:
         return replace(kept, quiet_ns=quiet_ns)
     newest = last_incident(connection, kept.model)
-    if newest is not None and (newest.action, newest.digest) == (BEGIN, kept.digest):
+    if newest is not None and is_open(newest, kept.digest):
         _end(connection, newest, "a day of traffic without a further alarm", kept.alarms, now_ns)
     return replace(kept, quiet_ns=0, alarms=0)
-
-
-def _is_open(connection: Connection, manifest: Manifest) -> bool:
-    newest = last_incident(connection, manifest.name)
-    return newest is not None and (newest.action, newest.digest) == (BEGIN, manifest.digest)
 
 
 def _begin(connection: Connection, manifest: Manifest, evidence: Mapping[str, Any], now_ns: int) -> None:

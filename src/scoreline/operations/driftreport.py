@@ -20,12 +20,12 @@ from scoreline.operations.maturity import utc
 from scoreline.operations.rollouts import stage_of
 from scoreline.records.database import Database
 from scoreline.records.drift import (
-    BEGIN,
     HOUR_NS,
     Hour,
     Incident,
     Kept,
     hours_since,
+    is_open,
     kept_of,
     last_incident,
     models_kept,
@@ -82,7 +82,7 @@ def _standings(
         return ()
     reference, state = fold.reference, State.from_bytes(own.state, fold.reference, own.ticks)
     facts: Json = {"model": model, "version": reference.manifest.version, "alarm_at": references.rules.alarm_at}
-    facts["is_open"] = _is_open(newest, own.digest)
+    facts["is_open"] = is_open(newest, own.digest)
     whole = Standing(subject="", kind="", evidence=e_value(state.log_evidence(reference)), **facts)
     subjects = enumerate(state.by_subject(reference))
     return [whole, *(Standing(evidence=e_value(log), **subject_of(reference, at), **facts) for at, log in subjects)]
@@ -106,7 +106,7 @@ def drift_of(database: Database, references: References, model: str, last_s: int
     state = State.new(reference)
     if kept and kept.basis == reference.basis:
         state = State.from_bytes(kept.state, reference, kept.ticks)
-    incident = newest if _is_open(newest, digest) else None
+    incident = newest if is_open(newest, digest) else None
     needed = reference.rows_needed(references.rules.log_alarm_at)
     return {
         "model": model,
@@ -173,7 +173,3 @@ def _strongest(reference: Reference, state: State, at: int) -> Json:
     if not state.ticks or not (reference.is_bet & (reference.subject_of == at)).any():
         return {"of": None, "what": None, "direction": None}
     return state.strongest(reference, at)
-
-
-def _is_open(newest: Incident | None, digest: str) -> bool:
-    return newest is not None and (newest.action, newest.digest) == (BEGIN, digest)

@@ -135,6 +135,11 @@ def last_incident(connection: Connection, model: str) -> Incident | None:
     return _incident(row) if row else None
 
 
+def is_open(newest: Incident | None, digest: str) -> bool:
+    """Whether a model's newest entry is the beginning of an incident of this version."""
+    return newest is not None and (newest.action, newest.digest) == (BEGIN, digest)
+
+
 def open_incidents(connection: Connection) -> Sequence[Incident]:
     """The beginnings of incidents that have not ended."""
     newest = select(INCIDENTS.c.model, func.max(INCIDENTS.c.seq).label("seq")).group_by(INCIDENTS.c.model).subquery()
